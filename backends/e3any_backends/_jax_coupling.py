@@ -1,0 +1,308 @@
+r"""The multilinear form of a coupling as one JAX primitive, closed under differentiation.
+
+A sparse form :math:`\phi(v^0, v^1, \dots) = \sum_e c_e \prod_s v^s_{i_s(e)}` is linear in every slot. A tensor
+product is its derivative with respect to the slot of the output, and so are all derivatives of the product. The
+primitive evaluates a list of such contractions together. Its tangent and its transpose are again lists of
+contractions of the same form, so that derivatives of every order, in forward and in reverse mode, never leave it
+and every one of them runs as straight-line code over the non-zero coefficients.
+
+Static parameters of the primitive:
+
+``form``
+    The :class:`~e3any_backends.coupling.SparseForm`.
+``slots``
+    The slot of each operand.
+``outs``
+    For each output its slot and its shape without the axis of components.
+``terms``
+    For each contraction the number of its output and of its operands, in ascending order of their slots.
+
+Operands have the shape ``(*lead, components, F)`` and one rank and dtype. Leading axes and F broadcast; an axis of
+length one in an output is summed over where its contraction has more.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from e3any_backends.coupling import SparseForm
+
+Array: TypeAlias = Any
+Shape: TypeAlias = tuple[Any, ...]
+
+__all__ = ["contract"]
+
+
+@dataclass(frozen=True)
+class _Program:
+    """What to compute: the static parameters of the primitive."""
+
+    form: SparseForm
+    slots: tuple[int, ...]
+    outs: tuple[tuple[int, Shape], ...]
+    terms: tuple[tuple[int, tuple[int, ...]], ...]
+
+    def pruned(self) -> tuple[_Program, list[int]]:
+        """Drop operands that no term uses; return the smaller program and the operands kept."""
+        used = sorted({operand for _, operands in self.terms for operand in operands})
+        number = {operand: i for i, operand in enumerate(used)}
+        terms = tuple((out, tuple(number[o] for o in operands)) for out, operands in self.terms)
+        return _Program(self.form, tuple(self.slots[o] for o in used), self.outs, terms), used
+
+
+def contract(operands: Sequence[Array], form: SparseForm, inputs: tuple[int, ...], output: int) -> Array:
+    """Evaluate the derivative of a form with respect to one slot.
+
+    Parameters
+    ----------
+    operands : sequence of arrays of shape (*lead, components, F)
+        One array for every slot in ``inputs``, all of one rank; leading axes and F broadcast.
+    form : SparseForm
+        The form.
+    inputs : tuple of int
+        Slots of the operands, ascending.
+    output : int
+        Slot of the result.
+
+    Returns
+    -------
+    jax.Array of shape (*lead, components of ``output``, F)
+        The contraction.
+    """
+    dtype = jnp.result_type(*operands)
+    operands = [jnp.asarray(o, dtype) for o in operands]
+    shape = _broadcast([_outer(o.shape) for o in operands])
+    program = _Program(form, inputs, ((output, shape),), ((0, tuple(range(len(operands)))),))
+    return _bind(program, operands)[0]
+
+
+def _bind(program: _Program, operands: Sequence[Array]) -> list[Array]:
+    program, used = program.pruned()
+    return _primitive.bind(*(operands[i] for i in used), program=program)
+
+
+def _outer(shape: Shape) -> Shape:
+    """Return a shape without its axis of components, the last but one."""
+    return (*shape[:-2], shape[-1])
+
+
+def _with_components(shape: Shape, size: int) -> Shape:
+    return (*shape[:-1], size, shape[-1])
+
+
+def _broadcast(shapes: Sequence[Shape]) -> Shape:
+    # np.broadcast_shapes rejects the symbolic sizes of jax.export.
+    result = []
+    for sizes in zip(*shapes, strict=True):
+        wide = [s for s in sizes if not (isinstance(s, int) and s == 1)]
+        if any(s != wide[0] for s in wide):
+            raise ValueError(f"expected shapes that broadcast, got {', '.join(map(str, shapes))}")
+        result.append(wide[0] if wide else 1)
+    return tuple(result)
+
+
+# -- evaluation ---------------------------------------------------------------------------------------------
+
+
+def _evaluate(*operands: Array, program: _Program) -> list[Array]:
+    form, dtype = program.form, operands[0].dtype
+    wide = jnp.promote_types(dtype, jnp.float32)
+    split = [_components(o.astype(wide)) for o in operands]
+    results = []
+    for number, (slot, shape) in enumerate(program.outs):
+        terms = [t for out, t in program.terms if out == number]
+        parts = _contractions(form, slot, terms, split)
+        results.append(_reduce(_stack(parts, form.sizes[slot], shape, wide), shape).astype(dtype))
+    return results
+
+
+def _components(x: Array) -> list[Array]:
+    """Take an array apart along its axis of components."""
+    x = jnp.moveaxis(x, -2, 0)
+    # Slicing by indexing would transpose to a chain of padded additions; a split transposes to one concatenation.
+    return [jnp.squeeze(part, 0) for part in jax.lax.split(x, (1,) * x.shape[0], axis=0)]
+
+
+def _contractions(
+    form: SparseForm, slot: int, terms: list[tuple[int, ...]], split: list[list[Array]]
+) -> list[Array | None]:
+    """Return the components of one output: unrolled sums over the entries of the form."""
+    scale_slot, *pair_slots = sorted(set(range(len(form.columns))) - {slot}, reverse=True)
+    pair_slots.reverse()
+    by_scale: dict[int, list[tuple[int, ...]]] = defaultdict(list)
+    for *pair, scale in terms:
+        by_scale[scale].append(tuple(pair))
+    parts: list[Array | None] = [None] * form.sizes[slot]
+    for (out, scale_index), entries in _grouped(form, slot, scale_slot, tuple(pair_slots)):
+        for scale, pairs in by_scale.items():
+            total = _sum_products(entries, pairs, split) * split[scale][scale_index]
+            so_far = parts[out]
+            parts[out] = total if so_far is None else so_far + total
+    return parts
+
+
+@functools.lru_cache(maxsize=256)
+def _grouped(form: SparseForm, slot: int, scale_slot: int, pair_slots: tuple[int, ...]) -> tuple[Any, ...]:
+    """Group the entries by output and scale, then by size of coefficient, so that a constant multiplies once."""
+    groups: dict[tuple[int, int], dict[float, list[tuple[bool, tuple[int, ...]]]]] = {}
+    for e in range(len(form.values)):
+        value = float(form.values[e])
+        key = int(form.columns[slot][e]), int(form.columns[scale_slot][e])
+        indices = tuple(int(form.columns[s][e]) for s in pair_slots)
+        groups.setdefault(key, {}).setdefault(round(abs(value), 14), []).append((value < 0, indices))
+    return tuple(sorted(groups.items()))
+
+
+def _sum_products(
+    entries: dict[float, list[tuple[bool, tuple[int, ...]]]], pairs: list[tuple[int, ...]], split: list[list[Array]]
+) -> Array:
+    total = None
+    for size, members in entries.items():
+        partial = None
+        for operands in pairs:
+            for negative, indices in members:
+                product = functools.reduce(
+                    jnp.multiply, (split[o][i] for o, i in zip(operands, indices, strict=True))
+                )
+                if partial is None:
+                    partial = -product if negative else product
+                else:
+                    partial = partial - product if negative else partial + product
+        partial = partial if size == 1.0 else partial * size
+        total = partial if total is None else total + partial
+    return total
+
+
+def _stack(parts: list[Array | None], size: int, shape: Shape, dtype: Any) -> Array:
+    present = [p for p in parts if p is not None]
+    common = _broadcast([p.shape for p in present]) if present else tuple(1 for _ in shape)
+    zero = jnp.zeros(common, dtype)
+    return jnp.stack([zero if p is None else jnp.broadcast_to(p, common) for p in parts]) if size else (
+        jnp.zeros((0, *common), dtype)
+    )
+
+
+def _reduce(stacked: Array, shape: Shape) -> Array:
+    """Sum over the axes that the output does not have, broadcast to those that it has, move components back."""
+    sums = [a + 1 for a, n in enumerate(shape) if isinstance(n, int) and n == 1 and stacked.shape[a + 1] != 1]
+    small = [a for a in sums if isinstance(stacked.shape[a], int) and stacked.shape[a] <= 4]
+    for axis in small:  # a reduction of so few terms is slower than additions
+        slices = [jax.lax.slice_in_dim(stacked, i, i + 1, axis=axis) for i in range(stacked.shape[axis])]
+        stacked = functools.reduce(jnp.add, slices)
+    large = tuple(a for a in sums if a not in small)
+    if large:
+        # The barrier keeps the reduction from being fused with, and so repeating, the unrolled code.
+        stacked = jnp.sum(jax.lax.optimization_barrier(stacked), axis=large, keepdims=True)
+    return jnp.moveaxis(jnp.broadcast_to(stacked, (stacked.shape[0], *shape)), 0, -2)
+
+
+# -- rules --------------------------------------------------------------------------------------------------
+
+_primitive = Primitive("e3any_coupling")
+_primitive.multiple_results = True
+
+
+@functools.lru_cache(maxsize=512)
+def _compiled(program: _Program) -> Any:
+    return jax.jit(functools.partial(_primitive.bind, program=program))
+
+
+@_primitive.def_impl
+def _impl(*operands: Array, program: _Program) -> Any:
+    return _compiled(program)(*operands)
+
+
+@_primitive.def_abstract_eval
+def _abstract(*operands: Any, program: _Program) -> list[Any]:
+    dtype, sizes = operands[0].dtype, program.form.sizes
+    return [jax.core.ShapedArray(_with_components(shape, sizes[slot]), dtype) for slot, shape in program.outs]
+
+
+def _jvp(primals: Sequence[Array], tangents: Sequence[Any], *, program: _Program) -> tuple[list[Array], list[Any]]:
+    operands, slots = list(primals), list(program.slots)
+    tangent_of = {}
+    for i, tangent in enumerate(tangents):
+        if not isinstance(tangent, ad.Zero):
+            tangent_of[i] = len(operands)
+            operands.append(tangent)
+            slots.append(program.slots[i])
+    terms = [
+        (out, (*term[:position], tangent_of[o], *term[position + 1 :]))
+        for out, term in program.terms
+        for position, o in enumerate(term)
+        if o in tangent_of
+    ]
+    primal_outs = _primitive.bind(*primals, program=program)
+    values = _bind_present(program.form, slots, program.outs, terms, operands)
+    return primal_outs, [values.get(i, ad.Zero(jax.typeof(p).to_tangent_aval())) for i, p in enumerate(primal_outs)]
+
+
+def _bind_present(
+    form: SparseForm, slots: Sequence[int], outs: Sequence[Any], terms: Sequence[Any], operands: Sequence[Array]
+) -> dict[int, Array]:
+    """Bind only the outputs that have terms, and return those by their numbers."""
+    present = sorted({out for out, _ in terms})
+    if not present:
+        return {}
+    number = {out: i for i, out in enumerate(present)}
+    program = _Program(
+        form, tuple(slots), tuple(outs[o] for o in present), tuple((number[o], term) for o, term in terms)
+    )
+    return dict(zip(present, _bind(program, operands), strict=True))
+
+
+def _transpose(cotangents: Sequence[Any], *operands: Any, program: _Program) -> list[Any]:
+    unknown = [i for i, o in enumerate(operands) if ad.is_undefined_primal(o)]
+    known: list[Array] = []
+    slots: list[int] = []
+    number: dict[tuple[str, int], int] = {}
+    for i, operand in enumerate(operands):
+        if i not in unknown:
+            number["operand", i] = len(known)
+            known.append(operand)
+            slots.append(program.slots[i])
+    for i, cotangent in enumerate(cotangents):
+        if not isinstance(cotangent, ad.Zero):
+            number["cotangent", i] = len(known)
+            known.append(cotangent)
+            slots.append(program.outs[i][0])
+    outs = [(program.slots[u], _outer(operands[u].aval.shape)) for u in unknown]
+    terms = []
+    for out, term in program.terms:
+        if ("cotangent", out) in number:
+            (target,) = (o for o in term if o in unknown)
+            members = [number["cotangent", out], *(number["operand", o] for o in term if o != target)]
+            terms.append((unknown.index(target), tuple(sorted(members, key=lambda m: slots[m]))))
+    results: list[Any] = [None] * len(operands)
+    values = _bind_present(program.form, slots, outs, terms, known)
+    for position, u in enumerate(unknown):
+        results[u] = values.get(position, ad.Zero(operands[u].aval))
+    return results
+
+
+def _batch(operands: Sequence[Array], axes: Sequence[Any], *, program: _Program) -> tuple[list[Array], list[Any]]:
+    mapped = [axis is not None for axis in axes]
+    size = next(o.shape[a] for o, a, m in zip(operands, axes, mapped, strict=True) if m)
+    operands = [
+        jnp.moveaxis(o, a, 0) if m else o[None] for o, a, m in zip(operands, axes, mapped, strict=True)
+    ]
+    batched = [any(mapped[o] for out, t in program.terms if out == i for o in t) for i in range(len(program.outs))]
+    outs = tuple((slot, (size if b else 1, *shape)) for (slot, shape), b in zip(program.outs, batched, strict=True))
+    values = _primitive.bind(*operands, program=_Program(program.form, program.slots, outs, program.terms))
+    results = [v if b else v[0] for v, b in zip(values, batched, strict=True)]
+    return results, [0 if b else None for b in batched]
+
+
+ad.primitive_jvps[_primitive] = _jvp
+ad.primitive_transposes[_primitive] = _transpose
+batching.primitive_batchers[_primitive] = _batch
+mlir.register_lowering(_primitive, mlir.lower_fun(_evaluate, multiple_results=True))

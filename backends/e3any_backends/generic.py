@@ -1,0 +1,204 @@
+"""The backend protocol, written in the array API standard alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import array_api_compat
+import numpy as np
+
+from e3any_backends.coupling import Coupling, couple_pairs_by_matmul, couple_by_matmul
+
+Array: TypeAlias = Any
+Namespace: TypeAlias = Any
+
+
+class Backend:
+    """Operations that the standard has no word for, in their standard-only form.
+
+    Parameters
+    ----------
+    xp : namespace
+        An array API namespace.
+
+    Attributes
+    ----------
+    xp : namespace
+        The array API namespace of the library.
+    """
+
+    def __init__(self, xp: Namespace) -> None:
+        self.xp = xp
+
+    # -- constants and dtypes -------------------------------------------------------------------------------
+
+    def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
+        """Copy a NumPy table or Python number to the library, dtype and device of ``like``."""
+        return self.xp.asarray(
+            np.asarray(table), dtype=like.dtype if dtype is None else dtype, device=array_api_compat.device(like)
+        )
+
+    def is_floating(self, x: Array) -> bool:
+        """Return whether ``x`` has a real floating-point dtype (16-bit ones included)."""
+        return bool(self.xp.isdtype(x.dtype, "real floating"))
+
+    def is_integer(self, x: Array) -> bool:
+        """Return whether ``x`` has an integer dtype."""
+        return bool(self.xp.isdtype(x.dtype, "integral"))
+
+    def promote(self, *arrays: Array) -> tuple[Array, ...]:
+        """Cast floating-point arrays to their common dtype, without widening through integers."""
+        dtype = arrays[0].dtype
+        for a in arrays[1:]:
+            if a.dtype != dtype:
+                dtype = self.xp.result_type(dtype, a.dtype)
+        return tuple(a if a.dtype == dtype else self.xp.astype(a, dtype) for a in arrays)
+
+    def dtype(self, dtype: Any) -> Any:
+        """Return the library's own dtype for a name such as ``"float32"`` or a dtype object."""
+        name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", str(dtype)).rpartition(".")[2]
+        return getattr(self.xp, name)
+
+    # -- derivatives ----------------------------------------------------------------------------------------
+
+    def stop_gradient(self, x: Array) -> Array:
+        """Return ``x``, treated as a constant by automatic differentiation."""
+        return x
+
+    # -- functions ------------------------------------------------------------------------------------------
+
+    def erf(self, x: Array) -> Array:
+        r"""Return the error function.
+
+        Uses :math:`\mathrm{erf}(x) = \frac{2}{\sqrt\pi} e^{-x^2} \sum_n \frac{2^n x^{2n+1}}{(2n+1)!!}`, whose terms
+        all have one sign; beyond :math:`|x| = 6` the result is one to double precision.
+        """
+        xp = self.xp
+        t = xp.clip(x, -6.0, 6.0)
+        term = t
+        total = t
+        for n in range(1, 120):
+            term = term * (t * t) * (2.0 / (2 * n + 1))
+            total = total + term
+        return total * xp.exp(-(t * t)) * (2.0 / math.sqrt(math.pi))
+
+    # -- gather and segments --------------------------------------------------------------------------------
+
+    def take(self, x: Array, indices: Array) -> Array:
+        """Return ``x[indices]`` along axis 0; rows of indices outside ``[0, len(x))`` are zero.
+
+        Parameters
+        ----------
+        x : array of shape (N, ...)
+            Values to gather from.
+        indices : integer array of shape (K,)
+            Row numbers.
+
+        Returns
+        -------
+        array of shape (K, ...)
+            The rows.
+        """
+        xp = self.xp
+        num = x.shape[0]
+        if num == 0:
+            return xp.zeros((indices.shape[0], *x.shape[1:]), dtype=x.dtype, device=array_api_compat.device(x))
+        valid = (indices >= 0) & (indices < num)
+        rows = xp.take(x, xp.where(valid, indices, xp.zeros_like(indices)), axis=0)
+        return xp.where(self._rows_like(valid, rows), rows, xp.zeros_like(rows))
+
+    def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
+        """Sum rows of ``x`` that have the same segment number; numbers out of range are padding.
+
+        Parameters
+        ----------
+        x : array of shape (K, ...)
+            Values.
+        segments : integer array of shape (K,)
+            The segment that each row belongs to.
+        num_segments : int
+            Number of segments.
+        indices_are_sorted : bool
+            A promise that ``segments`` ascends, which some libraries make use of.
+
+        Returns
+        -------
+        array of shape (num_segments, ...)
+            The sums; zero for empty segments.
+        """
+        xp = self.xp
+        one_hot = xp.astype(self._membership(segments, num_segments), x.dtype)
+        flat = xp.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
+        return xp.reshape(xp.matmul(one_hot, flat), (num_segments, *x.shape[1:]))
+
+    def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:
+        """Return the largest row entries of every segment; ``-inf`` for empty segments."""
+        xp = self.xp
+        member = self._membership(segments, num_segments)
+        member = xp.reshape(member, (*member.shape, *(1,) * (x.ndim - 1)))
+        lowest = xp.full((1,), -math.inf, dtype=x.dtype, device=array_api_compat.device(x))
+        if x.shape[0] == 0:
+            return xp.broadcast_to(lowest, (num_segments, *x.shape[1:]))
+        return xp.max(xp.where(member, x[None, ...], lowest), axis=1)
+
+    def _membership(self, segments: Array, num_segments: int) -> Array:
+        xp = self.xp
+        numbers = xp.arange(num_segments, dtype=segments.dtype, device=array_api_compat.device(segments))
+        return numbers[:, None] == segments[None, :]
+
+    def _rows_like(self, mask: Array, rows: Array) -> Array:
+        return self.xp.reshape(mask, (*mask.shape, *(1,) * (rows.ndim - mask.ndim)))
+
+    # -- coupling -------------------------------------------------------------------------------------------
+
+    def couple(self, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
+        r"""Couple two features: :math:`z_k = \sum_{(i,j,k,p,c)} c \, w_p x_i y_j` over the table's entries.
+
+        Parameters
+        ----------
+        x : array of shape (*lead, coupling.num_x, F)
+            First factor.
+        y : array of shape (*lead, coupling.num_y, F)
+            Second factor, of the same rank.
+        w : array of shape (*lead, coupling.num_paths, F)
+            Weights, of the same rank.
+        coupling : Coupling
+            Table of couplings.
+
+        Returns
+        -------
+        array of shape (*lead, coupling.num_z, F)
+            The product. Leading axes broadcast.
+        """
+        return couple_by_matmul(self, x, y, w, coupling)
+
+    def couple_pairs(self, pairs: Array, w: Array, coupling: Coupling) -> Array:
+        r"""Couple sums of products: :math:`z_k = \sum_{(i,j,k,p,c)} c \, w_p A_{ij}`.
+
+        Parameters
+        ----------
+        pairs : array of shape (*lead, coupling.num_x, coupling.num_y, F)
+            The (sums of) products :math:`A_{ij}`.
+        w : array of shape (*lead, coupling.num_paths, F)
+            Weights.
+        coupling : Coupling
+            Table of couplings.
+
+        Returns
+        -------
+        array of shape (*lead, coupling.num_z, F)
+            The product. Leading axes broadcast.
+        """
+        return couple_pairs_by_matmul(self, pairs, w, coupling)
+
+    # -- random numbers -------------------------------------------------------------------------------------
+
+    def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw uniform numbers in [0, 1) with the library's own generator."""
+        raise TypeError(f"random numbers need NumPy, JAX or PyTorch, got {self.xp.__name__}")
+
+    def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw normal numbers with the library's own generator."""
+        raise TypeError(f"random numbers need NumPy, JAX or PyTorch, got {self.xp.__name__}")

@@ -1,0 +1,75 @@
+"""The JAX backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from e3any_backends._jax_coupling import contract
+from e3any_backends.coupling import Coupling
+from e3any_backends.generic import Array, Backend
+
+
+class JaxBackend(Backend):
+    """Operations on JAX arrays."""
+
+    def __init__(self) -> None:
+        super().__init__(jnp)
+
+    def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
+        """Copy a table or Python number to the dtype of ``like``; it is placed where it is used."""
+        return jnp.asarray(np.asarray(table), dtype=like.dtype if dtype is None else dtype)
+
+    def is_floating(self, x: Array) -> bool:
+        """Return whether ``x`` has a real floating-point dtype."""
+        return bool(jnp.issubdtype(x.dtype, jnp.floating))
+
+    def is_integer(self, x: Array) -> bool:
+        """Return whether ``x`` has an integer dtype."""
+        return bool(jnp.issubdtype(x.dtype, jnp.integer))
+
+    def stop_gradient(self, x: Array) -> Array:
+        """Return ``x``, treated as a constant by automatic differentiation."""
+        return jax.lax.stop_gradient(x)
+
+    def erf(self, x: Array) -> Array:
+        """Return the error function."""
+        return jax.lax.erf(x)
+
+    def take(self, x: Array, indices: Array) -> Array:
+        """Return rows of ``x``; rows of indices out of range are zero."""
+        if x.shape[0] == 0:
+            return jnp.zeros((indices.shape[0], *x.shape[1:]), x.dtype)
+        # Negative numbers would count from the end: they are padding here, as numbers that are too large.
+        return x.at[jnp.where(indices < 0, x.shape[0], indices)].get(mode="fill", fill_value=0)
+
+    def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
+        """Sum rows that have the same segment number; the scatter drops numbers out of range."""
+        segments = jnp.where(segments < 0, num_segments, segments)
+        return jax.ops.segment_sum(x, segments, num_segments)
+
+    def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:
+        """Return the largest row entries of every segment."""
+        segments = jnp.where(segments < 0, num_segments, segments)
+        return jax.ops.segment_max(x, segments, num_segments)
+
+    def couple(self, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
+        """Couple two features by the unrolled form, one primitive closed under differentiation."""
+        return contract((x, y, w), coupling.product_form, inputs=(0, 1, 3), output=2)
+
+    def couple_pairs(self, pairs: Array, w: Array, coupling: Coupling) -> Array:
+        """Couple sums of products by the unrolled form."""
+        flat = jnp.reshape(pairs, (*pairs.shape[:-3], coupling.num_x * coupling.num_y, pairs.shape[-1]))
+        return contract((flat, w), coupling.pair_form, inputs=(0, 2), output=1)
+
+    def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw uniform numbers in [0, 1) for a key."""
+        return jax.random.uniform(generator, tuple(shape), jnp.float32 if dtype is None else dtype)
+
+    def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw normal numbers for a key."""
+        return jax.random.normal(generator, tuple(shape), jnp.float32 if dtype is None else dtype)

@@ -1,0 +1,75 @@
+"""The PyTorch backend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import array_api_compat.torch
+import numpy as np
+import torch
+
+from e3any_backends.generic import Array, Backend
+
+
+class TorchBackend(Backend):
+    """Operations on PyTorch tensors."""
+
+    def __init__(self) -> None:
+        super().__init__(array_api_compat.torch)
+
+    def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
+        """Copy a table or Python number to the dtype and device of ``like``."""
+        dtype = like.dtype if dtype is None else dtype
+        if isinstance(table, np.ndarray):
+            return torch.from_numpy(np.ascontiguousarray(table)).to(device=like.device, dtype=dtype)
+        return torch.as_tensor(table, dtype=dtype, device=like.device)
+
+    def is_floating(self, x: Array) -> bool:
+        """Return whether ``x`` has a real floating-point dtype."""
+        return bool(x.dtype.is_floating_point)
+
+    def is_integer(self, x: Array) -> bool:
+        """Return whether ``x`` has an integer dtype."""
+        return not (x.dtype.is_floating_point or x.dtype.is_complex or x.dtype == torch.bool)
+
+    def stop_gradient(self, x: Array) -> Array:
+        """Return ``x``, treated as a constant by automatic differentiation."""
+        return x.detach()
+
+    def erf(self, x: Array) -> Array:
+        """Return the error function."""
+        return torch.special.erf(x)
+
+    def take(self, x: Array, indices: Array) -> Array:
+        """Return rows of ``x``; rows of indices out of range are zero."""
+        num = x.shape[0]
+        if num == 0:
+            return x.new_zeros((indices.shape[0], *x.shape[1:]))
+        valid = (indices >= 0) & (indices < num)
+        rows = torch.index_select(x, 0, torch.where(valid, indices, torch.zeros_like(indices)))
+        return torch.where(self._rows_like(valid, rows), rows, torch.zeros_like(rows))
+
+    def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
+        """Sum rows that have the same segment number, by ``index_add``."""
+        valid = (segments >= 0) & (segments < num_segments)
+        # One more row takes the padding, which is then cut off.
+        total = x.new_zeros((num_segments + 1, *x.shape[1:]))
+        return torch.index_add(total, 0, torch.where(valid, segments, num_segments), x)[:num_segments]
+
+    def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:
+        """Return the largest row entries of every segment, by ``index_reduce``."""
+        valid = (segments >= 0) & (segments < num_segments)
+        index = torch.where(valid, segments, num_segments)
+        lowest = x.new_full((num_segments + 1, *x.shape[1:]), -math.inf)
+        index = self._rows_like(index, x).expand(x.shape)
+        return torch.scatter_reduce(lowest, 0, index, x, "amax", include_self=True)[:num_segments]
+
+    def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw uniform numbers in [0, 1) from a :class:`torch.Generator`."""
+        return torch.rand(tuple(shape), generator=generator, dtype=dtype, device=generator.device)
+
+    def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw normal numbers from a :class:`torch.Generator`."""
+        return torch.randn(tuple(shape), generator=generator, dtype=dtype, device=generator.device)

@@ -1,0 +1,114 @@
+"""Defaults that are looked up when a function is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal, get_args
+
+Normalization = Literal["racah", "schmidt", "4pi", "orthonormal"]
+
+_DEFAULTS: dict[str, Any] = {"cartesian_order": True, "normalization": "racah", "use_fused_tensor": False}
+_settings: ContextVar[dict[str, Any]] = ContextVar("e3any_config", default=_DEFAULTS)
+
+
+class Config:
+    """Defaults of options that many functions share.
+
+    An argument that is given always wins; an argument that is ``None`` takes the value set here at the time of the
+    call. ``Config.set_*`` changes a default for the current context, ``Config.use`` within a block.
+
+    Examples
+    --------
+    >>> from e3any import Config
+    >>> with Config.use(cartesian_order=False):
+    ...     Config.cartesian_order()
+    False
+    """
+
+    @staticmethod
+    def cartesian_order() -> bool:
+        """Return whether components are in Cartesian order, see :mod:`e3any.conventions`."""
+        return bool(_settings.get()["cartesian_order"])
+
+    @staticmethod
+    def normalization() -> Normalization:
+        """Return the normalisation of spherical harmonics, see :mod:`e3any.conventions`."""
+        value: Normalization = _settings.get()["normalization"]
+        return value
+
+    @staticmethod
+    def use_fused_tensor() -> bool:
+        """Return whether layers couple by the fused tensor product."""
+        return bool(_settings.get()["use_fused_tensor"])
+
+    @staticmethod
+    def set_cartesian_order(cartesian_order: bool) -> None:
+        """Set the default order of components."""
+        _update(cartesian_order=cartesian_order)
+
+    @staticmethod
+    def set_normalization(normalization: Normalization) -> None:
+        """Set the default normalisation of spherical harmonics."""
+        _update(normalization=normalization)
+
+    @staticmethod
+    def set_use_fused_tensor(use_fused_tensor: bool) -> None:
+        """Set whether layers couple by the fused tensor product."""
+        _update(use_fused_tensor=use_fused_tensor)
+
+    @staticmethod
+    @contextmanager
+    def use(**settings: Any) -> Iterator[None]:
+        """Set defaults within a ``with`` block.
+
+        Parameters
+        ----------
+        **settings
+            ``cartesian_order``, ``normalization`` or ``use_fused_tensor``.
+
+        Raises
+        ------
+        ValueError
+            If a setting is unknown or a value is of a wrong kind.
+        """
+        token = _settings.set(_checked(settings))
+        try:
+            yield
+        finally:
+            _settings.reset(token)
+
+
+def _update(**settings: Any) -> None:
+    _settings.set(_checked(settings))
+
+
+def _checked(settings: dict[str, Any]) -> dict[str, Any]:
+    for name, value in settings.items():
+        if name not in _DEFAULTS:
+            raise ValueError(f"expected a setting of {sorted(_DEFAULTS)}, got {name!r}")
+        if name == "normalization":
+            check_normalization(value)
+        elif not isinstance(value, bool):
+            raise ValueError(f"expected {name} to be True or False, got {value!r}")
+    return {**_settings.get(), **settings}
+
+
+def check_normalization(value: Any) -> None:
+    """Raise a ValueError unless ``value`` names a normalisation."""
+    if value not in get_args(Normalization):
+        raise ValueError(f"expected a normalization of {get_args(Normalization)}, got {value!r}")
+
+
+def cartesian_order_or_default(value: bool | None) -> bool:
+    """Return the value of an argument, or the default where it is ``None``."""
+    return Config.cartesian_order() if value is None else value
+
+
+def normalization_or_default(value: Normalization | None) -> Normalization:
+    """Return the value of an argument, or the default where it is ``None``; checks it."""
+    if value is None:
+        return Config.normalization()
+    check_normalization(value)
+    return value

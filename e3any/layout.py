@@ -1,0 +1,103 @@
+"""The layout of features: parity, components of irreps, channels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Layout", "check_degree", "check_vectors"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a feature array ``(..., 1 or 2, (max_degree + 1)**2, features)`` contains.
+
+    Parameters
+    ----------
+    max_degree : int
+        Largest degree L.
+    features : int
+        Number of channels F.
+    pseudotensors : bool
+        Whether both parities are present (a parity axis of length 2).
+
+    Raises
+    ------
+    ValueError
+        If ``max_degree`` or ``features`` is negative or no integer.
+
+    Examples
+    --------
+    >>> Layout(max_degree=2, features=32).shape
+    (1, 9, 32)
+    """
+
+    max_degree: int
+    features: int
+    pseudotensors: bool = False
+
+    def __post_init__(self) -> None:
+        check_degree(self.max_degree)
+        check_degree(self.features, "features")
+
+    @property
+    def num_parities(self) -> int:
+        """Length of the parity axis."""
+        return 2 if self.pseudotensors else 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the three trailing axes."""
+        return self.num_parities, (self.max_degree + 1) ** 2, self.features
+
+    def example(self, *lead: int) -> Any:
+        """Return a NumPy array of zeros of this layout, with the given leading axes."""
+        return np.zeros((*lead, *self.shape), dtype=np.float32)
+
+    @classmethod
+    def of(cls, x: Any, name: str = "inputs") -> Layout:
+        """Read the layout off an array.
+
+        Parameters
+        ----------
+        x : array of shape (..., 1 or 2, (L+1)**2, F)
+            Features.
+        name : str
+            What messages call the array.
+
+        Returns
+        -------
+        Layout
+            The layout.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not that of features.
+        """
+        shape = tuple(x.shape)
+        expected = f"expected {name} of shape (..., 1 or 2, (max_degree+1)**2, features)"
+        if len(shape) < 3:
+            raise ValueError(f"{expected}, got {shape}")
+        parities, components, features = shape[-3:]
+        if parities not in (1, 2):
+            raise ValueError(f"{expected}, got a parity axis of length {parities} in {shape}")
+        degree = math.isqrt(components) - 1
+        if degree < 0 or (degree + 1) ** 2 != components:
+            raise ValueError(f"{expected}, got {components} components, which is no square, in {shape}")
+        return cls(degree, features, parities == 2)
+
+
+def check_degree(degree: Any, name: str = "max_degree") -> None:
+    """Raise a ValueError unless ``degree`` is an integer that is not negative."""
+    if isinstance(degree, bool) or not isinstance(degree, int | np.integer) or degree < 0:
+        raise ValueError(f"expected {name} to be an integer >= 0, got {degree!r}")
+
+
+def check_vectors(r: Any, name: str = "r") -> None:
+    """Raise a ValueError unless the last axis of an array has length 3."""
+    if len(r.shape) < 1 or r.shape[-1] != 3:
+        raise ValueError(f"expected {name} of shape (..., 3), got {tuple(r.shape)}")

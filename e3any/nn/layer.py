@@ -1,0 +1,204 @@
+"""Layers as frozen descriptions, and the parameters that they are applied to.
+
+A layer is a frozen dataclass of hyper-parameters with one method ``forward(p, *inputs)``. It asks ``p`` for the
+parameters that it needs, ``p.param(name, shape, init)``, and hands ``p / name`` to the layers that it consists of::
+
+    @dataclass(frozen=True)
+    class Block(nn.Layer):
+        features: int
+
+        def forward(self, p, x):
+            y = nn.Dense(self.features)(p / "dense", x)
+            return nn.add(x, nn.silu(y))
+
+``p`` is whatever holds the parameters: a nested dictionary of arrays, or an object of an adapter that creates them.
+So shapes follow from the inputs, and names are the path that is written down.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from e3any.nn.initializers import Initializer
+
+Array: TypeAlias = Any
+Tree: TypeAlias = Mapping[str, Any]
+
+__all__ = ["Layer", "ParameterSpec", "Parameters", "leaves"]
+
+
+class Parameters(abc.ABC):
+    """A node in a tree of parameters."""
+
+    @abc.abstractmethod
+    def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Array:
+        """Return the parameter of a name.
+
+        Parameters
+        ----------
+        name : str
+            Its name in this node.
+        shape : tuple of int
+            The shape that it must have.
+        init : Initializer or callable
+            How it is drawn; see :mod:`e3any.nn.initializers`.
+        dtype : optional
+            The dtype that it is created with; float32 by default.
+
+        Returns
+        -------
+        array
+            The parameter.
+        """
+
+    @abc.abstractmethod
+    def __truediv__(self, name: str) -> Parameters:
+        """Return the child node of a name."""
+
+
+@dataclass(frozen=True)
+class Layer(abc.ABC):
+    """A description of a layer, or of a whole model: a frozen dataclass of hyper-parameters.
+
+    Subclasses are frozen dataclasses that define :meth:`forward`. Calling a layer applies it to parameters, which may
+    be a nested mapping of arrays::
+
+        y = layer({"kernel": kernel}, x)
+    """
+
+    @abc.abstractmethod
+    def forward(self, p: Parameters, /, *inputs: Any, **options: Any) -> Any:
+        """Compute the outputs from parameters and inputs, with array API functions only."""
+
+    def __call__(self, p: Parameters | Tree, /, *inputs: Any, **options: Any) -> Any:
+        """Apply the layer.
+
+        Parameters
+        ----------
+        p : Parameters or mapping
+            Where the layer finds its parameters.
+        *inputs, **options
+            What :meth:`forward` takes.
+
+        Returns
+        -------
+        Any
+            What :meth:`forward` returns.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is missing or has another shape than the inputs require.
+        """
+        return self.forward(p if isinstance(p, Parameters) else _TreeParameters(p), *inputs, **options)
+
+    def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the smallest inputs of given layouts, as NumPy arrays.
+
+        Parameters
+        ----------
+        *layouts : Layout or array
+            What the layer is to be applied to; arrays are passed on.
+
+        Returns
+        -------
+        inputs : tuple
+            Positional inputs.
+        options : dict
+            Inputs by name.
+        """
+        return tuple(_example(layout) for layout in layouts), {}
+
+    def parameters(self, *inputs: Any, **options: Any) -> dict[str, Any]:
+        """List the parameters that the layer has for given inputs.
+
+        Parameters
+        ----------
+        *inputs, **options
+            Example inputs, of NumPy; only their shapes and dtypes matter. A :class:`~e3any.Layout` may stand for
+            the features that it describes.
+
+        Returns
+        -------
+        dict
+            A nested dictionary of :class:`ParameterSpec`.
+        """
+        if any(_is_layout(i) for i in inputs) or not (inputs or options):
+            inputs, options = self.example(*inputs)[0], {**self.example(*inputs)[1], **options}
+        tree: dict[str, Any] = {}
+        self.forward(_Recorder(tree), *inputs, **options)
+        return tree
+
+
+def _is_layout(x: Any) -> bool:
+    from e3any.layout import Layout
+
+    return isinstance(x, Layout)
+
+
+def _example(x: Any) -> Any:
+    return x.example(1) if _is_layout(x) else x
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """Shape, dtype and initialiser of a parameter that is yet to be created."""
+
+    shape: tuple[int, ...]
+    init: Initializer | Callable[..., Any]
+    dtype: Any = None
+
+
+class _TreeParameters(Parameters):
+    """Parameters that exist, in a nested mapping."""
+
+    def __init__(self, tree: Tree, path: str = "") -> None:
+        if not hasattr(tree, "__getitem__"):
+            raise TypeError(f"expected a mapping of parameters at {path or 'the root'!r}, got {type(tree).__name__}")
+        self._tree = tree
+        self._path = path
+
+    def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Array:
+        value = self._tree[name] if name in self._tree else self._missing(name)
+        if tuple(value.shape) != tuple(shape):
+            raise ValueError(
+                f"expected parameter {self._path + name!r} of shape {tuple(shape)}, got {tuple(value.shape)}"
+            )
+        return value
+
+    def __truediv__(self, name: str) -> Parameters:
+        # A layer without parameters has no node; its child is empty until something is asked of it.
+        return _TreeParameters(self._tree[name] if name in self._tree else {}, f"{self._path}{name}/")
+
+    def _missing(self, name: str) -> Any:
+        present = ", ".join(map(str, self._tree)) or "nothing"
+        raise ValueError(f"expected a parameter {self._path + name!r}, got a tree that has {present} there")
+
+
+class _Recorder(Parameters):
+    """Writes down what is asked for, and answers with zeros."""
+
+    def __init__(self, tree: dict[str, Any]) -> None:
+        self._tree = tree
+
+    def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Array:
+        self._tree[name] = ParameterSpec(tuple(int(n) for n in shape), init, dtype)
+        return np.zeros(shape, np.float32)
+
+    def __truediv__(self, name: str) -> Parameters:
+        child = self._tree.setdefault(name, {})
+        return _Recorder(child)
+
+
+def leaves(tree: Tree, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield (path, leaf) of a nested mapping, depth first in the order of the mapping."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, (*path, name))
+        else:
+            yield (*path, name), value
