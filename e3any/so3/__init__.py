@@ -1,0 +1,27 @@
+"""Rotations and their irreducible representations."""
+
+from __future__ import annotations
+
+from e3any.so3.clebsch_gordan import clebsch_gordan, clebsch_gordan_for_degrees
+from e3any.so3.rotations import (
+    alignment_rotation,
+    euler_angles_from_rotation,
+    random_rotation,
+    rotation,
+    rotation_euler,
+)
+from e3any.so3.spherical_harmonics import solid_harmonics, spherical_harmonics
+from e3any.so3.wigner import wigner_d
+
+__all__ = [
+    "alignment_rotation",
+    "clebsch_gordan",
+    "clebsch_gordan_for_degrees",
+    "euler_angles_from_rotation",
+    "random_rotation",
+    "rotation",
+    "rotation_euler",
+    "solid_harmonics",
+    "spherical_harmonics",
+    "wigner_d",
+]

@@ -1,0 +1,316 @@
+"""Rotation matrices. They act on row vectors from the right, see :mod:`e3any.conventions`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from e3any_backends import Array, Backend, backend_of, generator_backend
+
+from e3any.layout import check_degree, check_vectors
+from e3any.ops.safe import normalize
+
+__all__ = [
+    "alignment_rotation",
+    "euler_angles_from_rotation",
+    "random_rotation",
+    "rotation",
+    "rotation_euler",
+]
+
+
+def rotation(axis: Array, angle: Array | float) -> Array:
+    r"""Return the rotation about an axis by an angle.
+
+    .. math::
+        R = 1 + \sin\varphi\, K + (1 - \cos\varphi)\, K^2 \qquad \vec r K = \vec k \times \vec r
+
+    with the unit vector :math:`\vec k` of the axis (Rodrigues' formula): counter-clockwise for row vectors.
+
+    Parameters
+    ----------
+    axis : array of shape (..., 3)
+        Axes, of any length. A zero vector gives the identity.
+    angle : array of shape (...) or float
+        Angles in radians; they broadcast with the axes.
+
+    Returns
+    -------
+    array of shape (..., 3, 3)
+        The rotations.
+
+    Raises
+    ------
+    ValueError
+        If the last axis of ``axis`` is not of length 3.
+    TypeError
+        If ``axis`` is no floating-point array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rot = rotation(np.asarray([0.0, 0.0, 2.0]), np.pi / 2)
+    >>> (np.asarray([1.0, 0.0, 0.0]) @ rot).round(3)
+    array([0., 1., 0.])
+    """
+    backend = backend_of(axis, angle)
+    axis, angle = _floating(backend, axis=axis, angle=angle)
+    check_vectors(axis, "axis")
+    return _rodrigues(backend, normalize(axis, axis=-1), backend.xp.sin(angle), 1.0 - backend.xp.cos(angle))
+
+
+def alignment_rotation(u: Array, v: Array) -> Array:
+    r"""Return the rotation by the smallest angle that turns u into the direction of v.
+
+    .. math::
+        R = 1 + K + \frac{K^2}{1 + \vec u \cdot \vec v} \qquad
+        \vec r K = (\vec u \times \vec v) \times \vec r
+
+    for unit vectors; then :math:`\vec u R = \vec v`.
+
+    Parameters
+    ----------
+    u, v : array of shape (..., 3)
+        Vectors, of any length; they broadcast.
+
+    Returns
+    -------
+    array of shape (..., 3, 3)
+        The rotations. The identity where a vector is zero.
+
+    Raises
+    ------
+    ValueError
+        If the last axis of ``u`` or ``v`` is not of length 3.
+    TypeError
+        If an argument is no floating-point array.
+
+    Notes
+    -----
+    Beyond a right angle, half a turn about :math:`\vec u \times \vec v` takes u to -u, which is then aligned
+    with v: the result is orthogonal to rounding for all vectors. For antiparallel vectors, where no
+    rotation is distinguished, one axis at right angles to u is chosen. Derivatives are finite for all vectors;
+    they grow towards antiparallel ones, where the rotation is not continuous.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> u, v = np.asarray([1.0, 0.0, 0.0]), np.asarray([0.0, 1.0, 0.0])
+    >>> (u @ alignment_rotation(u, v)).round(3)
+    array([0., 1., 0.])
+    """
+    backend = backend_of(u, v)
+    u, v = _floating(backend, u=u, v=v)
+    check_vectors(u, "u")
+    check_vectors(v, "v")
+    return _align(backend, normalize(u, axis=-1), normalize(v, axis=-1))
+
+
+def rotation_euler(a: Array | float, b: Array | float, c: Array | float) -> Array:
+    r"""Return the rotation about the x-axis by a, then about the y-axis by b, then about the z-axis by c.
+
+    .. math::
+        R = R_x(a)\, R_y(b)\, R_z(c)
+
+    Parameters
+    ----------
+    a, b, c : array of shape (...) or float
+        Angles in radians; they broadcast. With numbers only, the result is a NumPy array.
+
+    Returns
+    -------
+    array of shape (..., 3, 3)
+        The rotations.
+
+    Raises
+    ------
+    TypeError
+        If an argument is neither a number nor a floating-point array.
+
+    Examples
+    --------
+    >>> import math
+    >>> rotation_euler(0.0, 0.0, math.pi / 2).round(3) + 0.0
+    array([[ 0.,  1.,  0.],
+           [-1.,  0.,  0.],
+           [ 0.,  0.,  1.]])
+    """
+    if all(isinstance(angle, int | float) for angle in (a, b, c)):
+        a = np.asarray(float(a))
+    backend = backend_of(a, b, c)
+    xp = backend.xp
+    angles = xp.broadcast_arrays(*_floating(backend, a=a, b=b, c=c))
+    (sa, ca), (sb, cb), (sc, cc) = ((xp.sin(angle), xp.cos(angle)) for angle in angles)
+    entries = [
+        *(cb * cc, cb * sc, -sb),
+        *(sa * sb * cc - ca * sc, sa * sb * sc + ca * cc, sa * cb),
+        *(ca * sb * cc + sa * sc, ca * sb * sc - sa * cc, ca * cb),
+    ]
+    return _matrix(backend, entries)
+
+
+def euler_angles_from_rotation(rot: Array) -> tuple[Array, Array, Array]:
+    r"""Return the angles of :func:`rotation_euler` that give a rotation.
+
+    Parameters
+    ----------
+    rot : array of shape (..., 3, 3)
+        Rotations.
+
+    Returns
+    -------
+    a, b, c : array of shape (...)
+        Angles in radians, b between :math:`-\pi/2` and :math:`\pi/2`. At these two values c is zero.
+
+    Raises
+    ------
+    ValueError
+        If ``rot`` is not of shape (..., 3, 3).
+    TypeError
+        If ``rot`` is no floating-point array.
+
+    Notes
+    -----
+    c and b follow from the first row of R; a from the y-column of :math:`R\,R_z(-c) = R_x(a) R_y(b)`, which
+    is :math:`(0, \cos a, -\sin a)`: so the angles give R again to rounding, close to the special values as
+    well.
+
+    Examples
+    --------
+    >>> [round(float(angle), 3) for angle in euler_angles_from_rotation(rotation_euler(0.1, 0.2, 0.3))]
+    [0.1, 0.2, 0.3]
+    """
+    backend = backend_of(rot)
+    (rot,) = _floating(backend, rot=rot)
+    if rot.ndim < 2 or tuple(rot.shape[-2:]) != (3, 3):
+        raise ValueError(f"expected rot of shape (..., 3, 3), got {tuple(rot.shape)}")
+    xp = backend.xp
+    (xx, xy, xz), (yx, yy, _), (zx, zy, _) = ([rot[..., i, j] for j in range(3)] for i in range(3))
+    cos2 = xx * xx + xy * xy
+    special = cos2 <= (8.0 * float(xp.finfo(rot.dtype).eps)) ** 2
+    one, zero = xp.ones_like(xx), xp.zeros_like(xx)
+    safe = xp.sqrt(xp.where(special, one, cos2))
+    sin_c, cos_c = xp.where(special, zero, xy / safe), xp.where(special, one, xx / safe)
+    a = xp.atan2(zx * sin_c - zy * cos_c, yy * cos_c - yx * sin_c)
+    return a, xp.atan2(-xz, xp.where(special, zero, safe)), xp.atan2(sin_c, cos_c)
+
+
+def random_rotation(key: Any, perturbation: Array | float = 1.0, num: int = 1, *, dtype: Any = None) -> Array:
+    r"""Draw random rotations.
+
+    A uniformly distributed rotation (Shoemake, Graphics Gems III, 1992, 124) has its angle multiplied by
+    ``perturbation``.
+
+    Parameters
+    ----------
+    key : jax.Array or numpy.random.Generator or torch.Generator
+        A JAX key, or the generator object of NumPy or PyTorch.
+    perturbation : array or float
+        Between 0 (the identity) and 1 (uniformly distributed). Arrays of shape () or (num,) are clipped to
+        this range.
+    num : int
+        Number of rotations.
+    dtype : dtype, optional
+        The dtype; if not given, float32 for JAX and the library's default for others.
+
+    Returns
+    -------
+    array of shape (num, 3, 3), or (3, 3) if num is 1
+        The rotations. With the same JAX key and dtype, those that e3x draws.
+
+    Raises
+    ------
+    ValueError
+        If a number ``perturbation`` is not between 0 and 1, or ``num`` is no integer >= 0.
+    TypeError
+        If ``key`` is no generator.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> random_rotation(np.random.default_rng(0), num=5).shape
+    (5, 3, 3)
+    """
+    backend = generator_backend(key)
+    check_degree(num, "num")
+    if isinstance(perturbation, int | float) and not 0.0 <= perturbation <= 1.0:
+        raise ValueError(f"expected perturbation to be between 0 and 1, got {perturbation}")
+    axis, angle = _random_axis_and_angle(backend, backend.random_uniform(key, (num, 3), dtype))
+    if not isinstance(perturbation, int | float):
+        perturbation = backend.xp.astype(backend.xp.clip(perturbation, 0.0, 1.0), angle.dtype)
+    rot = rotation(axis, angle * perturbation)
+    return rot[0, ...] if num == 1 else rot
+
+
+def _random_axis_and_angle(backend: Backend, uniform: Array) -> tuple[Array, Array]:
+    """Return axis and angle, from 0 to pi, of the quaternions for triples of uniform numbers."""
+    xp = backend.xp
+    u, first, second = (uniform[..., i] for i in range(3))
+    first, second = 2.0 * math.pi * first, 2.0 * math.pi * second
+    inner, outer = xp.sqrt(1.0 - u), xp.sqrt(u)
+    real = inner * xp.sin(first)
+    imaginary = xp.stack([inner * xp.cos(first), outer * xp.sin(second), outer * xp.cos(second)], axis=-1)
+    # A quaternion and its negative are one rotation: take the one with the smaller angle.
+    sign = xp.where(real < 0, -xp.ones_like(real), xp.ones_like(real))
+    norm = xp.sqrt(xp.sum(imaginary * imaginary, axis=-1))
+    return imaginary * sign[..., None], 2.0 * xp.atan2(norm, sign * real)
+
+
+def _align(backend: Backend, u: Array, v: Array) -> Array:
+    xp = backend.xp
+    u, v = xp.broadcast_arrays(u, v)
+    cos = xp.sum(u * v, axis=-1)
+    obtuse = cos < 0.0
+    half_turn = _half_turn(backend, u, v)
+    from_u = xp.where(obtuse[..., None], -u, u)
+    cross = _cross(xp, from_u, v)
+    # Rodrigues' formula for K = sin(angle) times a unit one, hence without the sine.
+    rot = _rodrigues(backend, cross, xp.ones_like(cos), 1.0 / (1.0 + xp.abs(cos)))
+    return xp.where(obtuse[..., None, None], backend.matmul(half_turn, rot, precision="highest"), rot)
+
+
+def _half_turn(backend: Backend, u: Array, v: Array) -> Array:
+    """Return the half turn 2 w^T w - 1 about a unit vector at right angles to u, and to v where possible."""
+    xp = backend.xp
+    normal = _cross(xp, u, v)
+    known = xp.sum(normal * normal, axis=-1, keepdims=True) > (8.0 * float(xp.finfo(u.dtype).eps)) ** 2
+    # Any vector that is not along u: its components in other places, or x where they are all the same.
+    other = xp.roll(u, 1, axis=-1)
+    diagonal = xp.abs(xp.sum(u * other, axis=-1, keepdims=True)) > 0.9
+    other = xp.where(diagonal, backend.constant([1.0, 0.0, 0.0], like=u), other)
+    w = normalize(xp.where(known, normal, _cross(xp, u, other)), axis=-1)
+    w = normalize(w - u * xp.sum(w * u, axis=-1, keepdims=True), axis=-1)
+    return 2.0 * w[..., :, None] * w[..., None, :] - backend.constant(np.eye(3), like=u)
+
+
+def _rodrigues(backend: Backend, k: Array, sine: Array, versine: Array) -> Array:
+    """Return 1 + sine K + versine K^2 for vectors k."""
+    xp = backend.xp
+    x, y, z = (k[..., i] for i in range(3))
+    zero = xp.zeros_like(x)
+    skew = _matrix(backend, [zero, z, -y, -z, zero, x, y, -x, zero])
+    identity = backend.constant(np.eye(3), like=k)
+    square = k[..., :, None] * k[..., None, :] - xp.sum(k * k, axis=-1)[..., None, None] * identity
+    return identity + sine[..., None, None] * skew + versine[..., None, None] * square
+
+
+def _matrix(backend: Backend, entries: list[Array]) -> Array:
+    """Stack nine arrays, row by row, to matrices of shape (..., 3, 3)."""
+    flat = backend.xp.stack(entries, axis=-1)
+    return backend.xp.reshape(flat, (*flat.shape[:-1], 3, 3))
+
+
+def _cross(xp: Any, u: Array, v: Array) -> Array:
+    (a, b, c), (x, y, z) = ([vector[..., i] for i in range(3)] for vector in (u, v))
+    return xp.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-1)
+
+
+def _floating(backend: Backend, **arrays: Array | float) -> tuple[Array, ...]:
+    """Turn numbers to arrays of the library and check and promote floating-point dtypes."""
+    like = next(x for x in arrays.values() if not isinstance(x, int | float))
+    for name, x in arrays.items():
+        if not isinstance(x, int | float) and not backend.is_floating(x):
+            raise TypeError(f"expected {name} to be a floating-point array, got dtype {x.dtype}")
+    converted = [backend.constant(x, like=like) if isinstance(x, int | float) else x for x in arrays.values()]
+    return tuple(backend.promote(*converted))

@@ -1,0 +1,177 @@
+"""Real spherical and solid harmonics."""
+
+from __future__ import annotations
+
+import math
+
+from e3any_backends import Array, Backend, backend_of
+
+from e3any.config import Normalization, cartesian_order_or_default, normalization_or_default
+from e3any.conventions import cartesian_permutation, normalization_factor
+from e3any.layout import check_degree, check_vectors
+from e3any.ops.safe import normalize
+
+__all__ = ["solid_harmonics", "spherical_harmonics"]
+
+
+def spherical_harmonics(
+    r: Array,
+    max_degree: int,
+    r_is_normalized: bool = False,
+    cartesian_order: bool | None = None,
+    normalization: Normalization | None = None,
+) -> Array:
+    r"""Evaluate all real spherical harmonics up to a degree.
+
+    .. math::
+        Y_l^m(\vec r) = \mathcal N_l \, \Pi_l^{|m|}(z) \begin{cases} s_{|m|}(x, y) & m < 0 \\
+        c_m(x, y) & m \ge 0 \end{cases} \qquad c_m + i s_m = (x + i y)^m
+
+    at the unit vector of :math:`\vec r`. Phases, order and the normalisations are those of
+    :mod:`e3any.conventions`.
+
+    Parameters
+    ----------
+    r : array of shape (..., 3)
+        Vectors. At a zero vector, degree 0 has its usual value and all others are zero; derivatives of every
+        order are finite there.
+    max_degree : int
+        Largest degree L.
+    r_is_normalized : bool
+        Whether the vectors have norm 1 already. Where they have not, the result is that of
+        :func:`solid_harmonics` (times :math:`\mathcal N_l`).
+    cartesian_order : bool, optional
+        Whether the components are in Cartesian order; the default is that of :class:`e3any.Config`.
+    normalization : {'racah', 'schmidt', '4pi', 'orthonormal'}, optional
+        Normalisation; the default is that of :class:`e3any.Config`.
+
+    Returns
+    -------
+    array of shape (..., (L+1)**2)
+        The harmonics, of the library, dtype and device of ``r``.
+
+    Raises
+    ------
+    ValueError
+        If the last axis of ``r`` is not of length 3, ``max_degree`` is no integer >= 0, or the normalization
+        is unknown.
+    TypeError
+        If ``r`` is no floating-point array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> spherical_harmonics(np.asarray([0.0, 3.0, 4.0]), max_degree=1)
+    array([1. , 0. , 0.6, 0.8])
+    """
+    backend = _checked_backend(r, max_degree)
+    normalization = normalization_or_default(normalization)
+    factors = [normalization_factor(normalization, l) for l in range(max_degree + 1)]
+    if not r_is_normalized and max_degree > 0:
+        r = normalize(r, axis=-1)
+    return _harmonics(backend, r, factors, cartesian_order_or_default(cartesian_order))
+
+
+def solid_harmonics(r: Array, max_degree: int, cartesian_order: bool | None = None) -> Array:
+    r"""Evaluate all real regular solid harmonics up to a degree.
+
+    .. math::
+        R_l^m(\vec r) = \lVert\vec r\rVert^l \, Y_l^m(\vec r)
+
+    with Racah's normalisation: homogeneous polynomials of degree l in x, y, z.
+
+    Parameters
+    ----------
+    r : array of shape (..., 3)
+        Vectors.
+    max_degree : int
+        Largest degree L.
+    cartesian_order : bool, optional
+        Whether the components are in Cartesian order; the default is that of :class:`e3any.Config`.
+
+    Returns
+    -------
+    array of shape (..., (L+1)**2)
+        The harmonics, of the library, dtype and device of ``r``.
+
+    Raises
+    ------
+    ValueError
+        If the last axis of ``r`` is not of length 3, or ``max_degree`` is no integer >= 0.
+    TypeError
+        If ``r`` is no floating-point array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> solid_harmonics(np.asarray([1.0, 2.0, 3.0]), max_degree=1)
+    array([1., 1., 2., 3.])
+    """
+    backend = _checked_backend(r, max_degree)
+    return _harmonics(backend, r, [1.0] * (max_degree + 1), cartesian_order_or_default(cartesian_order))
+
+
+def _checked_backend(r: Array, max_degree: int) -> Backend:
+    backend = backend_of(r)
+    check_vectors(r)
+    check_degree(max_degree)
+    if not backend.is_floating(r):
+        raise TypeError(f"expected r to be a floating-point array, got dtype {r.dtype}")
+    return backend
+
+
+def _harmonics(backend: Backend, r: Array, factors: list[float], cartesian_order: bool) -> Array:
+    """Multiply azimuthal and polar parts; ``factors[l]`` scales degree l."""
+    # Every slot is an array over the points: compilers fuse this into one loop, and constants stay Python
+    # numbers, which never widen a dtype.
+    xp = backend.xp
+    max_degree = len(factors) - 1
+    x, y, z = (r[..., i] for i in range(3))
+    cosines, sines = _azimuthal(x, y, max_degree)
+    r2 = x * x + y * y + z * z if max_degree > 1 else None
+    polar = [_polar(z, r2, m, factors) for m in range(max_degree + 1)]
+    slots = [xp.full_like(z, factors[0])]
+    for l in range(1, max_degree + 1):
+        negative = [polar[m][l - m] * sines[m] for m in range(l, 0, -1)]
+        positive = [polar[m][l - m] * cosines[m] for m in range(1, l + 1)]
+        degree = [*negative, polar[0][l], *positive]
+        slots += [degree[i] for i in cartesian_permutation(l)] if cartesian_order else degree
+    return xp.stack(slots, axis=-1)
+
+
+def _azimuthal(x: Array, y: Array, max_degree: int) -> tuple[list[Array], list[Array]]:
+    r"""Return :math:`a_m \mathrm{Re}\,(x + iy)^m` and :math:`a_m \mathrm{Im}\,(x + iy)^m` by multiplication.
+
+    With :math:`a_m = \sqrt{2 (2m-1)!! / (2m)!!}` these are the harmonics of degree and order m. Entry 0 is
+    not used.
+    """
+    cosines, sines = [x, x], [y, y]
+    for m in range(2, max_degree + 1):
+        a = math.sqrt((2 * m - 1) / (2 * m))
+        c, s = a * cosines[-1], a * sines[-1]
+        cosines.append(c * x - s * y)
+        sines.append(c * y + s * x)
+    return cosines, sines
+
+
+def _polar(z: Array, r2: Array, m: int, factors: list[float]) -> list[Array | float]:
+    r"""Return :math:`q_{lm} = \mathcal N_l \Pi_l^m(z) / a_m` for l = m..L by recursion in l.
+
+    .. math::
+        q_{lm} \sqrt{(l-m)(l+m)} = (2l-1)\, z\, q_{l-1,m} - \sqrt{(l+m-1)(l-m-1)}\; r^2 q_{l-2,m}
+        \qquad q_{mm} = 1
+
+    The recursion of the associated Legendre functions (https://dlmf.nist.gov/14.10.E3), in Racah's
+    normalisation.
+    """
+    q: list[Array | float] = [factors[m]]
+    for l in range(m + 1, len(factors)):
+        n = math.sqrt((l - m) * (l + m))
+        first = (2 * l - 1) / n * (factors[l] / factors[l - 1])
+        if l == m + 1:
+            q.append((first * factors[m]) * z)
+            continue
+        second = math.sqrt((l + m - 1) * (l - m - 1)) / n * (factors[l] / factors[l - 2])
+        previous = q[-2] * (second * r2) if l > m + 2 else (second * factors[m]) * r2
+        q.append((first * z) * q[-1] - previous)
+    return q

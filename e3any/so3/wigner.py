@@ -1,0 +1,156 @@
+"""Wigner-D matrices, by recursion over the degree."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from array_api_compat import device
+from e3any_backends import Array, Backend, backend_of
+from numpy.typing import NDArray
+
+from e3any.config import cartesian_order_or_default
+from e3any.conventions import cartesian_permutation
+from e3any.layout import check_degree
+from e3any.so3.clebsch_gordan import clebsch_gordan_for_degrees
+
+__all__ = ["wigner_d"]
+
+
+def wigner_d(rot: Array, max_degree: int, cartesian_order: bool | None = None) -> Array:
+    r"""Return the Wigner-D matrices of rotations, all degrees on one block diagonal.
+
+    .. math::
+        Y(\vec r R) = Y(\vec r)\, D(R) \qquad D(RS) = D(R)\, D(S)
+
+    Parameters
+    ----------
+    rot : array of shape (..., 3, 3)
+        Rotation matrices R, which act on row vectors from the right.
+    max_degree : int
+        Largest degree L.
+    cartesian_order : bool, optional
+        Whether the components are in Cartesian order; the default is that of :class:`e3any.Config`.
+
+    Returns
+    -------
+    array of shape (..., (L+1)**2, (L+1)**2)
+        The matrices D, of the library, dtype and device of ``rot``: polynomials of degree l in the entries of
+        R, so that derivatives of every order exist everywhere.
+
+    Raises
+    ------
+    ValueError
+        If ``rot`` is not of shape (..., 3, 3), or ``max_degree`` is no integer >= 0.
+    TypeError
+        If ``rot`` is no floating-point array.
+
+    Notes
+    -----
+    Degree l-1 and degree 1 couple to degree l, hence with the Clebsch-Gordan coefficients C as a matrix
+
+    .. math::
+        D^{(l)} = C^T (D^{(l-1)} \otimes R)\, C = A^T (D^{(l-1)} \otimes R)\, C
+
+    for every A with :math:`A^T C = 1`. With an A that picks the products by which
+    :math:`(x + iy)^{m-1} (x + iy)` raises the order, :math:`A^T (D^{(l-1)} \otimes R)` costs four products,
+    and one matrix product with C is left. No entry of A is larger than 2, so that rounding errors grow
+    slowly: in float64 they are about 3e-15 at degree 10, 4e-14 at degree 30 and 3e-12 at degree 50.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rot = np.asarray([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    >>> wigner_d(rot, max_degree=1)
+    array([[ 1.,  0.,  0.,  0.],
+           [ 0.,  0.,  1.,  0.],
+           [ 0., -1.,  0.,  0.],
+           [ 0.,  0.,  0.,  1.]])
+    """
+    backend = backend_of(rot)
+    if rot.ndim < 2 or tuple(rot.shape[-2:]) != (3, 3):
+        raise ValueError(f"expected rot of shape (..., 3, 3), got {tuple(rot.shape)}")
+    check_degree(max_degree)
+    if not backend.is_floating(rot):
+        raise TypeError(f"expected rot to be a floating-point array, got dtype {rot.dtype}")
+    return _block_diagonal(
+        backend, _blocks(backend, rot, max_degree, cartesian_order_or_default(cartesian_order))
+    )
+
+
+def _blocks(backend: Backend, rot: Array, max_degree: int, cartesian_order: bool) -> list[Array]:
+    """Return the matrix of every degree."""
+    blocks = [backend.xp.ones_like(rot[..., :1, :1])]
+    if max_degree > 0:
+        blocks.append(rot)
+    for degree in range(2, max_degree + 1):
+        blocks.append(_next_block(backend, blocks[-1], rot, degree))
+    if not cartesian_order:
+        blocks = [_ascending_orders(backend, block, degree) for degree, block in enumerate(blocks)]
+    return blocks
+
+
+def _next_block(backend: Backend, block: Array, rot: Array, degree: int) -> Array:
+    """Return the matrix of a degree from that of the degree below."""
+    xp = backend.xp
+    products = _raise_order(backend, block, rot)
+    scale, couple = (backend.constant(table, like=rot) for table in _tables(degree))
+    # One large matrix product in place of many small ones.
+    flat = xp.reshape(products, (-1, couple.shape[0]))
+    product = backend.matmul(flat, couple, precision="highest")
+    return xp.reshape(product, (*products.shape[:-2], couple.shape[1])) * scale
+
+
+def _raise_order(backend: Backend, block: Array, rot: Array) -> Array:
+    """Multiply rows of degree l-1 with rows of the rotation: shape (..., 2l+1, 3, 2l-1), in Cartesian order.
+
+    The pair of rows m, -m transforms as (x + iy)^m: its complex product with the rows x, y is the pair m + 1,
+    -(m + 1). The last row, m = 0, makes the pair 1, -1 with x, y, and the new last row with z.
+    """
+    xp = backend.xp
+    last = block[..., -1:, None, :] * rot[..., :, :, None]
+    cosine, sine = block[..., :-1:2, None, :], block[..., 1::2, None, :]
+    x, y = rot[..., :1, :, None], rot[..., 1:2, :, None]
+    pairs = xp.stack([cosine * x - sine * y, cosine * y + sine * x], axis=-3)
+    pairs = xp.reshape(pairs, (*block.shape[:-2], block.shape[-2] - 1, *pairs.shape[-2:]))
+    return xp.concat([pairs, last], axis=-3)
+
+
+@lru_cache(maxsize=64)
+def _tables(degree: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the scale of every row, shape (2l+1, 1), and C as a matrix, shape (3(2l-1), 2l+1)."""
+    l = degree
+    # The reciprocal of the coefficient that couples m-1 and 1 (for the last row 0 and 0) to m.
+    scale = [math.sqrt(l * (2 * l - 1) / ((l + m) * (l + m - 1))) for m in range(l, 1, -1) for _ in range(2)]
+    scale += [math.sqrt(2 * (2 * l - 1) / (l + 1))] * 2 + [math.sqrt((2 * l - 1) / l)]
+    couple = clebsch_gordan_for_degrees(l - 1, 1, l, cartesian_order=True)
+    return np.asarray(scale)[:, None], couple.transpose(1, 0, 2).reshape(-1, 2 * l + 1)
+
+
+def _ascending_orders(backend: Backend, block: Array, degree: int) -> Array:
+    """Reorder rows and columns from Cartesian order to m = -l..l."""
+    xp = backend.xp
+    indices = backend.index(np.argsort(cartesian_permutation(degree)), like=block)
+    return xp.take(xp.take(block, indices, axis=-2), indices, axis=-1)
+
+
+def _block_diagonal(backend: Backend, blocks: list[Array]) -> Array:
+    """Put square matrices on one diagonal."""
+    # Rows and the zeros between them, in the order of memory: one pass, where nested concatenations take two.
+    xp = backend.xp
+    size = sum(block.shape[-1] for block in blocks)
+    pieces = []
+    for block in blocks:
+        zeros = _zeros(backend, block, size - block.shape[-1])
+        for row in range(block.shape[-2]):
+            pieces += [block[..., row, :], zeros]
+        pieces[-1] = _zeros(backend, block, size)
+    return xp.reshape(xp.concat(pieces[:-1], axis=-1), (*blocks[0].shape[:-2], size, size))
+
+
+def _zeros(backend: Backend, block: Array, width: int) -> Array:
+    """Return zeros with the leading axes of a block, without memory of their own where possible."""
+    xp = backend.xp
+    zero = xp.zeros((), dtype=block.dtype, device=device(block))
+    return xp.broadcast_to(zero, (*block.shape[:-2], width))
