@@ -7,14 +7,17 @@ is the specification and the fallback, and every native version is tested agains
 
 from __future__ import annotations
 
-from functools import cache
+import sys
 from typing import Any
 
 import array_api_compat
+import numpy as np
 
 from e3any_backends.generic import Array, Backend
 
 __all__ = ["Array", "Backend", "backend_of", "generator_backend"]
+
+_backends: dict[str, Backend] = {}
 
 
 def backend_of(*arrays: Array) -> Backend:
@@ -35,17 +38,17 @@ def backend_of(*arrays: Array) -> Backend:
     TypeError
         If there is no array among the arguments, or if they belong to different libraries.
     """
-    found = [a for a in arrays if a is not None and not isinstance(a, bool | int | float | complex)]
-    if not found:
+    found: Backend | None = None
+    for array in arrays:
+        if array is None or isinstance(array, bool | int | float | complex):
+            continue
+        backend = _backend(array)
+        if found is not None and backend is not found:
+            raise TypeError(f"expected arrays of one library, got both {_name(found)} and {_name(backend)}")
+        found = backend
+    if found is None:
         raise TypeError("expected at least one array, got none")
-    for a in found:
-        if not (array_api_compat.is_array_api_obj(a)):
-            raise TypeError(f"expected an array of an array API library, got {type(a).__name__}")
-    kinds = {_kind(a) for a in found}
-    if len(kinds) > 1:
-        names = ", ".join(sorted(kinds))
-        raise TypeError(f"expected arrays of one library, got a mixture of {names}")
-    return _backend(next(iter(kinds)), found[0])
+    return found
 
 
 def generator_backend(generator: Any) -> Backend:
@@ -66,9 +69,9 @@ def generator_backend(generator: Any) -> Backend:
     TypeError
         If ``generator`` is none of these.
     """
-    if array_api_compat.is_jax_array(generator):
-        return _native("jax")
     library = type(generator).__module__.partition(".")[0]
+    if _is_jax(generator):
+        return _native("jax")
     if type(generator).__name__ == "Generator" and library in ("numpy", "torch"):
         return _native(library)
     raise TypeError(
@@ -77,30 +80,40 @@ def generator_backend(generator: Any) -> Backend:
     )
 
 
-def _kind(array: Array) -> str:
-    if array_api_compat.is_jax_array(array):
-        return "jax"
-    if array_api_compat.is_torch_array(array):
-        return "torch"
-    if array_api_compat.is_numpy_array(array) or type(array).__module__ == "numpy":
-        return "numpy"
-    return type(array).__module__.partition(".")[0]
+def _is_jax(array: Any) -> bool:
+    # Only a framework that is loaded already can have made an array.
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(array, jax.Array)
 
 
-def _backend(kind: str, array: Array) -> Backend:
-    if kind in ("numpy", "jax", "torch"):
-        return _native(kind)
-    return _generic(array_api_compat.array_namespace(array))
+def _backend(array: Any) -> Backend:
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor):
+        return _native("torch")
+    if _is_jax(array):
+        return _native("jax")
+    if isinstance(array, np.ndarray | np.generic):
+        return _native("numpy")
+    if not array_api_compat.is_array_api_obj(array):
+        raise TypeError(f"expected an array of an array API library, got {type(array).__name__}")
+    xp = array_api_compat.array_namespace(array)
+    return _backends.setdefault(xp.__name__, Backend(xp))
 
 
-@cache
-def _native(kind: str) -> Backend:
+def _native(library: str) -> Backend:
+    backend = _backends.get(library)
+    if backend is None:
+        backend = _backends[library] = _load(library)
+    return backend
+
+
+def _load(library: str) -> Backend:
     # A framework is imported only once one of its arrays has been seen.
-    if kind == "jax":
+    if library == "jax":
         from e3any_backends.jax import JaxBackend
 
         return JaxBackend()
-    if kind == "torch":
+    if library == "torch":
         from e3any_backends.torch import TorchBackend
 
         return TorchBackend()
@@ -109,6 +122,5 @@ def _native(kind: str) -> Backend:
     return NumpyBackend()
 
 
-@cache
-def _generic(xp: Any) -> Backend:
-    return Backend(xp)
+def _name(backend: Backend) -> str:
+    return str(backend.xp.__name__)

@@ -64,8 +64,8 @@ def contract(operands: Sequence[Array], form: SparseForm, inputs: tuple[int, ...
 
     Parameters
     ----------
-    operands : sequence of arrays of shape (*lead, components, F)
-        One array for every slot in ``inputs``, all of one rank; leading axes and F broadcast.
+    operands : sequence of arrays of shape (S, *lead, components, F)
+        One array for every slot in ``inputs``, all of one rank; axis 0 is summed over, the others broadcast.
     form : SparseForm
         The form.
     inputs : tuple of int
@@ -80,9 +80,9 @@ def contract(operands: Sequence[Array], form: SparseForm, inputs: tuple[int, ...
     """
     dtype = jnp.result_type(*operands)
     operands = [jnp.asarray(o, dtype) for o in operands]
-    shape = _broadcast([_outer(o.shape) for o in operands])
+    shape = (1, *_broadcast([_outer(o.shape)[1:] for o in operands]))
     program = _Program(form, inputs, ((output, shape),), ((0, tuple(range(len(operands)))),))
-    return _bind(program, operands)[0]
+    return _bind(program, operands)[0][0]
 
 
 def _bind(program: _Program, operands: Sequence[Array]) -> list[Array]:

@@ -154,7 +154,6 @@ def _contract_blocks(backend: Backend, products: Any, w: Array, coupling: Coupli
     xp = backend.xp
     w = xp.moveaxis(w, -2, 0)
     sums: dict[tuple[int, int], Array] = {}
-    trailing: tuple[int, ...] = ()
     for block_x, block_y, matrix, targets in coupling.blocks():
         block = products(block_x, block_y)
         trailing = tuple(block.shape[2:])
@@ -164,17 +163,22 @@ def _contract_blocks(backend: Backend, products: Any, w: Array, coupling: Coupli
         first = 0
         for path, z in targets:
             last = first + z.stop - z.start
-            term = rows[first:last, ...] * w[path : path + 1, ...]
+            term = _sum_first(xp, rows[first:last, ...] * w[path : path + 1, ...])
             key = _ends(z)
             sums[key] = sums[key] + term if key in sums else term
             first = last
     return _assemble(backend, sums, w, coupling.num_z)
 
 
+def _sum_first(xp: Any, term: Array) -> Array:
+    """Sum over the axis behind the components."""
+    return term[:, 0, ...] if term.shape[1] == 1 else xp.sum(term, axis=1)
+
+
 def _assemble(backend: Backend, sums: dict[tuple[int, int], Array], w: Array, num_z: int) -> Array:
     """Put blocks of z behind each other, with zeros where no path ends."""
     xp = backend.xp
-    shape = next(iter(sums.values())).shape[1:] if sums else w.shape[1:]
+    shape = next(iter(sums.values())).shape[1:] if sums else w.shape[2:]
     parts: list[Array] = []
     position = 0
     for start, stop in [*sorted(sums), (num_z, num_z)]:

@@ -40,6 +40,10 @@ class Backend:
             np.asarray(table), dtype=like.dtype if dtype is None else dtype, device=array_api_compat.device(like)
         )
 
+    def index(self, table: Any, like: Array) -> Array:
+        """Copy a NumPy table of positions to the library and device of ``like``."""
+        return self.constant(table, like, dtype=self.xp.int64)
+
     def is_floating(self, x: Array) -> bool:
         """Return whether ``x`` has a real floating-point dtype (16-bit ones included)."""
         return bool(self.xp.isdtype(x.dtype, "real floating"))
@@ -48,18 +52,26 @@ class Backend:
         """Return whether ``x`` has an integer dtype."""
         return bool(self.xp.isdtype(x.dtype, "integral"))
 
-    def promote(self, *arrays: Array) -> tuple[Array, ...]:
-        """Cast floating-point arrays to their common dtype, without widening through integers."""
-        dtype = arrays[0].dtype
-        for a in arrays[1:]:
-            if a.dtype != dtype:
-                dtype = self.xp.result_type(dtype, a.dtype)
-        return tuple(a if a.dtype == dtype else self.xp.astype(a, dtype) for a in arrays)
+    def promote(self, *arrays: Array | None, dtype: Any = None) -> list[Any]:
+        """Cast arrays to ``dtype``, or to their common one where it is None; ``None`` stays ``None``."""
+        present = [a for a in arrays if a is not None]
+        target = self.dtype(dtype) if dtype is not None else present[0].dtype
+        if dtype is None:
+            for a in present[1:]:
+                target = target if a.dtype == target else self.xp.result_type(target, a.dtype)
+        return [a if a is None or a.dtype == target else self.xp.astype(a, target) for a in arrays]
 
     def dtype(self, dtype: Any) -> Any:
         """Return the library's own dtype for a name such as ``"float32"`` or a dtype object."""
-        name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", str(dtype)).rpartition(".")[2]
-        return getattr(self.xp, name)
+        if isinstance(dtype, str):
+            return getattr(self.xp, dtype)
+        if isinstance(dtype, np.dtype) or (isinstance(dtype, type) and issubclass(dtype, np.generic)):
+            return getattr(self.xp, np.dtype(dtype).name)
+        return dtype
+
+    def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
+        """Multiply matrices; ``precision`` is a hint that only JAX takes."""
+        return self.xp.matmul(a, b)
 
     # -- derivatives ----------------------------------------------------------------------------------------
 
@@ -154,15 +166,15 @@ class Backend:
     # -- coupling -------------------------------------------------------------------------------------------
 
     def couple(self, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
-        r"""Couple two features: :math:`z_k = \sum_{(i,j,k,p,c)} c \, w_p x_i y_j` over the table's entries.
+        r"""Couple two features: :math:`z_k = \sum_s \sum_{(i,j,k,p,c)} c \, w_{sp} x_{si} y_{sj}`.
 
         Parameters
         ----------
-        x : array of shape (*lead, coupling.num_x, F)
+        x : array of shape (S, *lead, coupling.num_x, F)
             First factor.
-        y : array of shape (*lead, coupling.num_y, F)
+        y : array of shape (S, *lead, coupling.num_y, F)
             Second factor, of the same rank.
-        w : array of shape (*lead, coupling.num_paths, F)
+        w : array of shape (S, *lead, coupling.num_paths, F)
             Weights, of the same rank.
         coupling : Coupling
             Table of couplings.
@@ -170,18 +182,18 @@ class Backend:
         Returns
         -------
         array of shape (*lead, coupling.num_z, F)
-            The product. Leading axes broadcast.
+            The product. Axis 0 of the factors is summed over; the axes between it and the components broadcast.
         """
         return couple_by_matmul(self, x, y, w, coupling)
 
     def couple_pairs(self, pairs: Array, w: Array, coupling: Coupling) -> Array:
-        r"""Couple sums of products: :math:`z_k = \sum_{(i,j,k,p,c)} c \, w_p A_{ij}`.
+        r"""Couple sums of products: :math:`z_k = \sum_s \sum_{(i,j,k,p,c)} c \, w_{sp} A_{sij}`.
 
         Parameters
         ----------
-        pairs : array of shape (*lead, coupling.num_x, coupling.num_y, F)
+        pairs : array of shape (S, *lead, coupling.num_x, coupling.num_y, F)
             The (sums of) products :math:`A_{ij}`.
-        w : array of shape (*lead, coupling.num_paths, F)
+        w : array of shape (S, *lead, coupling.num_paths, F)
             Weights.
         coupling : Coupling
             Table of couplings.
@@ -189,7 +201,7 @@ class Backend:
         Returns
         -------
         array of shape (*lead, coupling.num_z, F)
-            The product. Leading axes broadcast.
+            The product. Axis 0 is summed over; the axes between it and the components broadcast.
         """
         return couple_pairs_by_matmul(self, pairs, w, coupling)
 
@@ -202,3 +214,14 @@ class Backend:
     def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw normal numbers with the library's own generator."""
         raise TypeError(f"random numbers need NumPy, JAX or PyTorch, got {self.xp.__name__}")
+
+    def random_truncated_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        r"""Draw from a normal distribution cut off at -2 and 2, by inverting its distribution function."""
+        # erfinv by Newton's method: erf is smooth and concave on each side, and |y| < erf(sqrt 2) keeps it tame.
+        xp = self.xp
+        bound = math.erf(math.sqrt(2.0))
+        y = (2.0 * self.random_uniform(generator, shape, dtype) - 1.0) * bound
+        x = y
+        for _ in range(30):
+            x = x - (self.erf(x) - y) * (0.5 * math.sqrt(math.pi)) * xp.exp(x * x)
+        return x * math.sqrt(2.0)

@@ -24,6 +24,10 @@ class JaxBackend(Backend):
         """Copy a table or Python number to the dtype of ``like``; it is placed where it is used."""
         return jnp.asarray(np.asarray(table), dtype=like.dtype if dtype is None else dtype)
 
+    def index(self, table: Any, like: Array) -> Array:
+        """Copy a table of positions."""
+        return jnp.asarray(np.asarray(table, np.int32))
+
     def is_floating(self, x: Array) -> bool:
         """Return whether ``x`` has a real floating-point dtype."""
         return bool(jnp.issubdtype(x.dtype, jnp.floating))
@@ -31,6 +35,10 @@ class JaxBackend(Backend):
     def is_integer(self, x: Array) -> bool:
         """Return whether ``x`` has an integer dtype."""
         return bool(jnp.issubdtype(x.dtype, jnp.integer))
+
+    def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
+        """Multiply matrices with a precision of XLA."""
+        return jnp.matmul(a, b, precision=precision)
 
     def stop_gradient(self, x: Array) -> Array:
         """Return ``x``, treated as a constant by automatic differentiation."""
@@ -73,3 +81,7 @@ class JaxBackend(Backend):
     def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw normal numbers for a key."""
         return jax.random.normal(generator, tuple(shape), jnp.float32 if dtype is None else dtype)
+
+    def random_truncated_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw from a normal distribution cut off at -2 and 2, for a key."""
+        return jax.random.truncated_normal(generator, -2, 2, tuple(shape), jnp.float32 if dtype is None else dtype)

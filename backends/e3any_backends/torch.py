@@ -73,3 +73,8 @@ class TorchBackend(Backend):
     def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw normal numbers from a :class:`torch.Generator`."""
         return torch.randn(tuple(shape), generator=generator, dtype=dtype, device=generator.device)
+
+    def random_truncated_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw from a normal distribution cut off at -2 and 2."""
+        sample = torch.empty(tuple(shape), dtype=dtype, device=generator.device)
+        return torch.nn.init.trunc_normal_(sample, a=-2.0, b=2.0, generator=generator)

@@ -1,0 +1,205 @@
+"""Initialisers as data: a distribution and the size of every entry.
+
+An initialiser is called as ``init(generator, shape, dtype)`` with a JAX key, a :class:`numpy.random.Generator` or a
+:class:`torch.Generator`, and draws with it. Any callable of this signature may be passed in its place, among them
+the initialisers of Flax.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from e3any_backends import generator_backend
+from numpy.typing import NDArray
+
+Array: TypeAlias = Any
+Distribution: TypeAlias = Literal["truncated_normal", "normal", "uniform"]
+
+# Standard deviation of a standard normal distribution that is cut off at -2 and 2.
+_TRUNCATED_STD = 0.87962566103423978
+
+__all__ = [
+    "Initializer",
+    "TensorVarianceScaling",
+    "VarianceScaling",
+    "Zeros",
+    "lecun_normal",
+    "tensor_lecun_normal",
+    "zeros",
+]
+
+
+class Initializer(abc.ABC):
+    """How a parameter is drawn."""
+
+    @abc.abstractmethod
+    def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw a parameter.
+
+        Parameters
+        ----------
+        generator : jax.Array or numpy.random.Generator or torch.Generator
+            Where randomness comes from; it also decides the kind of array.
+        shape : sequence of int
+            Shape of the parameter.
+        dtype : optional
+            Its dtype; float32 by default.
+
+        Returns
+        -------
+        array of shape ``shape``
+            The parameter.
+        """
+
+
+@dataclass(frozen=True)
+class Zeros(Initializer):
+    """All entries are zero."""
+
+    def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Return zeros; nothing is drawn."""
+        backend = generator_backend(generator)
+        return backend.xp.zeros(tuple(shape), dtype=backend.dtype(dtype or "float32"))
+
+
+@dataclass(frozen=True)
+class VarianceScaling(Initializer):
+    r"""Independent entries of variance ``scale / n``, where n is a fan of the parameter.
+
+    Parameters
+    ----------
+    scale : float
+        Numerator of the variance.
+    mode : {'fan_in', 'fan_out', 'fan_avg'}
+        Which fan is the denominator: the number of inputs, of outputs, or their mean.
+    distribution : {'truncated_normal', 'normal', 'uniform'}
+        The distribution; a truncated normal one is cut at two standard deviations.
+    in_axis, out_axis : int
+        Axes that count inputs and outputs; all others multiply both fans.
+    """
+
+    scale: float = 1.0
+    mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
+    distribution: Distribution = "truncated_normal"
+    in_axis: int = -2
+    out_axis: int = -1
+
+    def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw a parameter."""
+        others = math.prod(shape) / max(shape[self.in_axis] * shape[self.out_axis], 1)
+        fan_in, fan_out = shape[self.in_axis] * others, shape[self.out_axis] * others
+        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        return draw(generator, shape, dtype, self.distribution, self.scale / max(fan, 1.0))
+
+
+@dataclass(frozen=True)
+class TensorVarianceScaling(Initializer):
+    r"""Entries of the kernel of a tensor product, of variance ``scale / n``; forbidden couplings are zero.
+
+    The fan-in of an entry is the number of allowed couplings that end in its output irrep, the fan-out the number
+    of those that begin with its two input irreps.
+
+    Parameters
+    ----------
+    scale : float
+        Numerator of the variance.
+    mode : {'fan_in', 'fan_out', 'fan_avg'}
+        Which fan is the denominator.
+    distribution : {'truncated_normal', 'normal', 'uniform'}
+        The distribution.
+    """
+
+    scale: float = 1.0
+    mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
+    distribution: Distribution = "truncated_normal"
+
+    def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw a kernel of shape (P1, L1+1, P2, L2+1, P3, L3+1, F)."""
+        if len(shape) != 7:
+            raise ValueError(f"expected a shape of 7 axes (P1, L1+1, P2, L2+1, P3, L3+1, F), got {tuple(shape)}")
+        allowed = allowed_couplings(*shape[:6])
+        fan_in = allowed.sum(axis=(0, 1, 2, 3), keepdims=True)
+        fan_out = allowed.sum(axis=(4, 5), keepdims=True)
+        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        variance = np.where(allowed, self.scale / np.maximum(fan, 1), 0.0)[..., None]
+        return draw(generator, shape, dtype, self.distribution, variance)
+
+
+def allowed_couplings(p1: int, n1: int, p2: int, n2: int, p3: int, n3: int) -> NDArray[np.bool_]:
+    r"""Return which irreps couple: :math:`|l_1-l_2| \le l_3 \le l_1+l_2` and parities multiply.
+
+    Parameters
+    ----------
+    p1, n1, p2, n2, p3, n3 : int
+        Length of the parity axis and number of degrees of both inputs and the output.
+
+    Returns
+    -------
+    array of shape (p1, n1, p2, n2, p3, n3)
+        True where the coupling is allowed.
+    """
+    shape = (p1, n1, p2, n2, p3, n3)
+    index = np.meshgrid(*map(np.arange, shape), indexing="ij", sparse=True)
+    degrees = index[1::2]
+    # A parity axis of length one holds proper tensors, whose parity is that of their degree.
+    parities = [l % 2 if n == 1 else p for p, l, n in zip(index[::2], degrees, shape[::2], strict=True)]
+    triangle = (abs(degrees[0] - degrees[1]) <= degrees[2]) & (degrees[2] <= degrees[0] + degrees[1])
+    return np.broadcast_to(triangle & ((parities[0] + parities[1] + parities[2]) % 2 == 0), shape)
+
+
+def draw(
+    generator: Any,
+    shape: Sequence[int],
+    dtype: Any,
+    distribution: Distribution,
+    variance: float | NDArray[np.float64],
+) -> Array:
+    """Draw independent entries of mean zero.
+
+    Parameters
+    ----------
+    generator : jax.Array or numpy.random.Generator or torch.Generator
+        Where randomness comes from.
+    shape : sequence of int
+        Shape of the result.
+    dtype : optional
+        Its dtype; float32 by default.
+    distribution : {'truncated_normal', 'normal', 'uniform'}
+        Distribution of each entry.
+    variance : float or array that broadcasts to ``shape``
+        Variance of each entry.
+
+    Returns
+    -------
+    array of shape ``shape``
+        The entries.
+
+    Raises
+    ------
+    ValueError
+        If the distribution is unknown.
+    """
+    backend = generator_backend(generator)
+    dtype = backend.dtype(dtype or "float32")
+    std = np.sqrt(np.asarray(variance, np.float64))
+    if distribution == "uniform":
+        sample = 2.0 * backend.random_uniform(generator, shape, dtype) - 1.0
+        std = std * math.sqrt(3.0)
+    elif distribution == "normal":
+        sample = backend.random_normal(generator, shape, dtype)
+    elif distribution == "truncated_normal":
+        sample = backend.random_truncated_normal(generator, shape, dtype)
+        std = std / _TRUNCATED_STD
+    else:
+        raise ValueError(f"expected 'truncated_normal', 'normal' or 'uniform', got {distribution!r}")
+    return sample * backend.constant(std, like=sample)
+
+
+zeros = Zeros()
+lecun_normal = VarianceScaling()
+tensor_lecun_normal = TensorVarianceScaling()

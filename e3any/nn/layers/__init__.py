@@ -1,0 +1,9 @@
+"""Layers, one file each."""
+
+from e3any.nn.layers.dense import Dense
+from e3any.nn.layers.embed import Embed
+from e3any.nn.layers.message_pass import MessagePass
+from e3any.nn.layers.tensor import Tensor
+from e3any.nn.layers.tensor_dense import TensorDense
+
+__all__ = ["Dense", "Embed", "MessagePass", "Tensor", "TensorDense"]

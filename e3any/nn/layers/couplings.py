@@ -1,0 +1,242 @@
+r"""Which irreps of two features couple to which of a third, as tables for the backends.
+
+Parity is kept off the table. The parity of a product is the sum (mod 2) of the parities of its factors, so that for
+two factors with both parities one table of degrees serves all four combinations, as leading axes (s, r):
+
+.. math:: z^{(r)} = \sum_s x^{(s)} \otimes y^{(s \oplus r)} .
+
+A factor of proper tensors has one slot for both parities, where degree l has parity :math:`l \bmod 2`. It adds the
+*class* :math:`l_1 \bmod 2` (:math:`l_2 \bmod 2`) to the parity of the path; paths of class 0 and 1 end in separate
+blocks, and :func:`couple` puts those where they belong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from e3any_backends import Array, Backend
+from e3any_backends.coupling import Coupling, Path
+from numpy.typing import NDArray
+
+from e3any.conventions import degree_slice
+from e3any.layout import Layout
+from e3any.nn.initializers import allowed_couplings
+from e3any.so3 import clebsch_gordan_for_degrees
+
+__all__ = ["CouplingPlan", "coupling_plan", "couple", "couple_pairs", "output_layout"]
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class CouplingPlan:
+    """How two features of given layouts couple to a third.
+
+    Parameters
+    ----------
+    kernel_shape : tuple of int
+        Shape (P1, L1+1, P2, L2+1, P3, L3+1) of the weights without the axis of features.
+    coupling : Coupling
+        Table of paths, free of parity.
+    weight_index : integer array of shape (S, R, paths)
+        Which weight, in the flattened kernel, each path has for the parities s and r.
+    weight_mask : array of shape (S, R, paths, 1) or None
+        Zero where a path is forbidden for s and r; None if all are allowed.
+    num_classes : int
+        How many blocks, one per class of paths, the table's output has.
+    """
+
+    kernel_shape: tuple[int, ...]
+    coupling: Coupling
+    weight_index: NDArray[np.intp]
+    weight_mask: NDArray[np.float64] | None
+    num_classes: int
+
+
+def output_layout(x: Layout, y: Layout, max_degree: int | None, include_pseudotensors: bool) -> Layout:
+    """Return the layout of the coupling of two features.
+
+    Parameters
+    ----------
+    x, y : Layout
+        Layouts of the factors.
+    max_degree : int, optional
+        Largest degree of the product; the larger one of the factors' by default.
+    include_pseudotensors : bool
+        Whether the product keeps both parities. Two factors of proper tensors produce no pseudotensors if one of
+        the three degrees is zero; the product then has a parity axis of length one in any case.
+
+    Returns
+    -------
+    Layout
+        The layout of the product.
+
+    Raises
+    ------
+    ValueError
+        If the features differ, or if ``max_degree`` is larger than any coupling reaches.
+    """
+    if x.features != y.features:
+        raise ValueError(f"expected factors with equal numbers of features, got {x.features} and {y.features}")
+    degree = max(x.max_degree, y.max_degree) if max_degree is None else max_degree
+    if degree > x.max_degree + y.max_degree:
+        raise ValueError(
+            f"expected max_degree <= {x.max_degree + y.max_degree} for factors of degrees {x.max_degree} and "
+            f"{y.max_degree}, got {degree}"
+        )
+    only_proper = not (x.pseudotensors or y.pseudotensors) and 0 in (x.max_degree, y.max_degree, degree)
+    return Layout(degree, x.features, include_pseudotensors and not only_proper)
+
+
+@lru_cache(maxsize=256)
+def coupling_plan(kernel_shape: tuple[int, ...], cartesian_order: bool) -> CouplingPlan:
+    """Tabulate the couplings of a kernel of shape (P1, L1+1, P2, L2+1, P3, L3+1)."""
+    p1, n1, p2, n2, p3, n3 = kernel_shape
+    one_parity_out = p1 == p2 == p3 == 1
+    num_classes = 2 if (p1 == 1 and n1 > 1) or (p2 == 1 and n2 > 1) else 1
+    num_classes = 1 if one_parity_out else num_classes
+    triples = [t for t in _triples(n1, n2, n3) if not one_parity_out or sum(t) % 2 == 0]
+    classes = [0 if one_parity_out else _class(t, p1, p2) for t in triples]
+    paths = tuple(
+        Path(
+            degree_slice(l1),
+            degree_slice(l2),
+            _shifted(degree_slice(l3), c * n3**2),
+            clebsch_gordan_for_degrees(l1, l2, l3, cartesian_order=cartesian_order),
+        )
+        for (l1, l2, l3), c in zip(triples, classes, strict=True)
+    )
+    coupling = Coupling(paths, n1**2, n2**2, num_classes * n3**2)
+    index, mask = _weights(kernel_shape, triples)
+    return CouplingPlan(kernel_shape, coupling, index, mask, num_classes)
+
+
+def _triples(n1: int, n2: int, n3: int) -> Iterator[Triple]:
+    for l1 in range(n1):
+        for l2 in range(n2):
+            for l3 in range(abs(l1 - l2), min(l1 + l2, n3 - 1) + 1):
+                yield l1, l2, l3
+
+
+def _class(triple: Triple, p1: int, p2: int) -> int:
+    """Return what proper factors add to the parity of a path."""
+    return ((triple[0] if p1 == 1 else 0) + (triple[1] if p2 == 1 else 0)) % 2
+
+
+def _shifted(s: slice, by: int) -> slice:
+    return slice(s.start + by, s.stop + by)
+
+
+def _weights(
+    kernel_shape: tuple[int, ...], triples: list[Triple]
+) -> tuple[NDArray[np.intp], NDArray[np.float64] | None]:
+    """Return, for every (s, r, path), the position of its weight in the flattened kernel and whether it counts."""
+    p1, _, p2, _, p3, _ = kernel_shape
+    sums, outs = (2 if p1 == p2 == 2 else 1), max(p1, p2)
+    allowed = allowed_couplings(*kernel_shape)
+    index = np.zeros((sums, outs, len(triples)), np.intp)
+    mask = np.zeros((sums, outs, len(triples), 1))
+    for s in range(sums):
+        for r in range(outs):
+            for number, (l1, l2, l3) in enumerate(triples):
+                i = (s if p2 == 2 else r) if p1 == 2 else 0
+                j = (s ^ r) if p2 == 2 else 0
+                k = (r ^ _class((l1, l2, l3), p1, p2)) if p3 == 2 else 0
+                index[s, r, number] = np.ravel_multi_index((i, l1, j, l2, k, l3), kernel_shape)
+                mask[s, r, number] = allowed[i, l1, j, l2, k, l3]
+    return index, None if mask.all() else mask
+
+
+def couple(backend: Backend, x: Array, y: Array, kernel: Array, plan: CouplingPlan) -> Array:
+    """Couple two features with the weights of every path.
+
+    Parameters
+    ----------
+    backend : Backend
+        Backend of the arrays.
+    x : array of shape (..., P1, (L1+1)**2, F)
+        First factor.
+    y : array of shape (..., P2, (L2+1)**2, F)
+        Second factor; leading axes broadcast.
+    kernel : array of shape (P1, L1+1, P2, L2+1, P3, L3+1, F)
+        Weights.
+    plan : CouplingPlan
+        The plan for these layouts.
+
+    Returns
+    -------
+    array of shape (..., P3, (L3+1)**2, F)
+        The product.
+    """
+    xp = backend.xp
+    rank = max(x.ndim, y.ndim)
+    x, y = _parity_first(xp, x, rank), _parity_first(xp, y, rank)
+    if x.shape[0] == y.shape[0] == 2:
+        x = x[:, None, ...]
+        y = xp.stack([y, xp.flip(y, axis=0)], axis=1)
+    else:
+        x, y = x[None, ...], y[None, ...]
+    product = backend.couple(x, y, _path_weights(backend, kernel, plan, rank), plan.coupling)
+    return _collect_parities(backend, product, plan)
+
+
+def couple_pairs(backend: Backend, pairs: Array, kernel: Array, plan: CouplingPlan) -> Array:
+    """Couple sums of products of proper tensors with features.
+
+    Parameters
+    ----------
+    backend : Backend
+        Backend of the arrays.
+    pairs : array of shape (..., (L1+1)**2, P2, (L2+1)**2, F)
+        Sums of products of a first factor of proper tensors (P1 = 1) and a second factor.
+    kernel : array of shape (1, L1+1, P2, L2+1, P3, L3+1, F)
+        Weights.
+    plan : CouplingPlan
+        The plan for these layouts.
+
+    Returns
+    -------
+    array of shape (..., P3, (L3+1)**2, F)
+        The product.
+    """
+    pairs = backend.xp.moveaxis(pairs, -3, 0)[None, ...]
+    weights = _path_weights(backend, kernel, plan, pairs.ndim - 2)
+    return _collect_parities(backend, backend.couple_pairs(pairs, weights, plan.coupling), plan)
+
+
+def _parity_first(xp: Any, x: Array, rank: int) -> Array:
+    """Move the parity axis to the front and pad leading axes to a common rank."""
+    x = xp.moveaxis(x, -3, 0)
+    return xp.reshape(x, (x.shape[0], *(1,) * (rank - x.ndim), *x.shape[1:]))
+
+
+def _path_weights(backend: Backend, kernel: Array, plan: CouplingPlan, rank: int) -> Array:
+    """Return the weights (S, R, 1, ..., paths, F) of the table's paths, of rank ``rank + 1``."""
+    xp, features = backend.xp, kernel.shape[-1]
+    flat = xp.reshape(kernel, (-1, features))
+    index = backend.index(plan.weight_index.ravel(), like=kernel)
+    weights = xp.reshape(xp.take(flat, index, axis=0), (*plan.weight_index.shape, features))
+    if plan.weight_mask is not None:
+        weights = weights * backend.constant(plan.weight_mask, like=weights)
+    sums, outs, paths = plan.weight_index.shape
+    return xp.reshape(weights, (sums, outs, *(1,) * (rank - 3), paths, features))
+
+
+def _collect_parities(backend: Backend, product: Array, plan: CouplingPlan) -> Array:
+    """Turn (R, ..., classes * (L3+1)**2, F) into (..., P3, (L3+1)**2, F)."""
+    xp = backend.xp
+    num_parities, size = plan.kernel_shape[4], plan.kernel_shape[5] ** 2
+    if plan.num_classes == 2:
+        first, second = product[..., :size, :], product[..., size:, :]
+        if product.shape[0] == 1:
+            product = xp.concat([first, second], axis=0)
+        else:
+            product = first + xp.flip(second, axis=0)
+    if num_parities == 1 and product.shape[0] == 2:
+        blocks = [product[l % 2, ..., degree_slice(l), :] for l in range(plan.kernel_shape[5])]
+        product = xp.concat(blocks, axis=-2)[None, ...]
+    return xp.moveaxis(product, 0, -3)

@@ -1,0 +1,159 @@
+"""Linear maps of the features of every irrep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from e3any_backends import Array, Backend, backend_of
+
+from e3any.conventions import degree_slice, parity_names
+from e3any.layout import Layout, check_degree
+from e3any.nn.initializers import lecun_normal, zeros
+from e3any.nn.layer import Layer, Parameters
+
+__all__ = ["Dense"]
+
+# From this size of kernel on, one matrix product per degree is faster than a batch of one per component.
+_SPLIT_KERNEL_SIZE = 64 * 64
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    r"""A linear map of features, with its own kernel for every degree and parity.
+
+    .. math:: y^{(l_p)} = x^{(l_p)} W_{l_p} + b\,\delta_{l_p = 0_+}
+
+    Parameters are ``{l}{p}/kernel`` of shape (F_in, F_out) for every irrep, such as ``0+/kernel``, and ``0+/bias``.
+
+    Parameters
+    ----------
+    features : int
+        Number of output features.
+    use_bias : bool
+        Whether to add a bias to the scalars.
+    dtype : optional
+        Dtype of the computation; that of inputs and parameters by default.
+    param_dtype : optional
+        Dtype that parameters are created with.
+    precision : optional
+        Precision of matrix products, see ``jax.lax.Precision``; only JAX takes it.
+    kernel_init, bias_init : Initializer or callable
+        How parameters are drawn.
+    """
+
+    features: int
+    use_bias: bool = True
+    dtype: Any = None
+    param_dtype: Any = "float32"
+    precision: Any = None
+    kernel_init: Any = lecun_normal
+    bias_init: Any = zeros
+
+    def __post_init__(self) -> None:
+        check_degree(self.features, "features")
+
+    def forward(self, p: Parameters, inputs: Array) -> Array:
+        """Apply the linear map.
+
+        Parameters
+        ----------
+        p : Parameters
+            Parameters.
+        inputs : array of shape (..., P, (L+1)**2, F_in)
+            Features.
+
+        Returns
+        -------
+        array of shape (..., P, (L+1)**2, F_out)
+            Features.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not that of features.
+        """
+        layout = Layout.of(inputs)
+        backend = backend_of(inputs)
+        kernels, bias = self._parameters(p, layout)
+        inputs, bias, *kernels = backend.promote(inputs, bias, *kernels, dtype=self.dtype)
+        if layout.features * self.features < _SPLIT_KERNEL_SIZE:
+            return self._by_component(backend, inputs, kernels, bias, layout)
+        return self._by_degree(backend, inputs, kernels, bias, layout)
+
+    def radial(self, p: Parameters, radial: Array, max_degree: int) -> list[Array]:
+        """Apply the kernels of proper tensors to what multiplies the components of each degree.
+
+        If features are :math:`x^{(l)} = g^{(l)} Y^{(l)}`, with one array of components for all features, then the
+        linear map acts on :math:`g^{(l)}` alone.
+
+        Parameters
+        ----------
+        p : Parameters
+            Parameters of this layer.
+        radial : array of shape (..., 1 or L+1, F_in)
+            The factors :math:`g^{(l)}`, for all degrees together or for each.
+        max_degree : int
+            Largest degree L.
+
+        Returns
+        -------
+        list of arrays of shape (..., F_out)
+            One for each degree, without the bias.
+        """
+        backend = backend_of(radial)
+        kernels, _ = self._parameters(p, Layout(max_degree, radial.shape[-1]))
+        radial, *kernels = backend.promote(radial, *kernels, dtype=self.dtype)
+        if radial.shape[-2] == 1:
+            wide = backend.matmul(radial[..., 0, :], backend.xp.concat(kernels, axis=1), self.precision)
+            return [wide[..., l * self.features : (l + 1) * self.features] for l in range(max_degree + 1)]
+        return [backend.matmul(radial[..., l, :], kernel, self.precision) for l, kernel in enumerate(kernels)]
+
+    def bias(self, p: Parameters) -> Array | None:
+        """Return the bias of the scalars, of shape (F_out,), or None."""
+        return (p / "0+").param("bias", (self.features,), self.bias_init, self.param_dtype) if self.use_bias else None
+
+    def _parameters(self, p: Parameters, layout: Layout) -> tuple[list[Array], Array | None]:
+        names = [name for _, _, name in parity_names(layout.max_degree, layout.num_parities)]
+        shape = (layout.features, self.features)
+        kernels = [(p / names[0]).param("kernel", shape, self.kernel_init, self.param_dtype)]
+        bias = self.bias(p)
+        kernels += [(p / name).param("kernel", shape, self.kernel_init, self.param_dtype) for name in names[1:]]
+        return kernels, bias
+
+    def _by_component(
+        self, backend: Backend, x: Array, kernels: list[Array], bias: Array | None, layout: Layout
+    ) -> Array:
+        """Multiply in one batch, with the kernel of its irrep for every component."""
+        xp = backend.xp
+        num_parities, size = layout.num_parities, (layout.max_degree + 1) ** 2
+        lead = x.shape[:-3]
+        x = xp.moveaxis(x, (-3, -2), (0, 1))
+        x = xp.reshape(x, (num_parities * size, -1, layout.features))
+        which = [p * (layout.max_degree + 1) + l for p in range(num_parities) for l in _degrees(layout.max_degree)]
+        kernel = xp.take(xp.stack(kernels), backend.index(np.asarray(which), like=x), axis=0)
+        y = backend.matmul(x, kernel, self.precision)
+        if bias is not None:
+            rest = xp.zeros_like(y[1:, :1, :])
+            y = y + xp.concat([xp.reshape(bias, (1, 1, -1)), rest], axis=0) if y.shape[1] else y
+        y = xp.reshape(y, (num_parities, size, *lead, self.features))
+        return xp.moveaxis(y, (0, 1), (-3, -2))
+
+    def _by_degree(
+        self, backend: Backend, x: Array, kernels: list[Array], bias: Array | None, layout: Layout
+    ) -> Array:
+        """Multiply irrep by irrep."""
+        xp = backend.xp
+        blocks = []
+        for kernel, (parity, l, _) in zip(kernels, parity_names(layout.max_degree, layout.num_parities), strict=True):
+            y = backend.matmul(x[..., parity, degree_slice(l), :], kernel, self.precision)
+            blocks.append(y + bias if bias is not None and not blocks else y)
+        per_parity = layout.max_degree + 1
+        parities = [blocks[i : i + per_parity] for i in range(0, len(blocks), per_parity)]
+        return xp.stack([xp.concat(parity, axis=-2) for parity in parities], axis=-3)
+
+
+def _degrees(max_degree: int) -> list[int]:
+    """Return the degree of every component."""
+    return [l for l in range(max_degree + 1) for _ in range(2 * l + 1)]

@@ -1,0 +1,79 @@
+"""Embeddings of categories as scalars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from e3any_backends import Array, backend_of
+
+from e3any.layout import check_degree
+from e3any.nn.initializers import VarianceScaling
+from e3any.nn.layer import Layer, Parameters
+
+__all__ = ["Embed"]
+
+
+@dataclass(frozen=True)
+class Embed(Layer):
+    r"""Learned scalar features for integers, such as atomic numbers.
+
+    The parameter ``embedding`` of shape (num_embeddings, 1, 1, features) holds one row for each integer.
+
+    Parameters
+    ----------
+    num_embeddings : int
+        Number of different integers.
+    features : int
+        Number of features F.
+    dtype : optional
+        Dtype of the result; that of the parameter by default.
+    param_dtype : optional
+        Dtype that the parameter is created with.
+    embedding_init : Initializer or callable
+        How the parameter is drawn.
+    """
+
+    num_embeddings: int
+    features: int
+    dtype: Any = None
+    param_dtype: Any = "float32"
+    embedding_init: Any = VarianceScaling(distribution="normal", out_axis=0, in_axis=-1)
+
+    def __post_init__(self) -> None:
+        check_degree(self.num_embeddings, "num_embeddings")
+        check_degree(self.features, "features")
+
+    def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return one integer."""
+        return layouts or (np.zeros((1,), np.int32),), {}
+
+    def forward(self, p: Parameters, inputs: Array) -> Array:
+        """Look integers up.
+
+        Parameters
+        ----------
+        p : Parameters
+            Parameters.
+        inputs : integer array of shape (...)
+            The integers; those outside [0, num_embeddings) get zeros.
+
+        Returns
+        -------
+        array of shape (..., 1, 1, F)
+            Their features.
+
+        Raises
+        ------
+        ValueError
+            If the inputs are no integers.
+        """
+        backend = backend_of(inputs)
+        if not backend.is_integer(inputs):
+            raise ValueError(f"expected integer inputs, got {inputs.dtype}")
+        shape = (self.num_embeddings, 1, 1, self.features)
+        table = p.param("embedding", shape, self.embedding_init, self.param_dtype)
+        (table,) = backend.promote(table, dtype=self.dtype)
+        rows = backend.take(table, backend.xp.reshape(inputs, (-1,)))
+        return backend.xp.reshape(rows, (*inputs.shape, 1, 1, self.features))

@@ -1,0 +1,98 @@
+"""The tensor product of two features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from e3any_backends import Array, backend_of
+
+from e3any.config import cartesian_order_or_default
+from e3any.layout import Layout, check_degree
+from e3any.nn.initializers import tensor_lecun_normal
+from e3any.nn.layer import Layer, Parameters
+from e3any.nn.layers.couplings import couple, coupling_plan, output_layout
+
+__all__ = ["Tensor"]
+
+
+@dataclass(frozen=True)
+class Tensor(Layer):
+    r"""Couple two features, with a learned weight for every coupling path and feature.
+
+    .. math::
+        z^{(c)} = \sum_{(a, b)} w_{(a,b,c)} \circ \left(x^{(a)} \otimes y^{(b)}\right)^{(c)}
+
+    The sum runs over all irreps a, b that couple to c; the coupling is that of
+    :func:`e3any.so3.clebsch_gordan`, feature by feature.
+
+    The parameter ``kernel`` has the shape (P1, L1+1, P2, L2+1, P3, L3+1, F). Entries of forbidden couplings have no
+    effect.
+
+    Parameters
+    ----------
+    max_degree : int, optional
+        Largest degree of the product; the larger one of the factors' by default.
+    include_pseudotensors : bool
+        Whether the product has both parities.
+    cartesian_order : bool, optional
+        Order of components, see :mod:`e3any.conventions`; by default that of :class:`e3any.Config`.
+    dtype : optional
+        Dtype of the computation; that of inputs and parameters by default.
+    param_dtype : optional
+        Dtype that the parameter is created with.
+    precision : optional
+        Accepted for compatibility: the product is summed term by term in at least float32.
+    kernel_init : Initializer or callable
+        How the parameter is drawn.
+    """
+
+    max_degree: int | None = None
+    include_pseudotensors: bool = True
+    cartesian_order: bool | None = None
+    dtype: Any = None
+    param_dtype: Any = "float32"
+    precision: Any = None
+    kernel_init: Any = tensor_lecun_normal
+
+    def __post_init__(self) -> None:
+        if self.max_degree is not None:
+            check_degree(self.max_degree)
+
+    def forward(self, p: Parameters, inputs1: Array, inputs2: Array) -> Array:
+        """Couple two features.
+
+        Parameters
+        ----------
+        p : Parameters
+            Parameters.
+        inputs1 : array of shape (..., P1, (L1+1)**2, F)
+            First factor.
+        inputs2 : array of shape (..., P2, (L2+1)**2, F)
+            Second factor; leading axes broadcast.
+
+        Returns
+        -------
+        array of shape (..., P3, (L3+1)**2, F)
+            The product.
+
+        Raises
+        ------
+        ValueError
+            If shapes are not those of features, features differ, or ``max_degree`` is out of reach.
+        """
+        backend = backend_of(inputs1, inputs2)
+        x, y = Layout.of(inputs1, "inputs1"), Layout.of(inputs2, "inputs2")
+        kernel = self.kernel(p, x, y)
+        inputs1, inputs2, kernel = backend.promote(inputs1, inputs2, kernel, dtype=self.dtype)
+        return couple(backend, inputs1, inputs2, kernel, self.plan(kernel))
+
+    def kernel(self, p: Parameters, x: Layout, y: Layout) -> Array:
+        """Return the kernel for factors of two layouts."""
+        z = output_layout(x, y, self.max_degree, self.include_pseudotensors)
+        shape = [n for layout in (x, y, z) for n in (layout.num_parities, layout.max_degree + 1)]
+        return p.param("kernel", (*shape, x.features), self.kernel_init, self.param_dtype)
+
+    def plan(self, kernel: Array) -> Any:
+        """Return the table of couplings that belongs to a kernel."""
+        return coupling_plan(tuple(kernel.shape[:6]), cartesian_order_or_default(self.cartesian_order))

@@ -1,0 +1,103 @@
+"""The tensor product of two linear maps of one feature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from e3any_backends import Array
+
+from e3any.layout import Layout, check_degree
+from e3any.nn.initializers import lecun_normal, tensor_lecun_normal, zeros
+from e3any.nn.layer import Layer, Parameters
+from e3any.nn.layers.dense import Dense
+from e3any.nn.layers.tensor import Tensor
+
+__all__ = ["TensorDense"]
+
+
+@dataclass(frozen=True)
+class TensorDense(Layer):
+    r"""Couple two linear maps of the same features.
+
+    .. math:: y = \mathrm{tensor}(\mathrm{dense}_1(x), \mathrm{dense}_2(x))
+
+    Parameters are ``dense/...`` (:class:`Dense` with 2 F outputs, the first half of which is the first factor) and
+    ``tensor/kernel`` (:class:`Tensor`).
+
+    Parameters
+    ----------
+    features : int, optional
+        Number of output features; as many as inputs by default.
+    max_degree : int, optional
+        Largest degree of the product; that of the inputs by default.
+    use_bias : bool
+        Whether the linear maps add a bias to the scalars.
+    include_pseudotensors : bool
+        Whether the product has both parities.
+    cartesian_order : bool, optional
+        Order of components, see :mod:`e3any.conventions`.
+    dtype, param_dtype, precision : optional
+        See :class:`Dense`.
+    dense_kernel_init, dense_bias_init, tensor_kernel_init : Initializer or callable
+        How parameters are drawn.
+    """
+
+    features: int | None = None
+    max_degree: int | None = None
+    use_bias: bool = True
+    include_pseudotensors: bool = True
+    cartesian_order: bool | None = None
+    dtype: Any = None
+    param_dtype: Any = "float32"
+    precision: Any = None
+    dense_kernel_init: Any = lecun_normal
+    dense_bias_init: Any = zeros
+    tensor_kernel_init: Any = tensor_lecun_normal
+
+    def __post_init__(self) -> None:
+        for name in ("features", "max_degree"):
+            if getattr(self, name) is not None:
+                check_degree(getattr(self, name), name)
+
+    def forward(self, p: Parameters, inputs: Array) -> Array:
+        """Apply the layer.
+
+        Parameters
+        ----------
+        p : Parameters
+            Parameters.
+        inputs : array of shape (..., P, (L+1)**2, F_in)
+            Features.
+
+        Returns
+        -------
+        array of shape (..., P', (L'+1)**2, F)
+            Features.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not that of features, or ``max_degree`` is out of reach.
+        """
+        features = Layout.of(inputs).features if self.features is None else self.features
+        dense = Dense(
+            2 * features,
+            self.use_bias,
+            self.dtype,
+            self.param_dtype,
+            self.precision,
+            self.dense_kernel_init,
+            self.dense_bias_init,
+        )
+        tensor = Tensor(
+            self.max_degree,
+            self.include_pseudotensors,
+            self.cartesian_order,
+            self.dtype,
+            self.param_dtype,
+            self.precision,
+            self.tensor_kernel_init,
+        )
+        both = dense(p / "dense", inputs)
+        return tensor(p / "tensor", both[..., :features], both[..., features:])
