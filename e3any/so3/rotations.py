@@ -90,7 +90,7 @@ def alignment_rotation(u: Array, v: Array) -> Array:
     -----
     Beyond a right angle, half a turn about :math:`\vec u \times \vec v` takes u to -u, which is then aligned
     with v: the result is orthogonal to rounding for all vectors. For antiparallel vectors, where no
-    rotation is distinguished, one axis at right angles to u is chosen. Derivatives are finite for all vectors;
+    rotation is distinguished, one axis at right angles to u is chosen. Derivatives are finite;
     they grow towards antiparallel ones, where the rotation is not continuous.
 
     Examples
