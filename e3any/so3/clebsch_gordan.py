@@ -118,13 +118,18 @@ def clebsch_gordan(
     for number, degree in enumerate(max_degrees, 1):
         check_degree(degree, f"max_degree{number}")
     table = np.zeros([(degree + 1) ** 2 for degree in max_degrees])
-    cartesian = cartesian_order_or_default(cartesian_order)
     for l1 in range(max_degree1 + 1):
         for l2 in range(max_degree2 + 1):
             for l3 in range(abs(l1 - l2), min(l1 + l2, max_degree3) + 1):
-                block = clebsch_gordan_for_degrees(l1, l2, l3, cartesian)
-                table[degree_slice(l1), degree_slice(l2), degree_slice(l3)] = block
+                table[degree_slice(l1), degree_slice(l2), degree_slice(l3)] = _coefficients(l1, l2, l3)
+    if cartesian_order_or_default(cartesian_order):
+        table = table[np.ix_(*map(_cartesian_permutation_to, max_degrees))]
     return table if xp is None else xp.asarray(table)
+
+
+def _cartesian_permutation_to(max_degree: int) -> NDArray[np.intp]:
+    """Return the permutation to Cartesian order of an axis that holds all degrees."""
+    return np.concatenate([l**2 + cartesian_permutation(l) for l in range(max_degree + 1)])
 
 
 @lru_cache(maxsize=4096)
@@ -214,7 +219,8 @@ def _to_real_harmonics(
         same, other = same.conj(), other.conj()
     shape = [1, 1, 1]
     shape[axis] = -1
-    return same.reshape(shape) * table + other.reshape(shape) * np.flip(table, axis)
+    reverse = (slice(None),) * axis + (slice(None, None, -1),)
+    return same.reshape(shape) * table + other.reshape(shape) * table[reverse]
 
 
 @lru_cache(maxsize=256)
