@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, Literal, get_args
 
 Normalization = Literal["racah", "schmidt", "4pi", "orthonormal"]
 
 _DEFAULTS: dict[str, Any] = {"cartesian_order": True, "normalization": "racah", "use_fused_tensor": False}
-_settings: ContextVar[dict[str, Any]] = ContextVar("e3any_config", default=_DEFAULTS)
+_settings: dict[str, Any] = dict(_DEFAULTS)
 
 
 class Config:
     """Defaults of options that many functions share.
 
     An argument that is given always wins; an argument that is ``None`` takes the value set here at the time of the
-    call. ``Config.set_*`` changes a default for the current context, ``Config.use`` within a block.
+    call. ``Config.set_*`` changes a default from then on, ``Config.use`` within a block.
 
     Examples
     --------
@@ -30,18 +29,18 @@ class Config:
     @staticmethod
     def cartesian_order() -> bool:
         """Return whether components are in Cartesian order, see :mod:`e3any.conventions`."""
-        return bool(_settings.get()["cartesian_order"])
+        return bool(_settings["cartesian_order"])
 
     @staticmethod
     def normalization() -> Normalization:
         """Return the normalisation of spherical harmonics, see :mod:`e3any.conventions`."""
-        value: Normalization = _settings.get()["normalization"]
+        value: Normalization = _settings["normalization"]
         return value
 
     @staticmethod
     def use_fused_tensor() -> bool:
         """Return whether layers couple by the fused tensor product."""
-        return bool(_settings.get()["use_fused_tensor"])
+        return bool(_settings["use_fused_tensor"])
 
     @staticmethod
     def set_cartesian_order(cartesian_order: bool) -> None:
@@ -73,18 +72,20 @@ class Config:
         ValueError
             If a setting is unknown or a value is of a wrong kind.
         """
-        token = _settings.set(_checked(settings))
+        before = dict(_settings)
+        _update(**settings)
         try:
             yield
         finally:
-            _settings.reset(token)
+            _settings.update(before)
 
 
 def _update(**settings: Any) -> None:
-    _settings.set(_checked(settings))
+    _check(settings)
+    _settings.update(settings)
 
 
-def _checked(settings: dict[str, Any]) -> dict[str, Any]:
+def _check(settings: dict[str, Any]) -> None:
     for name, value in settings.items():
         if name not in _DEFAULTS:
             raise ValueError(f"expected a setting of {sorted(_DEFAULTS)}, got {name!r}")
@@ -92,7 +93,6 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
             check_normalization(value)
         elif not isinstance(value, bool):
             raise ValueError(f"expected {name} to be True or False, got {value!r}")
-    return {**_settings.get(), **settings}
 
 
 def check_normalization(value: Any) -> None:

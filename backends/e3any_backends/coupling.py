@@ -11,20 +11,19 @@ and an unrolled sum over the non-zero coefficients (``_jax_coupling.py``, for co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from array_api_compat import device
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from e3any_backends.generic import Array, Backend
 
-__all__ = ["Coupling", "Path", "SparseForm", "couple_by_matmul", "couple_pairs_by_matmul"]
+__all__ = ["Block", "Coupling", "Path", "SparseForm", "couple_by_matmul", "couple_pairs_by_matmul"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,23 +109,62 @@ class Coupling:
         sizes = (self.num_x * self.num_y, self.num_z, self.num_paths)
         return SparseForm((i * self.num_y + j, k, path), sizes, self.product_form.values)
 
-    def blocks(self) -> Iterator[tuple[slice, slice, NDArray[np.float64], list[tuple[int, slice]]]]:
-        """Yield, for each pair of blocks of x and y, the matrix to all that it couples to.
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """The matrices of the table, one for each pair of blocks of x and y; a small table is one matrix."""
+        if self.num_x * self.num_y <= _MERGED_PAIRS:
+            return (_merged(self),)
+        groups = groupby(self.paths, key=lambda path: (_ends(path.x), _ends(path.y)))
+        return tuple(_block(list(members)) for _, members in groups)
 
-        Yields
-        ------
-        x, y : slice
-            The two blocks.
-        matrix : array of shape (rows, len(x) * len(y))
-            Coefficients of all paths of the pair below each other.
-        targets : list of (int, slice)
-            Number of the path and its block of z, in the order of the rows.
-        """
-        numbered = list(enumerate(self.paths))
-        for (x, y), group in groupby(numbered, key=lambda n: (_ends(n[1].x), _ends(n[1].y))):
-            members = list(group)
-            matrices = [p.coefficients.reshape(-1, p.coefficients.shape[2]).T for _, p in members]
-            yield slice(*x), slice(*y), np.concatenate(matrices), [(n, p.z) for n, p in members]
+    @cached_property
+    def row_paths(self) -> NDArray[np.intp]:
+        """The path that each row of the matrices of :attr:`blocks`, taken together, belongs to."""
+        return np.repeat(np.arange(self.num_paths), [path.z.stop - path.z.start for path in self.paths])
+
+    @cached_property
+    def row_sums(self) -> NDArray[np.float64]:
+        """The matrix of shape (num_z, rows) that adds rows to the components that they belong to."""
+        rows = [n for path in self.paths for n in range(path.z.start, path.z.stop)]
+        return (np.arange(self.num_z)[:, None] == np.asarray(rows, int)).astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Several paths as one matrix.
+
+    Parameters
+    ----------
+    x, y : slice
+        The components whose products are its columns.
+    matrix : array of shape (rows, len(x) * len(y))
+        Coefficients, the rows of all paths below each other.
+    """
+
+    x: slice
+    y: slice
+    matrix: NDArray[np.float64]
+
+
+# Up to this many pairs of components, one multiplication by a matrix with many zeros beats many small ones.
+_MERGED_PAIRS = 100
+
+
+def _block(paths: list[Path]) -> Block:
+    """Merge paths that share their blocks of x and y."""
+    matrices = [path.coefficients.reshape(-1, path.coefficients.shape[2]).T for path in paths]
+    return Block(paths[0].x, paths[0].y, np.concatenate(matrices))
+
+
+def _merged(coupling: Coupling) -> Block:
+    """Merge all paths."""
+    rows = []
+    for path in coupling.paths:
+        matrix = np.zeros((path.z.stop - path.z.start, coupling.num_x, coupling.num_y))
+        matrix[:, path.x, path.y] = path.coefficients.transpose(2, 0, 1)
+        rows.append(matrix.reshape(len(matrix), -1))
+    everything = np.concatenate(rows) if rows else np.zeros((0, coupling.num_x * coupling.num_y))
+    return Block(slice(0, coupling.num_x), slice(0, coupling.num_y), everything)
 
 
 def couple_by_matmul(backend: Backend, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
@@ -150,44 +188,26 @@ def couple_pairs_by_matmul(backend: Backend, pairs: Array, w: Array, coupling: C
     return _contract_blocks(backend, products, w, coupling)
 
 
-def _contract_blocks(backend: Backend, products: Any, w: Array, coupling: Coupling) -> Array:
+def _contract_blocks(
+    backend: Backend, products: Callable[[slice, slice], Array], w: Array, coupling: Coupling
+) -> Array:
     xp = backend.xp
     w = xp.moveaxis(w, -2, 0)
-    sums: dict[tuple[int, int], Array] = {}
-    for block_x, block_y, matrix, targets in coupling.blocks():
-        block = products(block_x, block_y)
-        trailing = tuple(block.shape[2:])
-        flat = xp.reshape(block, (matrix.shape[1], math.prod(trailing)))
-        rows = xp.matmul(backend.constant(matrix, like=flat), flat)
-        rows = xp.reshape(rows, (matrix.shape[0], *trailing))
-        first = 0
-        for path, z in targets:
-            last = first + z.stop - z.start
-            term = _sum_first(xp, rows[first:last, ...] * w[path : path + 1, ...])
-            key = _ends(z)
-            sums[key] = sums[key] + term if key in sums else term
-            first = last
-    return _assemble(backend, sums, w, coupling.num_z)
-
-
-def _sum_first(xp: Any, term: Array) -> Array:
-    """Sum over the axis behind the components."""
-    return term[:, 0, ...] if term.shape[1] == 1 else xp.sum(term, axis=1)
-
-
-def _assemble(backend: Backend, sums: dict[tuple[int, int], Array], w: Array, num_z: int) -> Array:
-    """Put blocks of z behind each other, with zeros where no path ends."""
-    xp = backend.xp
-    shape = next(iter(sums.values())).shape[1:] if sums else w.shape[2:]
-    parts: list[Array] = []
-    position = 0
-    for start, stop in [*sorted(sums), (num_z, num_z)]:
-        if start > position:
-            parts.append(xp.zeros((start - position, *shape), dtype=w.dtype, device=device(w)))
-        if stop > start:
-            parts.append(sums[start, stop])
-        position = stop
-    return xp.moveaxis(xp.concat(parts, axis=0), 0, -2)
+    rows = []
+    for block in coupling.blocks:
+        pairs = products(block.x, block.y)
+        trailing = tuple(pairs.shape[2:])
+        pairs = xp.reshape(pairs, (block.matrix.shape[1], math.prod(trailing)))
+        row = backend.matmul(backend.constant(block.matrix, like=pairs), pairs, precision="highest")
+        rows.append(xp.reshape(row, (block.matrix.shape[0], *trailing)))
+    stacked = rows[0] if len(rows) == 1 else xp.concat(rows, axis=0)
+    weighted = stacked * xp.take(w, backend.index(coupling.row_paths, like=w), axis=0)
+    # Axis 1, behind the rows, is to be summed over.
+    summed = weighted[:, 0, ...] if weighted.shape[1] == 1 else xp.sum(weighted, axis=1)
+    shape = tuple(summed.shape[1:])
+    flat = xp.reshape(summed, (summed.shape[0], math.prod(shape)))
+    z = backend.matmul(backend.constant(coupling.row_sums, like=flat), flat, precision="highest")
+    return xp.moveaxis(xp.reshape(z, (coupling.num_z, *shape)), 0, -2)
 
 
 def _ends(s: slice) -> tuple[int, int]:

@@ -52,6 +52,11 @@ class Backend:
         """Return whether ``x`` has an integer dtype."""
         return bool(self.xp.isdtype(x.dtype, "integral"))
 
+    def lowest(self, x: Array) -> float:
+        """Return the smallest finite number of the dtype of ``x``."""
+        info = self.xp.finfo(x.dtype) if self.is_floating(x) else self.xp.iinfo(x.dtype)
+        return info.min  # type: ignore[no-any-return]
+
     def promote(self, *arrays: Array | None, dtype: Any = None) -> list[Any]:
         """Cast arrays to ``dtype``, or to their common one where it is None; ``None`` stays ``None``."""
         present = [a for a in arrays if a is not None]

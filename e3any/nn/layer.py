@@ -24,12 +24,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from e3any.layout import Layout
 from e3any.nn.initializers import Initializer
 
 Array: TypeAlias = Any
 Tree: TypeAlias = Mapping[str, Any]
 
-__all__ = ["Layer", "ParameterSpec", "Parameters", "leaves"]
+__all__ = ["Layer", "ParameterSpec", "Parameters", "check_tree", "initialize", "leaves"]
 
 
 class Parameters(abc.ABC):
@@ -112,7 +113,7 @@ class Layer(abc.ABC):
         options : dict
             Inputs by name.
         """
-        return tuple(_example(layout) for layout in layouts), {}
+        return tuple(x.example(1) if isinstance(x, Layout) else x for x in layouts), {}
 
     def parameters(self, *inputs: Any, **options: Any) -> dict[str, Any]:
         """List the parameters that the layer has for given inputs.
@@ -128,21 +129,12 @@ class Layer(abc.ABC):
         dict
             A nested dictionary of :class:`ParameterSpec`.
         """
-        if any(_is_layout(i) for i in inputs) or not (inputs or options):
-            inputs, options = self.example(*inputs)[0], {**self.example(*inputs)[1], **options}
+        if any(isinstance(i, Layout) for i in inputs) or not (inputs or options):
+            inputs, found = self.example(*inputs)
+            options = {**found, **options}
         tree: dict[str, Any] = {}
         self.forward(_Recorder(tree), *inputs, **options)
         return tree
-
-
-def _is_layout(x: Any) -> bool:
-    from e3any.layout import Layout
-
-    return isinstance(x, Layout)
-
-
-def _example(x: Any) -> Any:
-    return x.example(1) if _is_layout(x) else x
 
 
 @dataclass(frozen=True)
@@ -202,3 +194,51 @@ def leaves(tree: Tree, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
             yield from leaves(value, (*path, name))
         else:
             yield (*path, name), value
+
+
+def initialize(specs: Tree, generator: Any) -> dict[str, Any]:
+    """Draw parameters.
+
+    Parameters
+    ----------
+    specs : mapping
+        A nested mapping of :class:`ParameterSpec`, from :meth:`Layer.parameters`.
+    generator : numpy.random.Generator or torch.Generator
+        Where randomness comes from; it also decides the kind of arrays.
+
+    Returns
+    -------
+    dict
+        Arrays in the same nesting.
+    """
+    return {
+        name: initialize(spec, generator)
+        if isinstance(spec, Mapping)
+        else spec.init(generator, spec.shape, spec.dtype or "float32")
+        for name, spec in specs.items()
+    }
+
+
+def check_tree(tree: Tree, specs: Tree) -> None:
+    """Check that a tree has exactly the parameters that a layer has.
+
+    Parameters
+    ----------
+    tree : mapping
+        A nested mapping of arrays.
+    specs : mapping
+        A nested mapping of :class:`ParameterSpec` or of arrays.
+
+    Raises
+    ------
+    ValueError
+        If parameters are missing or left over, or if a shape differs.
+    """
+    ours = {"/".join(path): tuple(leaf.shape) for path, leaf in leaves(specs)}
+    theirs = {"/".join(path): tuple(leaf.shape) for path, leaf in leaves(tree)}
+    missing, unknown = sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
+    if missing or unknown:
+        raise ValueError(f"expected the parameters of the layer, got a tree that lacks {missing} and adds {unknown}")
+    for name, shape in ours.items():
+        if theirs[name] != shape:
+            raise ValueError(f"expected parameter {name!r} of shape {shape}, got {theirs[name]}")

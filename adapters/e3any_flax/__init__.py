@@ -1,0 +1,23 @@
+"""Flax modules for the layers of e3any, under the names of e3x.
+
+``import e3any_flax as e3x`` in a program for e3x gives the same modules, with the same trees of parameters.
+"""
+
+from e3any import Config, Layout, __version__
+from e3any_flax import nn, ops, so3
+from e3any_flax.linen import LayerModule, linen_class, to_linen
+from e3any_flax.trees import load_tree, to_tree
+
+__all__ = [
+    "Config",
+    "LayerModule",
+    "Layout",
+    "__version__",
+    "linen_class",
+    "load_tree",
+    "nn",
+    "ops",
+    "so3",
+    "to_linen",
+    "to_tree",
+]

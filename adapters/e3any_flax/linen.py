@@ -1,0 +1,97 @@
+"""Linen modules from descriptions of layers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+from e3any.nn import Layer, Parameters
+from flax import linen
+from flax.core import Scope
+
+__all__ = ["LayerModule", "linen_class", "to_linen"]
+
+
+class _ScopeParameters(Parameters):
+    """Parameters in a scope of Flax, which creates them when a module is initialised."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._children: dict[str, _ScopeParameters] = {}
+
+    def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Any:
+        return self._scope.param(name, init, shape, jnp.dtype(dtype or "float32"))
+
+    def __truediv__(self, name: str) -> _ScopeParameters:
+        # One child for one name: a scope that is pushed again would draw the same random numbers again.
+        if name not in self._children:
+            self._children[name] = _ScopeParameters(self._scope.push(name, reuse=True))
+        return self._children[name]
+
+
+class LayerModule(linen.Module):
+    """A Linen module that applies a description of a layer, or of a whole model.
+
+    Parameters
+    ----------
+    description : e3any.nn.Layer
+        The layer. Its parameters are those of the module, under the same names.
+    """
+
+    description: Layer
+
+    @linen.compact
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Apply the layer to JAX arrays; see ``forward`` of the description."""
+        return self.description(_ScopeParameters(self.scope), *inputs, **options)
+
+
+def to_linen(layer: Layer, *, name: str | None = None) -> LayerModule:
+    """Return a Linen module for any description.
+
+    Parameters
+    ----------
+    layer : e3any.nn.Layer
+        Description of a layer or model, the user's own included.
+    name : str, optional
+        Name of the module in its parent.
+
+    Returns
+    -------
+    LayerModule
+        The module; it takes shapes from its first call.
+    """
+    return LayerModule(layer, name=name)
+
+
+def linen_class(description: type[Layer], module: str) -> type[linen.Module]:
+    """Return a class of Linen modules whose attributes are the hyper-parameters of a description.
+
+    Parameters
+    ----------
+    description : type
+        Class of the description.
+    module : str
+        Where the class is going to live.
+
+    Returns
+    -------
+    type
+        A subclass of :class:`flax.linen.Module` of the same name.
+    """
+    fields = dataclasses.fields(description)
+
+    def layer(self: Any) -> Layer:
+        """Return the description that the module applies."""
+        return description(**{field.name: getattr(self, field.name) for field in fields})
+
+    @linen.compact
+    def __call__(self: Any, *inputs: Any, **options: Any) -> Any:  # noqa: N807
+        """Apply the layer to JAX arrays; see ``forward`` of the description."""
+        return layer(self)(_ScopeParameters(self.scope), *inputs, **options)
+
+    members: dict[str, Any] = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+    members |= {"__annotations__": {field.name: Any for field in fields}, "__call__": __call__}
+    members |= {"description": property(layer), "__doc__": description.__doc__, "__module__": module}
+    return type(description.__name__, (linen.Module,), members)

@@ -1,0 +1,28 @@
+"""Layers as Linen modules; activations, basis functions and features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from e3any import nn as _core
+from e3any.nn import *  # noqa: F403
+from e3any_flax.linen import linen_class
+
+__all__ = list(_core.__all__)
+
+Dense: Any = linen_class(_core.Dense, __name__)
+Embed: Any = linen_class(_core.Embed, __name__)
+MessagePass: Any = linen_class(_core.MessagePass, __name__)
+Tensor: Any = linen_class(_core.Tensor, __name__)
+TensorDense: Any = linen_class(_core.TensorDense, __name__)
+
+
+def even_degree_mask(max_degree: int) -> Any:
+    """Return which components have an even degree, see :func:`e3any.nn.even_degree_mask`."""
+    return _core.even_degree_mask(max_degree, xp=jnp)
+
+
+def odd_degree_mask(max_degree: int) -> Any:
+    """Return which components have an odd degree, see :func:`e3any.nn.odd_degree_mask`."""
+    return _core.odd_degree_mask(max_degree, xp=jnp)

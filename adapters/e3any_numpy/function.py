@@ -1,0 +1,92 @@
+"""Functions of NumPy arrays and lists from descriptions of layers and from functions of arrays."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from e3any.nn import Layer
+from e3any.nn.layer import initialize
+
+__all__ = ["LayerFunction", "accept_lists", "function_class", "to_numpy"]
+
+
+def as_array(x: Any) -> Any:
+    """Return a list as an array, and everything else as it is."""
+    return np.asarray(x) if isinstance(x, list) else x
+
+
+def accept_lists(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function of arrays take lists in place of arrays."""
+
+    @functools.wraps(function)
+    def wrapped(*inputs: Any, **options: Any) -> Any:
+        return function(*map(as_array, inputs), **{name: as_array(x) for name, x in options.items()})
+
+    return wrapped
+
+
+class LayerFunction:
+    """A function that applies a description of a layer to parameters and inputs.
+
+    Parameters
+    ----------
+    description : e3any.nn.Layer
+        The layer.
+    """
+
+    def __init__(self, description: Layer) -> None:
+        self.description = description
+
+    def init(self, rng: np.random.Generator, *inputs: Any, **options: Any) -> dict[str, Any]:
+        """Draw parameters for inputs.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Where randomness comes from.
+        *inputs, **options
+            Inputs of the layer, or :class:`~e3any.Layout` for features.
+
+        Returns
+        -------
+        dict
+            A nested dictionary of arrays.
+        """
+        inputs = tuple(map(as_array, inputs))
+        return initialize(self.description.parameters(*inputs, **{k: as_array(x) for k, x in options.items()}), rng)
+
+    def __call__(self, params: Mapping[str, Any], *inputs: Any, **options: Any) -> Any:
+        """Apply the layer to a nested mapping of arrays and to inputs; see ``forward`` of the description."""
+        return accept_lists(self.description)(params, *inputs, **options)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.description!r})"
+
+
+def to_numpy(layer: Layer) -> LayerFunction:
+    """Return a function of NumPy arrays for any description.
+
+    Parameters
+    ----------
+    layer : e3any.nn.Layer
+        Description of a layer or model, the user's own included.
+
+    Returns
+    -------
+    LayerFunction
+        The function.
+    """
+    return LayerFunction(layer)
+
+
+def function_class(description: type[Layer], module: str) -> type[LayerFunction]:
+    """Return a class of functions that is constructed from the hyper-parameters of a description."""
+
+    def __init__(self: LayerFunction, *arguments: Any, **options: Any) -> None:  # noqa: N807
+        LayerFunction.__init__(self, description(*arguments, **options))
+
+    members = {"__init__": __init__, "__doc__": description.__doc__, "__module__": module}
+    return type(description.__name__, (LayerFunction,), members)

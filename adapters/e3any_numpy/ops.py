@@ -1,0 +1,12 @@
+"""See :mod:`e3any.ops`; lists may take the place of arrays."""
+
+from __future__ import annotations
+
+from e3any import ops as _core
+from e3any.ops import *  # noqa: F403
+from e3any_numpy.function import accept_lists
+
+__all__ = list(_core.__all__)
+
+for _name in __all__:
+    globals()[_name] = accept_lists(getattr(_core, _name))

@@ -1,0 +1,12 @@
+"""See :mod:`e3any.so3`; lists may take the place of arrays."""
+
+from __future__ import annotations
+
+from e3any import so3 as _core
+from e3any.so3 import *  # noqa: F403
+from e3any_numpy.function import accept_lists
+
+__all__ = list(_core.__all__)
+
+for _name in __all__:
+    globals()[_name] = accept_lists(getattr(_core, _name))

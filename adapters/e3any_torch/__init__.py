@@ -1,0 +1,19 @@
+"""PyTorch modules for the layers of e3any."""
+
+from e3any import Config, Layout, __version__
+from e3any_torch import nn, ops, so3
+from e3any_torch.module import LayerModule, load_tree, module_class, to_torch, to_tree
+
+__all__ = [
+    "Config",
+    "LayerModule",
+    "Layout",
+    "__version__",
+    "load_tree",
+    "module_class",
+    "nn",
+    "ops",
+    "so3",
+    "to_torch",
+    "to_tree",
+]

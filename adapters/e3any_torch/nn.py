@@ -1,0 +1,28 @@
+"""Layers as PyTorch modules; activations, basis functions and features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat.torch as _xp
+from e3any import nn as _core
+from e3any.nn import *  # noqa: F403
+from e3any_torch.module import module_class
+
+__all__ = list(_core.__all__)
+
+Dense: Any = module_class(_core.Dense, __name__)
+Embed: Any = module_class(_core.Embed, __name__)
+MessagePass: Any = module_class(_core.MessagePass, __name__)
+Tensor: Any = module_class(_core.Tensor, __name__)
+TensorDense: Any = module_class(_core.TensorDense, __name__)
+
+
+def even_degree_mask(max_degree: int) -> Any:
+    """Return which components have an even degree, see :func:`e3any.nn.even_degree_mask`."""
+    return _core.even_degree_mask(max_degree, xp=_xp)
+
+
+def odd_degree_mask(max_degree: int) -> Any:
+    """Return which components have an odd degree, see :func:`e3any.nn.odd_degree_mask`."""
+    return _core.odd_degree_mask(max_degree, xp=_xp)

@@ -1,0 +1,580 @@
+r"""Gated activations: every component of a feature times a function of its scalar of even parity.
+
+.. math::
+    \mathrm{act}(x)^{(l, p)} = \mathrm{gate}\bigl(x^{(0, +)}\bigr)\, x^{(l, p)} \qquad
+    \mathrm{gate}(t) = \mathrm{act}(t) / t
+
+so that scalars see the usual activation and everything else is scaled by an invariant. All gates are written
+without the division: they and their derivatives are finite for every finite t.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from e3any_backends import Array, Backend, backend_of
+
+from e3any.layout import Layout
+
+__all__ = [
+    "bent_identity",
+    "celu",
+    "elu",
+    "gelu",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "leaky_relu",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "serf",
+    "shifted_softplus",
+    "silu",
+    "soft_sign",
+    "swish",
+]
+
+_SELU_ALPHA = 1.6732632423543772
+_SELU_SCALE = 1.0507009873554805
+# Gauss-Legendre rule on [0, 1].
+_NODES, _WEIGHTS = (
+    0.5 * (a + b) for a, b in zip(np.polynomial.legendre.leggauss(8), (1.0, 0.0), strict=True)
+)
+
+
+# -- functions that several gates and radial functions are made of -------------------------------------------
+
+
+def scalar_like(backend: Backend, value: Array | float, like: Array) -> Array | float:
+    """Return a parameter that does not widen the dtype of ``like``: a Python float, or a cast array."""
+    if isinstance(value, int | float | np.generic):
+        return float(value)
+    return backend.promote(value, dtype=like.dtype)[0]
+
+
+def sigmoid(backend: Backend, t: Array) -> Array:
+    r"""Return :math:`1 / (1 + e^{-t})`, to full relative precision on both sides."""
+    xp = backend.xp
+    negative = t < 0
+    e = xp.exp(xp.where(negative, t, -t))
+    return xp.where(negative, e, xp.ones_like(e)) / (1.0 + e)
+
+
+def softplus(backend: Backend, t: Array) -> Array:
+    r"""Return :math:`\log(1 + e^t)`."""
+    xp = backend.xp
+    negative = t < 0
+    return xp.where(negative, xp.zeros_like(t), t) + xp.log1p(xp.exp(xp.where(negative, t, -t)))
+
+
+def mean_decay(backend: Backend, y: Array) -> Array:
+    r"""Return :math:`(1 - e^{-y}) / y = \int_0^1 e^{-ys} ds`.
+
+    Near zero from :math:`1 - y \int_0^1 (1-s)\, e^{-ys} ds` by quadrature, which has no cancellation: all
+    derivatives are as precise as the value, and the value does not exceed one for :math:`y \ge 0`.
+    """
+    xp = backend.xp
+    small = xp.abs(y) < 3.0
+    near = xp.where(small, y, xp.zeros_like(y))
+    far = xp.where(small, xp.full_like(y, 3.0), y)
+    weights = backend.constant(_WEIGHTS * (1.0 - _NODES), like=y)
+    terms = xp.exp(-near[..., None] * backend.constant(_NODES, like=y)) * weights
+    return xp.where(small, 1.0 - near * xp.sum(terms, axis=-1, dtype=y.dtype), -xp.expm1(-far) / far)
+
+
+def _gated(x: Array, gate: Callable[[Backend, Array], Array]) -> Array:
+    """Check features and multiply them by a gate of their scalars."""
+    backend = backend_of(x)
+    Layout.of(x, "x")
+    if not backend.is_floating(x):
+        raise TypeError(f"expected x to be a floating-point array, got dtype {x.dtype}")
+    return gate(backend, x[..., 0:1, 0:1, :]) * x
+
+
+# -- activations ---------------------------------------------------------------------------------------------
+
+
+def relu(x: Array) -> Array:
+    r"""Gate by the rectified linear unit.
+
+    .. math::
+        \mathrm{gate}(t) = 1 \text{ if } t > 0 \text{ else } 0
+
+    Parameters
+    ----------
+    x : array of shape (..., 1 or 2, (L+1)**2, F)
+        Features.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+
+    def gate(backend: Backend, t: Array) -> Array:
+        return backend.xp.where(t > 0, backend.xp.ones_like(t), backend.xp.zeros_like(t))
+
+    return _gated(x, gate)
+
+
+def leaky_relu(x: Array, negative_slope: Array | float = 1e-2) -> Array:
+    r"""Gate by the leaky rectified linear unit.
+
+    .. math::
+        \mathrm{gate}(t) = 1 \text{ if } t \ge 0 \text{ else } \alpha
+
+    Parameters
+    ----------
+    x : array of shape (..., 1 or 2, (L+1)**2, F)
+        Features.
+    negative_slope : float or array of shape (), optional
+        The slope :math:`\alpha` for negative scalars.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+
+    def gate(backend: Backend, t: Array) -> Array:
+        one = backend.xp.ones_like(t)
+        return backend.xp.where(t >= 0, one, scalar_like(backend, negative_slope, t) * one)
+
+    return _gated(x, gate)
+
+
+def elu(x: Array, alpha: Array | float = 1.0) -> Array:
+    r"""Gate by the exponential linear unit.
+
+    .. math::
+        \mathrm{gate}(t) = 1 \text{ if } t > 0 \text{ else } \alpha\, (e^t - 1) / t
+
+    Parameters
+    ----------
+    x : array of shape (..., 1 or 2, (L+1)**2, F)
+        Features.
+    alpha : float or array of shape (), optional
+        The value :math:`\alpha`.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+
+    def gate(backend: Backend, t: Array) -> Array:
+        xp = backend.xp
+        decay = mean_decay(backend, xp.where(t > 0, xp.zeros_like(t), -t))
+        return xp.where(t > 0, xp.ones_like(t), scalar_like(backend, alpha, t) * decay)
+
+    return _gated(x, gate)
+
+
+def selu(x: Array) -> Array:
+    r"""Gate by the scaled exponential linear unit.
+
+    .. math::
+        \mathrm{selu}(x) = \lambda\, \mathrm{elu}(x, \alpha) \qquad \lambda \approx 1.0507 \quad \alpha \approx 1.6733
+
+    Parameters
+    ----------
+    x : array of shape (..., 1 or 2, (L+1)**2, F)
+        Features.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+    return _SELU_SCALE * elu(x, _SELU_ALPHA)
+
+
+def celu(x: Array, alpha: Array | float = 1.0) -> Array:
+    r"""Gate by the continuously differentiable exponential linear unit.
+
+    .. math::
+        \mathrm{gate}(t) = 1 \text{ if } t > 0 \text{ else } \alpha\, (e^{t/\alpha} - 1) / t
+
+    Parameters
+    ----------
+    x : array of shape (..., 1 or 2, (L+1)**2, F)
+        Features.
+    alpha : float or array of shape (), optional
+        The value :math:`\alpha` > 0.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+
+    def gate(backend: Backend, t: Array) -> Array:
+        xp = backend.xp
+        y = xp.where(t > 0, xp.zeros_like(t), -t) / scalar_like(backend, alpha, t)
+        return xp.where(t > 0, xp.ones_like(t), mean_decay(backend, y))
+
+    return _gated(x, gate)
+
+
+def silu(x: Array) -> Array:
+    r"""Gate by the sigmoid-weighted linear unit; :func:`swish` is the same.
+
+    .. math::
+        \mathrm{gate}(t) = \frac{1}{1 + e^{-t}}
+
+    Parameters
+    ----------
+    x : array of shape (..., 1 or 2, (L+1)**2, F)
+        Features.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+    return _gated(x, sigmoid)
+
+
+swish = silu
+
+
+def gelu(x: Array, approximate: bool = True) -> Array:
+    r"""Gate by the Gaussian error linear unit.
+
+    .. math::
+        \mathrm{gate}(t) = \tfrac12 \bigl(1 + \mathrm{erf}(t / \sqrt2)\bigr) \approx
+        \tfrac12 \Bigl(1 + \tanh\bigl(\sqrt{2/\pi}\, (t + 0.044715\, t^3)\bigr)\Bigr)
+
+    Parameters
+    ----------
+    x : array of shape (..., 1 or 2, (L+1)**2, F)
+        Features.
+    approximate : bool, optional
+        Whether to take the form with the hyperbolic tangent.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+
+    def gate(backend: Backend, t: Array) -> Array:
+        if not approximate:
+            return 0.5 * (1.0 + backend.erf(t * math.sqrt(0.5)))
+        t = backend.xp.clip(t, -50.0, 50.0)  # the tangent is one long before; the cube stays finite
+        return 0.5 * (1.0 + backend.xp.tanh(math.sqrt(2.0 / math.pi) * (t + 0.044715 * (t * t * t))))
+
+    return _gated(x, gate)
+
+
+def mish(x: Array, fast: bool = True) -> Array:
+    r"""Gate by Mish.
+
+    .. math::
+        \mathrm{gate}(t) = \tanh\bigl(\log(1 + e^t)\bigr) = \frac{e^{2t} + 2 e^t}{e^{2t} + 2 e^t + 2}
+
+    Parameters
+    ----------
+    x : array of shape (..., 1 or 2, (L+1)**2, F)
+        Features.
+    fast : bool, optional
+        Whether to take the rational form, written in :math:`e^{-|t|}` so that it never overflows, or the one
+        with the hyperbolic tangent. They agree to rounding.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+
+    def gate(backend: Backend, t: Array) -> Array:
+        xp = backend.xp
+        if not fast:
+            return xp.tanh(softplus(backend, t))
+        negative = t < 0
+        e = xp.exp(xp.where(negative, t, -t))
+        n = xp.where(negative, e * e, xp.ones_like(e)) + 2.0 * e
+        return n / (n + 2.0 * xp.where(negative, xp.ones_like(e), e * e))
+
+    return _gated(x, gate)
+
+
+def serf(x: Array) -> Array:
+    r"""Gate by the error function of softplus.
+
+    .. math::
+        \mathrm{gate}(t) = \mathrm{erf}\bigl(\log(1 + e^t)\bigr)
+
+    Parameters
+    ----------
+    x : array of shape (..., 1 or 2, (L+1)**2, F)
+        Features.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+    return _gated(x, lambda backend, t: backend.erf(softplus(backend, t)))
+
+
+def shifted_softplus(x: Array) -> Array:
+    r"""Gate by softplus, shifted to be zero at zero.
+
+    .. math::
+        \mathrm{gate}(t) = \frac{\log(1 + e^t) - \log 2}{t} = \int_0^1 \frac{ds}{1 + e^{-st}}
+
+    Parameters
+    ----------
+    x : array of shape (..., 1 or 2, (L+1)**2, F)
+        Features.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+
+    def gate(backend: Backend, t: Array) -> Array:
+        xp = backend.xp
+        small = xp.abs(t) < 1.0
+        near = xp.where(small, t, xp.zeros_like(t))[..., None] * backend.constant(_NODES, like=t)
+        far = xp.where(small, xp.ones_like(t), t)
+        mean = xp.sum(sigmoid(backend, near) * backend.constant(_WEIGHTS, like=t), axis=-1, dtype=t.dtype)
+        return xp.where(small, mean, (softplus(backend, far) - math.log(2.0)) / far)
+
+    return _gated(x, gate)
+
+
+def hard_tanh(x: Array) -> Array:
+    r"""Gate by the identity, cut off at -1 and 1.
+
+    .. math::
+        \mathrm{gate}(t) = 1 / \max(1, |t|)
+
+    Parameters
+    ----------
+    x : array of shape (..., 1 or 2, (L+1)**2, F)
+        Features.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+
+    def gate(backend: Backend, t: Array) -> Array:
+        size = backend.xp.abs(t)
+        return 1.0 / backend.xp.where(size > 1, size, backend.xp.ones_like(t))
+
+    return _gated(x, gate)
+
+
+def soft_sign(x: Array) -> Array:
+    r"""Gate by the soft sign.
+
+    .. math::
+        \mathrm{gate}(t) = 1 / (1 + |t|)
+
+    Parameters
+    ----------
+    x : array of shape (..., 1 or 2, (L+1)**2, F)
+        Features.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+    return _gated(x, lambda backend, t: 1.0 / (1.0 + backend.xp.abs(t)))
+
+
+def relu6(x: Array) -> Array:
+    r"""Gate by the rectified linear unit, cut off at 6.
+
+    .. math::
+        \mathrm{gate}(t) = 0 \text{ if } t \le 0 \text{ else } \min(1, 6 / t)
+
+    Parameters
+    ----------
+    x : array of shape (..., 1 or 2, (L+1)**2, F)
+        Features.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+
+    def gate(backend: Backend, t: Array) -> Array:
+        xp = backend.xp
+        cut = 6.0 / xp.where(t > 6, t, xp.full_like(t, 6.0))
+        return xp.where(t > 0, cut, xp.zeros_like(t))
+
+    return _gated(x, gate)
+
+
+def hard_silu(x: Array) -> Array:
+    r"""Gate by the piecewise linear SiLU; :func:`hard_swish` is the same.
+
+    .. math::
+        \mathrm{gate}(t) = \min\bigl(1, \max(0, (t + 3) / 6)\bigr)
+
+    Parameters
+    ----------
+    x : array of shape (..., 1 or 2, (L+1)**2, F)
+        Features.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+
+    def gate(backend: Backend, t: Array) -> Array:
+        xp = backend.xp
+        inside = xp.where(t < 3, t, xp.full_like(t, 3.0))
+        return (xp.where(t > -3, inside, xp.full_like(t, -3.0)) + 3.0) / 6.0
+
+    return _gated(x, gate)
+
+
+hard_swish = hard_silu
+
+
+def bent_identity(x: Array) -> Array:
+    r"""Gate by the bent identity.
+
+    .. math::
+        \mathrm{gate}(t) = 1 + \frac{\sqrt{t^2 + 1} - 1}{2t} = 1 + \frac{t}{2 (\sqrt{t^2 + 1} + 1)}
+
+    Parameters
+    ----------
+    x : array of shape (..., 1 or 2, (L+1)**2, F)
+        Features.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+
+    def gate(backend: Backend, t: Array) -> Array:
+        xp = backend.xp
+        size = xp.abs(t)
+        h = 1.0 / xp.where(
+            size > 1, size, xp.ones_like(t)
+        )  # scales t to at most one, so its square is finite
+        s = t * h
+        return 1.0 + s / (2.0 * (xp.sqrt(s * s + h * h) + h))
+
+    return _gated(x, gate)

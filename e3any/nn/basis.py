@@ -1,0 +1,161 @@
+"""Basis functions of displacement vectors: radial functions times spherical harmonics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from e3any_backends import Array, backend_of
+
+from e3any.config import cartesian_order_or_default
+from e3any.layout import check_degree, check_vectors
+from e3any.ops.safe import normalize_and_return_norm
+from e3any.so3 import spherical_harmonics
+
+__all__ = ["FactoredBasis", "basis"]
+
+RadialFn = Callable[..., Array]
+
+
+class FactoredBasis(NamedTuple):
+    r"""Basis functions :math:`g_{ln}(r) Y_{lm}(\hat r)`, radial and angular parts apart.
+
+    Layers that are given the parts can couple sums over neighbours instead of every message, see
+    :class:`e3any.nn.MessagePass`.
+
+    Parameters
+    ----------
+    radial : array of shape (..., 1 or L+1, num)
+        Radial parts, the same for all degrees or one for each.
+    angular : array of shape (..., (L+1)**2)
+        Angular parts.
+    """
+
+    radial: Array
+    angular: Array
+
+    @property
+    def max_degree(self) -> int:
+        """Largest degree L."""
+        return math.isqrt(self.angular.shape[-1]) - 1
+
+    @property
+    def dtype(self) -> Any:
+        """Dtype of the parts."""
+        return self.radial.dtype
+
+    def array(self) -> Array:
+        """Multiply the parts.
+
+        Returns
+        -------
+        array of shape (..., 1, (L+1)**2, num)
+            What :func:`basis` returns without ``factored=True``.
+        """
+        self.check()
+        xp = backend_of(self.radial, self.angular).xp
+        radial = self.radial
+        if radial.shape[-2] != 1:
+            rows = [radial[..., l : l + 1, :] for l in range(self.max_degree + 1) for _ in range(2 * l + 1)]
+            radial = xp.concat(rows, axis=-2)
+        return (radial * self.angular[..., None])[..., None, :, :]
+
+    def check(self) -> None:
+        """Raise a ValueError unless the shapes of the parts fit each other."""
+        radial, angular = tuple(self.radial.shape), tuple(self.angular.shape)
+        if (self.max_degree + 1) ** 2 != angular[-1]:
+            raise ValueError(f"expected an angular part of shape (..., (max_degree+1)**2), got {angular}")
+        if len(radial) < 2 or radial[:-2] != angular[:-1] or radial[-2] not in (1, self.max_degree + 1):
+            raise ValueError(
+                f"expected a radial part of shape {(*angular[:-1], f'1 or {self.max_degree + 1}', 'num')}, got {radial}"
+            )
+
+
+def basis(
+    r: Array,
+    *,
+    max_degree: int,
+    num: int,
+    radial_fn: RadialFn,
+    angular_fn: Callable[..., Array] | None = None,
+    cutoff_fn: Callable[[Array], Array] | None = None,
+    return_cutoff: bool = False,
+    return_norm: bool = False,
+    damping_fn: Callable[[Array], Array] | None = None,
+    cartesian_order: bool | None = None,
+    factored: bool = False,
+) -> Any:
+    r"""Evaluate basis functions of displacement vectors.
+
+    .. math:: b_{lmn}(\vec r) = g_n(r)\, c(r)\, d_l(r)\, Y_{lm}(\hat r), \qquad d_0 = 1, \quad d_{l>0} = d
+
+    with radial functions g, a cut-off c and a damping d.
+
+    Parameters
+    ----------
+    r : array of shape (..., 3)
+        Displacement vectors.
+    max_degree : int
+        Largest degree L.
+    num : int
+        Number of radial functions.
+    radial_fn : callable
+        ``radial_fn(norm, num)`` returns radial functions of shape (..., num).
+    angular_fn : callable, optional
+        ``angular_fn(r=, max_degree=, cartesian_order=)`` of unit vectors returns angular functions of shape
+        (..., (L+1)**2); by default spherical harmonics of Racah's normalisation.
+    cutoff_fn, damping_fn : callable, optional
+        Functions of the norm.
+    return_cutoff, return_norm : bool
+        Whether to return values of the cut-off and norms as well, of shape (...).
+    cartesian_order : bool, optional
+        Order of components, see :mod:`e3any.conventions`.
+    factored : bool
+        Whether to return the radial and angular parts apart, which makes layers faster.
+
+    Returns
+    -------
+    basis : array of shape (..., 1, (L+1)**2, num), or FactoredBasis
+        Basis functions.
+    cutoff, norm : arrays of shape (...)
+        Only if asked for, in this order.
+
+    Raises
+    ------
+    ValueError
+        If ``r`` is not of shape (..., 3), a number is negative, or ``return_cutoff`` is given without
+        ``cutoff_fn``.
+    """
+    check_vectors(r)
+    check_degree(max_degree)
+    check_degree(num, "num")
+    if return_cutoff and cutoff_fn is None:
+        raise ValueError("expected a cutoff_fn with return_cutoff=True, got None")
+    unit, norm = normalize_and_return_norm(r, axis=-1)
+    radial = radial_fn(norm, num)
+    cutoff = None if cutoff_fn is None else cutoff_fn(norm)
+    if cutoff is not None:
+        radial = radial * cutoff[..., None]
+    angular = (angular_fn or _racah)(
+        r=unit, max_degree=max_degree, cartesian_order=cartesian_order_or_default(cartesian_order)
+    )
+    damping = None if damping_fn is None else damping_fn(norm)
+    parts = FactoredBasis(_damped(radial[..., None, :], damping, max_degree), angular)
+    result = parts if factored else parts.array()
+    extras = [cutoff] * return_cutoff + [norm] * return_norm
+    return (result, *extras) if extras else result
+
+
+def _racah(r: Array, max_degree: int, cartesian_order: bool) -> Array:
+    return spherical_harmonics(
+        r, max_degree, r_is_normalized=True, cartesian_order=cartesian_order, normalization="racah"
+    )
+
+
+def _damped(radial: Array, damping: Array | None, max_degree: int) -> Array:
+    """Multiply the radial part of degrees above 0 with the damping."""
+    if damping is None or max_degree == 0:
+        return radial
+    xp = backend_of(radial).xp
+    return xp.concat([radial] + [radial * damping[..., None, None]] * max_degree, axis=-2)

@@ -1,0 +1,192 @@
+"""Cutoff, damping and switch functions; all are zero or constant with all derivatives where they end.
+
+The exponentials are set to zero where they fall below the smallest normal number. The factors that derivatives
+multiply them with are moderate up to there, so that derivatives of every order are finite.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from e3any_backends import Array, Backend, backend_of
+
+from e3any.nn.activations import scalar_like, sigmoid
+
+__all__ = ["cosine_cutoff", "smooth_cutoff", "smooth_damping", "smooth_switch"]
+
+_SWITCH_SLOPE = 0.5 * math.sqrt(3.0)
+
+
+def smooth_cutoff(x: Array, cutoff: Array | float = 1.0) -> Array:
+    r"""Return a bump function, which is zero beyond a cutoff and smooth everywhere.
+
+    .. math::
+        f(x) = \begin{cases} \exp\left(1 - \frac{1}{1 - (x/c)^2}\right) & |x| < c \\ 0 & |x| \ge c \end{cases}
+
+    Parameters
+    ----------
+    x : array
+        Distances.
+    cutoff : float or array, optional
+        The cutoff c > 0. An array may be traced and differentiated; only Python numbers are checked.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Values in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If ``cutoff`` is a number that is not positive.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+    backend = checked_backend(x)
+    check_positive(cutoff, "cutoff")
+    xp = backend.xp
+    t = x / scalar_like(backend, cutoff, x)
+    rest = 1.0 - t * t
+    inside = rest > 1.0 / (1.0 + _range(backend, x))
+    bump = xp.exp(1.0 - 1.0 / xp.where(inside, rest, xp.ones_like(rest)))
+    return xp.where(inside, bump, xp.zeros_like(bump))
+
+
+def cosine_cutoff(x: Array, cutoff: Array | float = 1.0) -> Array:
+    r"""Return half a cosine wave, which is zero beyond a cutoff.
+
+    .. math::
+        f(x) = \begin{cases} \frac12 \bigl(1 + \cos(\pi x / c)\bigr) = \cos^2\frac{\pi x}{2c} & |x| < c \\
+        0 & |x| \ge c \end{cases}
+
+    The first derivative is continuous at the cutoff, the second one is not.
+
+    Parameters
+    ----------
+    x : array
+        Distances.
+    cutoff : float or array, optional
+        The cutoff c > 0. An array may be traced and differentiated; only Python numbers are checked.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Values in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If ``cutoff`` is a number that is not positive.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+    backend = checked_backend(x)
+    check_positive(cutoff, "cutoff")
+    xp = backend.xp
+    t = x / scalar_like(backend, cutoff, x)
+    inside = xp.abs(t) < 1
+    wave = xp.cos((0.5 * math.pi) * xp.where(inside, t, xp.zeros_like(t)))
+    return xp.where(inside, wave * wave, xp.zeros_like(wave))
+
+
+def smooth_damping(x: Array, gamma: Array | float = 1.0) -> Array:
+    r"""Return a function that is zero with all its derivatives at zero and tends to one.
+
+    .. math::
+        f(x) = \begin{cases} 0 & x \le 0 \\ \exp\left(-\frac{1}{e^{\gamma x} - 1}\right) & x > 0 \end{cases}
+
+    Parameters
+    ----------
+    x : array
+        Distances.
+    gamma : float or array, optional
+        Rate :math:`\gamma > 0`. An array may be traced and differentiated; only Python numbers are checked.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Values in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If ``gamma`` is a number that is not positive.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+    backend = checked_backend(x)
+    check_positive(gamma, "gamma")
+    xp = backend.xp
+    y = scalar_like(backend, gamma, x) * x
+    inside = y > math.log1p(1.0 / _range(backend, x))
+    y = xp.where(inside, y, xp.ones_like(y))
+    damped = xp.exp(xp.exp(-y) / xp.expm1(-y))
+    return xp.where(inside, damped, xp.zeros_like(damped))
+
+
+def smooth_switch(x: Array, x0: Array | float = 0.0, x1: Array | float = 1.0) -> Array:
+    r"""Return a smooth function that goes from zero to one within an interval.
+
+    .. math::
+        f(x) = \left(1 + \exp\left(\frac{\sqrt3}{2}
+        \left(\frac{1}{t} - \frac{1}{1 - t}\right)\right)\right)^{-1} \qquad t = \frac{x - x_0}{x_1 - x_0}
+
+    for 0 < t < 1, zero below and one above.
+
+    Parameters
+    ----------
+    x : array
+        Points.
+    x0 : float or array, optional
+        Where the function leaves zero.
+    x1 : float or array, optional
+        Where the function reaches one. Arrays may be traced and differentiated; only Python numbers are
+        checked.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Values in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If ``x0`` and ``x1`` are numbers with :math:`x_0 \ge x_1`.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+    backend = checked_backend(x)
+    if _is_number(x0) and _is_number(x1) and not x0 < x1:
+        raise ValueError(f"expected x0 < x1, got x0 = {x0} and x1 = {x1}")
+    xp = backend.xp
+    start, end = scalar_like(backend, x0, x), scalar_like(backend, x1, x)
+    t = (x - start) / (end - start)
+    margin = _SWITCH_SLOPE / _range(backend, x)
+    inside = (t > margin) & (t < 1.0 - margin)
+    s = xp.where(inside, t, xp.full_like(t, 0.5))
+    switch = sigmoid(backend, _SWITCH_SLOPE * (1.0 / (1.0 - s) - 1.0 / s))
+    return xp.where(inside, switch, xp.where(t < 0.5, xp.zeros_like(t), xp.ones_like(t)))
+
+
+def checked_backend(x: Array) -> Backend:
+    """Return the backend of ``x``; raise a TypeError unless it is a floating-point array."""
+    backend = backend_of(x)
+    if not backend.is_floating(x):
+        raise TypeError(f"expected x to be a floating-point array, got dtype {x.dtype}")
+    return backend
+
+
+def check_positive(value: Array | float, name: str) -> None:
+    """Raise a ValueError if ``value`` is a number that is not positive; arrays pass."""
+    if _is_number(value) and not value > 0:
+        raise ValueError(f"expected {name} > 0, got {value}")
+
+
+def _is_number(value: Array | float) -> bool:
+    return isinstance(value, int | float | np.generic)
+
+
+def _range(backend: Backend, x: Array) -> float:
+    """Return a such that exp(-a) is the smallest normal number of the dtype of ``x``."""
+    return -math.log(float(backend.xp.finfo(x.dtype).smallest_normal))

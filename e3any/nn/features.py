@@ -1,0 +1,189 @@
+"""Functions of features as wholes: sums, other layouts, rotations, reflections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from e3any_backends import Array, Backend, backend_of
+
+from e3any.conventions import degree_slice
+from e3any.layout import Layout, check_degree
+
+__all__ = ["add", "change_max_degree_or_type", "even_degree_mask", "odd_degree_mask", "reflect", "rotate"]
+
+
+def even_degree_mask(max_degree: int, *, xp: Any = np) -> Array:
+    """Return which components have an even degree.
+
+    Parameters
+    ----------
+    max_degree : int
+        Largest degree L.
+    xp : namespace
+        Array library of the result.
+
+    Returns
+    -------
+    bool array of shape ((L+1)**2, 1)
+        The mask; it broadcasts to features.
+    """
+    return xp.asarray(_degrees(max_degree) % 2 == 0)
+
+
+def odd_degree_mask(max_degree: int, *, xp: Any = np) -> Array:
+    """Return which components have an odd degree; see :func:`even_degree_mask`."""
+    return xp.asarray(_degrees(max_degree) % 2 == 1)
+
+
+def _degrees(max_degree: int) -> Any:
+    check_degree(max_degree)
+    return np.repeat(np.arange(max_degree + 1), 2 * np.arange(max_degree + 1) + 1)[:, None]
+
+
+def rotate(x: Array, wigner_d: Array) -> Array:
+    r"""Rotate features: :math:`x'_m = \sum_{m'} x_{m'} D_{m'm}`.
+
+    Parameters
+    ----------
+    x : array of shape (..., P, (L+1)**2, F)
+        Features.
+    wigner_d : array of shape ((L+1)**2, (L+1)**2) or (..., (L+1)**2, (L+1)**2)
+        Wigner-D matrices of the rotation, see :func:`e3any.so3.wigner_d`.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Rotated features.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    """
+    size = (Layout.of(x, "x").max_degree + 1) ** 2
+    if wigner_d.ndim < 2 or tuple(wigner_d.shape[-2:]) != (size, size):
+        raise ValueError(f"expected wigner_d of shape (..., {size}, {size}), got {tuple(wigner_d.shape)}")
+    backend = backend_of(x, wigner_d)
+    transposed = backend.xp.matrix_transpose(wigner_d)
+    return backend.matmul(transposed[..., None, :, :], x, precision="highest")
+
+
+def reflect(x: Array) -> Array:
+    """Invert features in space: those of odd parity change sign.
+
+    Parameters
+    ----------
+    x : array of shape (..., P, (L+1)**2, F)
+        Features.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Features of the mirror image (r -> -r).
+
+    Raises
+    ------
+    ValueError
+        If the shape is not that of features.
+    """
+    layout = Layout.of(x, "x")
+    if layout.pseudotensors:
+        signs = np.asarray([1.0, -1.0]).reshape(2, 1, 1)
+    else:
+        signs = np.where(even_degree_mask(layout.max_degree), 1.0, -1.0)
+    return x * backend_of(x).constant(signs, like=x)
+
+
+def change_max_degree_or_type(
+    x: Array, max_degree: int | None = None, include_pseudotensors: bool | None = None
+) -> Array:
+    """Cut features, or fill them up with zeros, to another layout.
+
+    Parameters
+    ----------
+    x : array of shape (..., P, (L+1)**2, F)
+        Features.
+    max_degree : int, optional
+        New largest degree; that of ``x`` by default.
+    include_pseudotensors : bool, optional
+        Whether the result has both parities; as ``x`` by default.
+
+    Returns
+    -------
+    array of shape (..., P', (L'+1)**2, F)
+        Features.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not that of features, or ``max_degree`` is no integer >= 0.
+    """
+    layout = Layout.of(x, "x")
+    degree = layout.max_degree if max_degree is None else max_degree
+    check_degree(degree)
+    both = layout.pseudotensors if include_pseudotensors is None else include_pseudotensors
+    backend = backend_of(x)
+    x = _with_max_degree(backend, x, layout.max_degree, degree)
+    if layout.pseudotensors and not both:
+        return _proper_tensors(backend, x, degree)
+    if both and not layout.pseudotensors:
+        return _with_both_parities(backend, x, degree)
+    return x
+
+
+def _with_max_degree(backend: Backend, x: Array, old: int, new: int) -> Array:
+    if new <= old:
+        return x[..., : (new + 1) ** 2, :]
+    zeros = backend.xp.zeros_like(x[..., :1, :])
+    shape = (*x.shape[:-2], (new + 1) ** 2 - (old + 1) ** 2, x.shape[-1])
+    return backend.xp.concat([x, backend.xp.broadcast_to(zeros, shape)], axis=-2)
+
+
+def _proper_tensors(backend: Backend, x: Array, max_degree: int) -> Array:
+    """Keep the parity (-1)^l of every degree."""
+    blocks = [x[..., l % 2, degree_slice(l), :] for l in range(max_degree + 1)]
+    return backend.xp.concat(blocks, axis=-2)[..., None, :, :]
+
+
+def _with_both_parities(backend: Backend, x: Array, max_degree: int) -> Array:
+    mask = even_degree_mask(max_degree)
+    keep = backend.constant(np.stack([mask, ~mask]), like=x)
+    return x * keep
+
+
+def add(*inputs: Array) -> Array:
+    """Add features of different largest degrees and parities.
+
+    Parameters
+    ----------
+    *inputs : arrays of shape (..., P, (L+1)**2, F)
+        Features; P and L may differ between them, all else may not.
+
+    Returns
+    -------
+    array of shape (..., max P, (max L + 1)**2, F)
+        The sum.
+
+    Raises
+    ------
+    ValueError
+        If there are no inputs, or if leading axes, numbers of features or dtypes differ.
+    """
+    if not inputs:
+        raise ValueError("expected at least one input, got none")
+    layouts = [Layout.of(x, f"input {i}") for i, x in enumerate(inputs)]
+    first = inputs[0]
+    for i, x in enumerate(inputs):
+        same = (tuple(first.shape[:-3]), first.shape[-1], first.dtype)
+        these = (tuple(x.shape[:-3]), x.shape[-1], x.dtype)
+        if these != same:
+            raise ValueError(
+                f"expected inputs of equal leading axes, features and dtype, got {same} at 0 and {these} at {i}"
+            )
+    degree = max(layout.max_degree for layout in layouts)
+    both = any(layout.pseudotensors for layout in layouts)
+    total = change_max_degree_or_type(first, degree, both)
+    for x in inputs[1:]:
+        total = total + change_max_degree_or_type(x, degree, both)
+    return total

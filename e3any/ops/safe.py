@@ -1,0 +1,136 @@
+r"""Norms whose values and derivatives are finite for every finite vector.
+
+Each vector is divided by its own largest entry s before it is squared, :math:`\lVert x\rVert = s \lVert x/s\rVert`,
+so that neither :math:`10^{30}` overflows nor :math:`10^{-30}` vanishes. The norm does not depend on s, which is
+therefore a constant for differentiation.
+"""
+
+from __future__ import annotations
+
+from e3any_backends import Array, Backend, backend_of
+
+__all__ = ["inverse_softplus", "norm", "normalize", "normalize_and_return_norm"]
+
+Axis = int | tuple[int, ...] | None
+
+
+def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    r"""Return the Euclidean norm :math:`\sqrt{\sum_i x_i^2}`.
+
+    Parameters
+    ----------
+    x : array
+        Values.
+    axis : int or tuple of int, optional
+        Axes along which vectors lie; all axes by default.
+    keepdims : bool
+        Whether reduced axes stay, with length 1.
+
+    Returns
+    -------
+    array
+        Norms. Their derivatives of every order are zero at zero vectors.
+
+    Raises
+    ------
+    TypeError
+        If ``x`` is no array of floating-point numbers.
+    """
+    backend = _checked_backend(x)
+    n = _norm(backend, x, axis)
+    return n if keepdims else _squeeze(backend, n, axis)
+
+
+def normalize_and_return_norm(x: Array, axis: Axis = None, keepdims: bool = False) -> tuple[Array, Array]:
+    r"""Return vectors divided by their norms, and the norms.
+
+    Parameters
+    ----------
+    x : array
+        Values.
+    axis : int or tuple of int, optional
+        Axes along which vectors lie; all axes by default.
+    keepdims : bool
+        Whether the norms keep reduced axes, with length 1.
+
+    Returns
+    -------
+    y : array of the shape of ``x``
+        Vectors of norm one. Zero vectors are left as they are: there y = x, also for differentiation.
+    n : array
+        Norms.
+
+    Raises
+    ------
+    TypeError
+        If ``x`` is no array of floating-point numbers.
+    """
+    backend = _checked_backend(x)
+    n = _norm(backend, x, axis)
+    y = x / backend.xp.where(n > 0, n, backend.xp.ones_like(n))
+    return y, n if keepdims else _squeeze(backend, n, axis)
+
+
+def normalize(x: Array, axis: Axis = None) -> Array:
+    r"""Return vectors divided by their norms.
+
+    Parameters
+    ----------
+    x : array
+        Values.
+    axis : int or tuple of int, optional
+        Axes along which vectors lie; all axes by default.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Vectors of norm one. Zero vectors are left as they are: there y = x, also for differentiation.
+
+    Raises
+    ------
+    TypeError
+        If ``x`` is no array of floating-point numbers.
+    """
+    return normalize_and_return_norm(x, axis)[0]
+
+
+def inverse_softplus(x: Array) -> Array:
+    r"""Return :math:`\log(e^x - 1)`, the inverse of :math:`\log(1 + e^x)`, for x > 0.
+
+    Parameters
+    ----------
+    x : array
+        Positive values.
+
+    Returns
+    -------
+    array
+        The inverse, computed as :math:`x + \log(1 - e^{-x})`.
+    """
+    xp = backend_of(x).xp
+    return x + xp.log(-xp.expm1(-x))
+
+
+def _checked_backend(x: Array) -> Backend:
+    backend = backend_of(x)
+    if not backend.is_floating(x):
+        raise TypeError(f"expected an array of floating-point numbers, got dtype {x.dtype}")
+    return backend
+
+
+def _norm(backend: Backend, x: Array, axis: Axis) -> Array:
+    xp = backend.xp
+    if 0 in x.shape:  # there is no largest entry of nothing
+        return xp.sqrt(xp.sum(x * x, axis=axis, keepdims=True, dtype=x.dtype))
+    largest = backend.stop_gradient(xp.max(xp.abs(x), axis=axis, keepdims=True))
+    zero = largest == 0
+    scale = xp.where(zero, xp.ones_like(largest), largest)
+    b = x / scale
+    # The square root of zero has no finite derivative: where the vector is zero, take that of one and drop it.
+    squares = xp.sum(b * b, axis=axis, keepdims=True, dtype=x.dtype)
+    root = xp.sqrt(xp.where(zero, xp.ones_like(squares), squares))
+    return xp.where(zero, xp.zeros_like(root), scale * root)
+
+
+def _squeeze(backend: Backend, x: Array, axis: Axis) -> Array:
+    return backend.xp.squeeze(x, axis=tuple(range(x.ndim)) if axis is None else axis)
