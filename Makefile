@@ -24,7 +24,7 @@ lint: .venv/.installed-flax,torch,checkpoint,lint  ## Check style, format and ty
 	$(PYTHON) -m mypy
 
 bench: .venv/.installed-flax,torch,bench  ## Run the benchmarks (ARGS replaces --quick)
-	cd asv_bench && ../$(PYTHON) -m asv machine --yes
+	cd asv_bench && ../$(PYTHON) -m asv machine --yes > /dev/null
 	cd asv_bench && ../$(PYTHON) -m asv run --python=same --set-commit-hash $$(git rev-parse HEAD) $(or $(ARGS),--quick)
 
 docs: .venv/.installed-flax,torch,docs,examples  ## Build the documentation
