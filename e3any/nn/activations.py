@@ -10,13 +10,15 @@ without the division: they and their derivatives are finite for every finite t.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
+from typing import Any, TypeVar
 
-import numpy as np
 from e3any_backends import Array, Backend, backend_of
 
 from e3any.layout import Layout
+from e3any.nn._functions import NODES, WEIGHTS, mean_decay, scalar_like, sigmoid, softplus
 
 __all__ = [
     "bent_identity",
@@ -38,52 +40,37 @@ __all__ = [
     "swish",
 ]
 
+Activation = TypeVar("Activation", bound=Callable[..., Any])
+
 _SELU_ALPHA = 1.6732632423543772
 _SELU_SCALE = 1.0507009873554805
-# Gauss-Legendre rule on [0, 1].
-_NODES, _WEIGHTS = (
-    0.5 * (a + b) for a, b in zip(np.polynomial.legendre.leggauss(8), (1.0, 0.0), strict=True)
-)
 
 
-# -- functions that several gates and radial functions are made of -------------------------------------------
+_FEATURES = """x : array of shape (..., 1 or 2, (L+1)**2, F)
+    Features.
+"""
+_REST = """
+
+Returns
+-------
+array of the shape of ``x``
+    Gated features.
+
+Raises
+------
+ValueError
+    If the shape of ``x`` is not that of features.
+TypeError
+    If ``x`` is no floating-point array.
+"""
 
 
-def scalar_like(backend: Backend, value: Array | float, like: Array) -> Array | float:
-    """Return a parameter that does not widen the dtype of ``like``: a Python float, or a cast array."""
-    if isinstance(value, int | float | np.generic):
-        return float(value)
-    return backend.promote(value, dtype=like.dtype)[0]
-
-
-def sigmoid(backend: Backend, t: Array) -> Array:
-    r"""Return :math:`1 / (1 + e^{-t})`, to full relative precision on both sides."""
-    xp = backend.xp
-    negative = t < 0
-    e = xp.exp(xp.where(negative, t, -t))
-    return xp.where(negative, e, xp.ones_like(e)) / (1.0 + e)
-
-
-def softplus(backend: Backend, t: Array) -> Array:
-    r"""Return :math:`\log(1 + e^t)`."""
-    xp = backend.xp
-    negative = t < 0
-    return xp.where(negative, xp.zeros_like(t), t) + xp.log1p(xp.exp(xp.where(negative, t, -t)))
-
-
-def mean_decay(backend: Backend, y: Array) -> Array:
-    r"""Return :math:`(1 - e^{-y}) / y = \int_0^1 e^{-ys} ds`.
-
-    Near zero from :math:`1 - y \int_0^1 (1-s)\, e^{-ys} ds` by quadrature, which has no cancellation: all
-    derivatives are as precise as the value, and the value does not exceed one for :math:`y \ge 0`.
-    """
-    xp = backend.xp
-    small = xp.abs(y) < 3.0
-    near = xp.where(small, y, xp.zeros_like(y))
-    far = xp.where(small, xp.full_like(y, 3.0), y)
-    weights = backend.constant(_WEIGHTS * (1.0 - _NODES), like=y)
-    terms = xp.exp(-near[..., None] * backend.constant(_NODES, like=y)) * weights
-    return xp.where(small, 1.0 - near * xp.sum(terms, axis=-1, dtype=y.dtype), -xp.expm1(-far) / far)
+def _documented(function: Activation) -> Activation:
+    """Complete a docstring by what all activations share."""
+    title = "Parameters\n----------\n"
+    summary, _, parameters = inspect.cleandoc(function.__doc__ or "").partition(title)
+    function.__doc__ = f"{summary.rstrip()}\n\n{title}{_FEATURES}{parameters}{_REST}"
+    return function
 
 
 def _gated(x: Array, gate: Callable[[Backend, Array], Array]) -> Array:
@@ -95,31 +82,12 @@ def _gated(x: Array, gate: Callable[[Backend, Array], Array]) -> Array:
     return gate(backend, x[..., 0:1, 0:1, :]) * x
 
 
-# -- activations ---------------------------------------------------------------------------------------------
-
-
+@_documented
 def relu(x: Array) -> Array:
     r"""Gate by the rectified linear unit.
 
     .. math::
         \mathrm{gate}(t) = 1 \text{ if } t > 0 \text{ else } 0
-
-    Parameters
-    ----------
-    x : array of shape (..., 1 or 2, (L+1)**2, F)
-        Features.
-
-    Returns
-    -------
-    array of the shape of ``x``
-        Gated features.
-
-    Raises
-    ------
-    ValueError
-        If the shape of ``x`` is not that of features.
-    TypeError
-        If ``x`` is no floating-point array.
     """
 
     def gate(backend: Backend, t: Array) -> Array:
@@ -128,6 +96,7 @@ def relu(x: Array) -> Array:
     return _gated(x, gate)
 
 
+@_documented
 def leaky_relu(x: Array, negative_slope: Array | float = 1e-2) -> Array:
     r"""Gate by the leaky rectified linear unit.
 
@@ -136,22 +105,8 @@ def leaky_relu(x: Array, negative_slope: Array | float = 1e-2) -> Array:
 
     Parameters
     ----------
-    x : array of shape (..., 1 or 2, (L+1)**2, F)
-        Features.
     negative_slope : float or array of shape (), optional
         The slope :math:`\alpha` for negative scalars.
-
-    Returns
-    -------
-    array of the shape of ``x``
-        Gated features.
-
-    Raises
-    ------
-    ValueError
-        If the shape of ``x`` is not that of features.
-    TypeError
-        If ``x`` is no floating-point array.
     """
 
     def gate(backend: Backend, t: Array) -> Array:
@@ -161,6 +116,7 @@ def leaky_relu(x: Array, negative_slope: Array | float = 1e-2) -> Array:
     return _gated(x, gate)
 
 
+@_documented
 def elu(x: Array, alpha: Array | float = 1.0) -> Array:
     r"""Gate by the exponential linear unit.
 
@@ -169,22 +125,8 @@ def elu(x: Array, alpha: Array | float = 1.0) -> Array:
 
     Parameters
     ----------
-    x : array of shape (..., 1 or 2, (L+1)**2, F)
-        Features.
     alpha : float or array of shape (), optional
         The value :math:`\alpha`.
-
-    Returns
-    -------
-    array of the shape of ``x``
-        Gated features.
-
-    Raises
-    ------
-    ValueError
-        If the shape of ``x`` is not that of features.
-    TypeError
-        If ``x`` is no floating-point array.
     """
 
     def gate(backend: Backend, t: Array) -> Array:
@@ -195,32 +137,17 @@ def elu(x: Array, alpha: Array | float = 1.0) -> Array:
     return _gated(x, gate)
 
 
+@_documented
 def selu(x: Array) -> Array:
     r"""Gate by the scaled exponential linear unit.
 
     .. math::
-        \mathrm{selu}(x) = \lambda\, \mathrm{elu}(x, \alpha) \qquad \lambda \approx 1.0507 \quad \alpha \approx 1.6733
-
-    Parameters
-    ----------
-    x : array of shape (..., 1 or 2, (L+1)**2, F)
-        Features.
-
-    Returns
-    -------
-    array of the shape of ``x``
-        Gated features.
-
-    Raises
-    ------
-    ValueError
-        If the shape of ``x`` is not that of features.
-    TypeError
-        If ``x`` is no floating-point array.
+        \mathrm{selu}(x) = \lambda\, \mathrm{elu}(x, \alpha) \quad \lambda \approx 1.0507, \, \alpha \approx 1.673
     """
     return _SELU_SCALE * elu(x, _SELU_ALPHA)
 
 
+@_documented
 def celu(x: Array, alpha: Array | float = 1.0) -> Array:
     r"""Gate by the continuously differentiable exponential linear unit.
 
@@ -229,22 +156,8 @@ def celu(x: Array, alpha: Array | float = 1.0) -> Array:
 
     Parameters
     ----------
-    x : array of shape (..., 1 or 2, (L+1)**2, F)
-        Features.
     alpha : float or array of shape (), optional
         The value :math:`\alpha` > 0.
-
-    Returns
-    -------
-    array of the shape of ``x``
-        Gated features.
-
-    Raises
-    ------
-    ValueError
-        If the shape of ``x`` is not that of features.
-    TypeError
-        If ``x`` is no floating-point array.
     """
 
     def gate(backend: Backend, t: Array) -> Array:
@@ -255,28 +168,12 @@ def celu(x: Array, alpha: Array | float = 1.0) -> Array:
     return _gated(x, gate)
 
 
+@_documented
 def silu(x: Array) -> Array:
     r"""Gate by the sigmoid-weighted linear unit; :func:`swish` is the same.
 
     .. math::
         \mathrm{gate}(t) = \frac{1}{1 + e^{-t}}
-
-    Parameters
-    ----------
-    x : array of shape (..., 1 or 2, (L+1)**2, F)
-        Features.
-
-    Returns
-    -------
-    array of the shape of ``x``
-        Gated features.
-
-    Raises
-    ------
-    ValueError
-        If the shape of ``x`` is not that of features.
-    TypeError
-        If ``x`` is no floating-point array.
     """
     return _gated(x, sigmoid)
 
@@ -284,6 +181,7 @@ def silu(x: Array) -> Array:
 swish = silu
 
 
+@_documented
 def gelu(x: Array, approximate: bool = True) -> Array:
     r"""Gate by the Gaussian error linear unit.
 
@@ -293,22 +191,8 @@ def gelu(x: Array, approximate: bool = True) -> Array:
 
     Parameters
     ----------
-    x : array of shape (..., 1 or 2, (L+1)**2, F)
-        Features.
     approximate : bool, optional
         Whether to take the form with the hyperbolic tangent.
-
-    Returns
-    -------
-    array of the shape of ``x``
-        Gated features.
-
-    Raises
-    ------
-    ValueError
-        If the shape of ``x`` is not that of features.
-    TypeError
-        If ``x`` is no floating-point array.
     """
 
     def gate(backend: Backend, t: Array) -> Array:
@@ -320,6 +204,7 @@ def gelu(x: Array, approximate: bool = True) -> Array:
     return _gated(x, gate)
 
 
+@_documented
 def mish(x: Array, fast: bool = True) -> Array:
     r"""Gate by Mish.
 
@@ -328,23 +213,9 @@ def mish(x: Array, fast: bool = True) -> Array:
 
     Parameters
     ----------
-    x : array of shape (..., 1 or 2, (L+1)**2, F)
-        Features.
     fast : bool, optional
         Whether to take the rational form, written in :math:`e^{-|t|}` so that it never overflows, or the one
         with the hyperbolic tangent. They agree to rounding.
-
-    Returns
-    -------
-    array of the shape of ``x``
-        Gated features.
-
-    Raises
-    ------
-    ValueError
-        If the shape of ``x`` is not that of features.
-    TypeError
-        If ``x`` is no floating-point array.
     """
 
     def gate(backend: Backend, t: Array) -> Array:
@@ -359,89 +230,41 @@ def mish(x: Array, fast: bool = True) -> Array:
     return _gated(x, gate)
 
 
+@_documented
 def serf(x: Array) -> Array:
     r"""Gate by the error function of softplus.
 
     .. math::
         \mathrm{gate}(t) = \mathrm{erf}\bigl(\log(1 + e^t)\bigr)
-
-    Parameters
-    ----------
-    x : array of shape (..., 1 or 2, (L+1)**2, F)
-        Features.
-
-    Returns
-    -------
-    array of the shape of ``x``
-        Gated features.
-
-    Raises
-    ------
-    ValueError
-        If the shape of ``x`` is not that of features.
-    TypeError
-        If ``x`` is no floating-point array.
     """
     return _gated(x, lambda backend, t: backend.erf(softplus(backend, t)))
 
 
+@_documented
 def shifted_softplus(x: Array) -> Array:
     r"""Gate by softplus, shifted to be zero at zero.
 
     .. math::
         \mathrm{gate}(t) = \frac{\log(1 + e^t) - \log 2}{t} = \int_0^1 \frac{ds}{1 + e^{-st}}
-
-    Parameters
-    ----------
-    x : array of shape (..., 1 or 2, (L+1)**2, F)
-        Features.
-
-    Returns
-    -------
-    array of the shape of ``x``
-        Gated features.
-
-    Raises
-    ------
-    ValueError
-        If the shape of ``x`` is not that of features.
-    TypeError
-        If ``x`` is no floating-point array.
     """
 
     def gate(backend: Backend, t: Array) -> Array:
         xp = backend.xp
         small = xp.abs(t) < 1.0
-        near = xp.where(small, t, xp.zeros_like(t))[..., None] * backend.constant(_NODES, like=t)
+        near = xp.where(small, t, xp.zeros_like(t))[..., None] * backend.constant(NODES, like=t)
         far = xp.where(small, xp.ones_like(t), t)
-        mean = xp.sum(sigmoid(backend, near) * backend.constant(_WEIGHTS, like=t), axis=-1, dtype=t.dtype)
+        mean = xp.sum(sigmoid(backend, near) * backend.constant(WEIGHTS, like=t), axis=-1, dtype=t.dtype)
         return xp.where(small, mean, (softplus(backend, far) - math.log(2.0)) / far)
 
     return _gated(x, gate)
 
 
+@_documented
 def hard_tanh(x: Array) -> Array:
     r"""Gate by the identity, cut off at -1 and 1.
 
     .. math::
         \mathrm{gate}(t) = 1 / \max(1, |t|)
-
-    Parameters
-    ----------
-    x : array of shape (..., 1 or 2, (L+1)**2, F)
-        Features.
-
-    Returns
-    -------
-    array of the shape of ``x``
-        Gated features.
-
-    Raises
-    ------
-    ValueError
-        If the shape of ``x`` is not that of features.
-    TypeError
-        If ``x`` is no floating-point array.
     """
 
     def gate(backend: Backend, t: Array) -> Array:
@@ -451,54 +274,22 @@ def hard_tanh(x: Array) -> Array:
     return _gated(x, gate)
 
 
+@_documented
 def soft_sign(x: Array) -> Array:
     r"""Gate by the soft sign.
 
     .. math::
         \mathrm{gate}(t) = 1 / (1 + |t|)
-
-    Parameters
-    ----------
-    x : array of shape (..., 1 or 2, (L+1)**2, F)
-        Features.
-
-    Returns
-    -------
-    array of the shape of ``x``
-        Gated features.
-
-    Raises
-    ------
-    ValueError
-        If the shape of ``x`` is not that of features.
-    TypeError
-        If ``x`` is no floating-point array.
     """
     return _gated(x, lambda backend, t: 1.0 / (1.0 + backend.xp.abs(t)))
 
 
+@_documented
 def relu6(x: Array) -> Array:
     r"""Gate by the rectified linear unit, cut off at 6.
 
     .. math::
         \mathrm{gate}(t) = 0 \text{ if } t \le 0 \text{ else } \min(1, 6 / t)
-
-    Parameters
-    ----------
-    x : array of shape (..., 1 or 2, (L+1)**2, F)
-        Features.
-
-    Returns
-    -------
-    array of the shape of ``x``
-        Gated features.
-
-    Raises
-    ------
-    ValueError
-        If the shape of ``x`` is not that of features.
-    TypeError
-        If ``x`` is no floating-point array.
     """
 
     def gate(backend: Backend, t: Array) -> Array:
@@ -509,28 +300,12 @@ def relu6(x: Array) -> Array:
     return _gated(x, gate)
 
 
+@_documented
 def hard_silu(x: Array) -> Array:
     r"""Gate by the piecewise linear SiLU; :func:`hard_swish` is the same.
 
     .. math::
         \mathrm{gate}(t) = \min\bigl(1, \max(0, (t + 3) / 6)\bigr)
-
-    Parameters
-    ----------
-    x : array of shape (..., 1 or 2, (L+1)**2, F)
-        Features.
-
-    Returns
-    -------
-    array of the shape of ``x``
-        Gated features.
-
-    Raises
-    ------
-    ValueError
-        If the shape of ``x`` is not that of features.
-    TypeError
-        If ``x`` is no floating-point array.
     """
 
     def gate(backend: Backend, t: Array) -> Array:
@@ -544,36 +319,18 @@ def hard_silu(x: Array) -> Array:
 hard_swish = hard_silu
 
 
+@_documented
 def bent_identity(x: Array) -> Array:
     r"""Gate by the bent identity.
 
     .. math::
         \mathrm{gate}(t) = 1 + \frac{\sqrt{t^2 + 1} - 1}{2t} = 1 + \frac{t}{2 (\sqrt{t^2 + 1} + 1)}
-
-    Parameters
-    ----------
-    x : array of shape (..., 1 or 2, (L+1)**2, F)
-        Features.
-
-    Returns
-    -------
-    array of the shape of ``x``
-        Gated features.
-
-    Raises
-    ------
-    ValueError
-        If the shape of ``x`` is not that of features.
-    TypeError
-        If ``x`` is no floating-point array.
     """
 
     def gate(backend: Backend, t: Array) -> Array:
         xp = backend.xp
         size = xp.abs(t)
-        h = 1.0 / xp.where(
-            size > 1, size, xp.ones_like(t)
-        )  # scales t to at most one, so its square is finite
+        h = 1.0 / xp.where(size > 1, size, xp.ones_like(t))  # scales t to at most one
         s = t * h
         return 1.0 + s / (2.0 * (xp.sqrt(s * s + h * h) + h))
 

@@ -1,7 +1,7 @@
 """Cutoff, damping and switch functions; all are zero or constant with all derivatives where they end.
 
-The exponentials are set to zero where they fall below the smallest normal number. The factors that derivatives
-multiply them with are moderate up to there, so that derivatives of every order are finite.
+The exponentials are set to zero where they fall below the smallest normal number. The factors that
+derivatives multiply them with are moderate up to there, so that derivatives of every order are finite.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
 
-from e3any.nn.activations import scalar_like, sigmoid
+from e3any.nn._functions import scalar_like, sigmoid
 
 __all__ = ["cosine_cutoff", "smooth_cutoff", "smooth_damping", "smooth_switch"]
 

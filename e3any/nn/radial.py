@@ -3,8 +3,8 @@ r"""Radial basis functions: Bernstein polynomials of a distance or of a mapped d
 .. math::
     B_k(u) = \binom{K-1}{k} u^k (1 - u)^{K-1-k} \qquad k = 0, \dots, K - 1
 
-They are products alone, of non-negative factors: nothing cancels, and derivatives of every order are finite at
-the ends of the interval.
+They are products alone, of non-negative factors: nothing cancels, and derivatives of every order are finite
+at the ends of the interval.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from e3any_backends import Array, Backend
 
-from e3any.nn.activations import mean_decay, scalar_like
+from e3any.nn._functions import mean_decay, scalar_like
 from e3any.nn.cutoffs import check_positive, checked_backend
 
 __all__ = [
@@ -40,7 +40,7 @@ def basic_bernstein(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     Parameters
     ----------
     x : array of shape (...)
-        Distances. Outside of the interval from 0 to the limit, functions keep the values they have at its ends.
+        Distances. Below 0 and above the limit, functions keep the values they have there.
     num : int
         Number of functions K.
     limit : float or array, optional
@@ -150,8 +150,8 @@ def reciprocal_mapping(x: Array, kind: ReciprocalMapping = "shifted") -> Array:
     r"""Map distances to (0, 1], with a tail of 1/x.
 
     .. math::
-        \rho_\mathrm{shifted}(x) = \frac{1}{x + 1} \qquad \rho_\mathrm{damped}(x) = \frac{1 - e^{-x}}{x} \qquad
-        \rho_\mathrm{cuspless}(x) = \frac{1}{x + e^{-x}}
+        \rho_\mathrm{shifted}(x) = \frac{1}{x + 1} \qquad \rho_\mathrm{damped}(x) = \frac{1 - e^{-x}}{x}
+        \qquad \rho_\mathrm{cuspless}(x) = \frac{1}{x + e^{-x}}
 
     Parameters
     ----------

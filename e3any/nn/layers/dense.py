@@ -82,7 +82,7 @@ class Dense(Layer):
             return self._by_component(backend, inputs, kernels, bias, layout)
         return self._by_degree(backend, inputs, kernels, bias, layout)
 
-    def radial(self, p: Parameters, radial: Array, max_degree: int) -> list[Array]:
+    def radial(self, p: Parameters, radial: Array, max_degree: int) -> tuple[list[Array], Array | None]:
         """Apply the kernels of proper tensors to what multiplies the components of each degree.
 
         If features are :math:`x^{(l)} = g^{(l)} Y^{(l)}`, with one array of components for all features, then the
@@ -99,26 +99,26 @@ class Dense(Layer):
 
         Returns
         -------
-        list of arrays of shape (..., F_out)
-            One for each degree, without the bias.
+        weights : list of arrays of shape (..., F_out)
+            The mapped factors of each degree.
+        bias : array of shape (F_out,) or None
+            What is to be added to the scalars.
         """
         backend = backend_of(radial)
-        kernels, _ = self._parameters(p, Layout(max_degree, radial.shape[-1]))
-        radial, *kernels = backend.promote(radial, *kernels, dtype=self.dtype)
+        kernels, bias = self._parameters(p, Layout(max_degree, radial.shape[-1]))
+        radial, bias, *kernels = backend.promote(radial, bias, *kernels, dtype=self.dtype)
         if radial.shape[-2] == 1:
             wide = backend.matmul(radial[..., 0, :], backend.xp.concat(kernels, axis=1), self.precision)
-            return [wide[..., l * self.features : (l + 1) * self.features] for l in range(max_degree + 1)]
-        return [backend.matmul(radial[..., l, :], kernel, self.precision) for l, kernel in enumerate(kernels)]
-
-    def bias(self, p: Parameters) -> Array | None:
-        """Return the bias of the scalars, of shape (F_out,), or None."""
-        return (p / "0+").param("bias", (self.features,), self.bias_init, self.param_dtype) if self.use_bias else None
+            weights = [wide[..., l * self.features : (l + 1) * self.features] for l in range(max_degree + 1)]
+        else:
+            weights = [backend.matmul(radial[..., l, :], kernel, self.precision) for l, kernel in enumerate(kernels)]
+        return weights, bias
 
     def _parameters(self, p: Parameters, layout: Layout) -> tuple[list[Array], Array | None]:
         names = [name for _, _, name in parity_names(layout.max_degree, layout.num_parities)]
         shape = (layout.features, self.features)
         kernels = [(p / names[0]).param("kernel", shape, self.kernel_init, self.param_dtype)]
-        bias = self.bias(p)
+        bias = (p / "0+").param("bias", (self.features,), self.bias_init, self.param_dtype) if self.use_bias else None
         kernels += [(p / name).param("kernel", shape, self.kernel_init, self.param_dtype) for name in names[1:]]
         return kernels, bias
 
@@ -145,7 +145,7 @@ class Dense(Layer):
     ) -> Array:
         """Multiply irrep by irrep."""
         xp = backend.xp
-        blocks = []
+        blocks: list[Array] = []
         for kernel, (parity, l, _) in zip(kernels, parity_names(layout.max_degree, layout.num_parities), strict=True):
             y = backend.matmul(x[..., parity, degree_slice(l), :], kernel, self.precision)
             blocks.append(y + bias if bias is not None and not blocks else y)

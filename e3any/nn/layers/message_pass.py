@@ -174,15 +174,13 @@ class MessagePass(Layer):
         backend = backend_of(gathered, basis.radial, basis.angular)
         max_degree = basis.max_degree
         dense, tensor = self._filter(layout.features), self._tensor()
-        radial = dense.radial(p / "filter", basis.radial, max_degree)
+        radial, bias = dense.radial(p / "filter", basis.radial, max_degree)
         kernel = tensor.kernel(p / "tensor", Layout(max_degree, layout.features), layout)
-        gathered, kernel, angular, *radial = backend.promote(
-            gathered, kernel, basis.angular, *radial, dtype=self.dtype
+        gathered, kernel, angular, bias, *radial = backend.promote(
+            gathered, kernel, basis.angular, bias, *radial, dtype=self.dtype
         )
-        bias = dense.bias(p / "filter")
         if bias is not None:
             # The bias belongs to the product of radial part and constant harmonic: multiply that out.
-            (bias,) = backend.promote(bias, dtype=gathered.dtype)
             radial[0] = radial[0] * angular[..., :1] + bias
             angular = backend.xp.concat([backend.xp.ones_like(angular[..., :1]), angular[..., 1:]], axis=-1)
         if dst_idx is None:
