@@ -142,7 +142,7 @@ def selu(x: Array) -> Array:
     r"""Gate by the scaled exponential linear unit.
 
     .. math::
-        \mathrm{selu}(x) = \lambda\, \mathrm{elu}(x, \alpha) \quad \lambda \approx 1.0507, \, \alpha \approx 1.673
+        \mathrm{selu}(x) = \lambda\, \mathrm{elu}(x, \alpha) \; (\lambda \approx 1.051, \alpha \approx 1.67)
     """
     return _SELU_SCALE * elu(x, _SELU_ALPHA)
 

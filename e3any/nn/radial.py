@@ -224,34 +224,31 @@ def _bernstein(backend: Backend, u: Array, num: int) -> Array:
     # Mappings leave the interval by rounding; the slack keeps their derivatives there.
     slack = float(xp.finfo(u.dtype).eps)
     u = xp.where(u < -slack, xp.zeros_like(u), xp.where(u > 1.0 + slack, xp.ones_like(u), u))
-    ends = xp.stack([1.0 - u, u], axis=-1)
+    # Polynomials lie along the first axis until the end: loops over points are long and contiguous.
+    ends = xp.stack([1.0 - u, u], axis=0)
     factors = -(-(num - 1) // _MAX_PRODUCT_DEGREE)
     degree = (num - 1) // factors
-    b = _monomials(backend, ends, degree) * backend.constant(_binomials(degree), like=u)
+    b = _scale(backend, _monomials(backend, ends, degree), _binomials(degree))
     if factors > 1:
         b = _balanced_power(backend, b, factors)
     for _ in range(num - 1 - degree * factors):
         b = _elevate(backend, b, ends)
-    return b
+    return xp.moveaxis(b, 0, -1)
 
 
 def _monomials(backend: Backend, ends: Array, degree: int) -> Array:
     r"""Return :math:`u^k v^{n-k}` for k = 0..n, given (v, u), by doubling the degree n.
 
-    The first columns of degree n + d are those of degree n times :math:`v^d`, the last ones those times
+    The first rows of degree n + d are those of degree n times :math:`v^d`, the last ones those times
     :math:`u^d`, where d is n or n + 1.
     """
     xp = backend.xp
     steps = [degree >> shift for shift in range(degree.bit_length() - 2, -1, -1)]
     b, power = ends, ends
     for target in steps:
-        n = b.shape[-1] - 1
-        d = target - n
-        factor = power if d == n else power * ends
-        if d == n + 1:
-            b = xp.reshape(factor[..., :, None] * b[..., None, :], (*b.shape[:-1], target + 1))
-        else:
-            b = xp.concat([factor[..., :1] * b[..., :d], factor[..., 1:] * b], axis=-1)
+        d = target - (b.shape[0] - 1)
+        factor = power if target % 2 == 0 else power * ends
+        b = xp.concat([factor[:1, ...] * b[:d, ...], factor[1:, ...] * b], axis=0)
         if target != degree:
             power = power * factor
     return b
@@ -263,22 +260,26 @@ def _balanced_power(backend: Backend, b: Array, factors: int) -> Array:
     Where the product is not negligible no factor is, so that nothing underflows on the way.
     """
     xp = backend.xp
-    degree = b.shape[-1] - 1
+    degree = b.shape[0] - 1
     num = factors * degree + 1
-    repeated = xp.reshape(
-        xp.broadcast_to(b[..., None], (*b.shape, factors)), (*b.shape[:-1], factors * (degree + 1))
-    )
-    product = repeated[..., :num]
+    repeated = xp.broadcast_to(b[:, None, ...], (degree + 1, factors, *b.shape[1:]))
+    repeated = xp.reshape(repeated, (factors * (degree + 1), *b.shape[1:]))
+    product = repeated[:num, ...]
     for shift in range(1, factors):
-        product = product * repeated[..., shift : shift + num]
-    return product * backend.constant(_binomial_ratios(degree, factors), like=b)
+        product = product * repeated[shift : shift + num, ...]
+    return _scale(backend, product, _binomial_ratios(degree, factors))
 
 
 def _elevate(backend: Backend, b: Array, ends: Array) -> Array:
     r"""Return the polynomials of the next degree, :math:`v B_k + u B_{k-1}`."""
     xp = backend.xp
-    zero = xp.zeros_like(b[..., :1])
-    return xp.concat([ends[..., :1] * b, zero], axis=-1) + xp.concat([zero, ends[..., 1:] * b], axis=-1)
+    zero = xp.zeros_like(b[:1, ...])
+    return xp.concat([ends[:1, ...] * b, zero], axis=0) + xp.concat([zero, ends[1:, ...] * b], axis=0)
+
+
+def _scale(backend: Backend, b: Array, table: np.ndarray) -> Array:
+    """Multiply polynomials by a number each."""
+    return b * backend.constant(np.reshape(table, (-1, *(1,) * (b.ndim - 1))), like=b)
 
 
 @functools.lru_cache
