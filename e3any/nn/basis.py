@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from e3any_backends import Array, backend_of
 
 from e3any.config import cartesian_order_or_default
+from e3any.conventions import degree_slice
 from e3any.layout import check_degree, check_vectors
+from e3any.nn.radial import check_num
 from e3any.ops.safe import normalize_and_return_norm
 from e3any.so3 import spherical_harmonics
 
@@ -21,8 +23,14 @@ RadialFn = Callable[..., Array]
 class FactoredBasis(NamedTuple):
     r"""Basis functions :math:`g_{ln}(r) Y_{lm}(\hat r)`, radial and angular parts apart.
 
-    Layers that are given the parts can couple sums over neighbours instead of every message, see
-    :class:`e3any.nn.MessagePass`.
+    Filters act on radial parts alone, so that the parts stay apart in every layer that is linear in messages:
+
+    .. math::
+        \sum_j g(r_{ij}) \, \mathrm{couple}\bigl(Y(\hat r_{ij}), x_j\bigr)
+        = \mathrm{couple}\Bigl(\sum_j g(r_{ij}) \, Y(\hat r_{ij}) \otimes x_j\Bigr)
+
+    The right side couples once for every node instead of once for every edge, and no message is stored; it
+    takes a few matrix products. See :class:`e3any.nn.MessagePass`.
 
     Parameters
     ----------
@@ -54,12 +62,13 @@ class FactoredBasis(NamedTuple):
             What :func:`basis` returns without ``factored=True``.
         """
         self.check()
-        xp = backend_of(self.radial, self.angular).xp
-        radial = self.radial
-        if radial.shape[-2] != 1:
-            rows = [radial[..., l : l + 1, :] for l in range(self.max_degree + 1) for _ in range(2 * l + 1)]
-            radial = xp.concat(rows, axis=-2)
-        return (radial * self.angular[..., None])[..., None, :, :]
+        radial, angular = self.radial[..., None, :, :], self.angular[..., None, :, None]
+        if radial.shape[-2] == 1:
+            return radial * angular
+        degrees = [
+            radial[..., l : l + 1, :] * angular[..., degree_slice(l), :] for l in range(radial.shape[-2])
+        ]
+        return backend_of(self.radial, self.angular).xp.concat(degrees, axis=-2)
 
     def check(self) -> None:
         """Raise a ValueError unless the shapes of the parts fit each other."""
@@ -67,9 +76,8 @@ class FactoredBasis(NamedTuple):
         if (self.max_degree + 1) ** 2 != angular[-1]:
             raise ValueError(f"expected an angular part of shape (..., (max_degree+1)**2), got {angular}")
         if len(radial) < 2 or radial[:-2] != angular[:-1] or radial[-2] not in (1, self.max_degree + 1):
-            raise ValueError(
-                f"expected a radial part of shape {(*angular[:-1], f'1 or {self.max_degree + 1}', 'num')}, got {radial}"
-            )
+            expected = ", ".join([*map(str, angular[:-1]), f"1 or {self.max_degree + 1}", "num"])
+            raise ValueError(f"expected a radial part of shape ({expected}), got {radial}")
 
 
 def basis(
@@ -124,12 +132,14 @@ def basis(
     Raises
     ------
     ValueError
-        If ``r`` is not of shape (..., 3), a number is negative, or ``return_cutoff`` is given without
-        ``cutoff_fn``.
+        If ``r`` is not of shape (..., 3), ``max_degree`` is no integer >= 0, ``num`` is no integer >= 1, or
+        ``return_cutoff`` is given without ``cutoff_fn``.
+    TypeError
+        If ``r`` is no floating-point array.
     """
     check_vectors(r)
     check_degree(max_degree)
-    check_degree(num, "num")
+    check_num(num)
     if return_cutoff and cutoff_fn is None:
         raise ValueError("expected a cutoff_fn with return_cutoff=True, got None")
     unit, norm = normalize_and_return_norm(r, axis=-1)

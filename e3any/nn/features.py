@@ -41,15 +41,16 @@ def _degrees(max_degree: int) -> Any:
     return np.repeat(np.arange(max_degree + 1), 2 * np.arange(max_degree + 1) + 1)[:, None]
 
 
-def rotate(x: Array, wigner_d: Array) -> Array:
+def rotate(x: Array, wigner_d_matrix: Array) -> Array:
     r"""Rotate features: :math:`x'_m = \sum_{m'} x_{m'} D_{m'm}`.
 
     Parameters
     ----------
     x : array of shape (..., P, (L+1)**2, F)
         Features.
-    wigner_d : array of shape ((L+1)**2, (L+1)**2) or (..., (L+1)**2, (L+1)**2)
-        Wigner-D matrices of the rotation, see :func:`e3any.so3.wigner_d`.
+    wigner_d_matrix : array of shape ((L+1)**2, (L+1)**2) or (..., (L+1)**2, (L+1)**2)
+        Wigner-D matrix of one rotation, or of one for each of the leading axes of ``x``; see
+        :func:`e3any.so3.wigner_d`.
 
     Returns
     -------
@@ -62,11 +63,15 @@ def rotate(x: Array, wigner_d: Array) -> Array:
         If shapes do not fit.
     """
     size = (Layout.of(x, "x").max_degree + 1) ** 2
-    if wigner_d.ndim < 2 or tuple(wigner_d.shape[-2:]) != (size, size):
-        raise ValueError(f"expected wigner_d of shape (..., {size}, {size}), got {tuple(wigner_d.shape)}")
-    backend = backend_of(x, wigner_d)
-    transposed = backend.xp.matrix_transpose(wigner_d)
-    return backend.matmul(transposed[..., None, :, :], x, precision="highest")
+    one, each = (size, size), (*x.shape[:-3], size, size)
+    if tuple(wigner_d_matrix.shape) not in (one, each):
+        expected = " or ".join(map(str, dict.fromkeys((one, each))))
+        raise ValueError(f"expected wigner_d_matrix of shape {expected}, got {tuple(wigner_d_matrix.shape)}")
+    backend = backend_of(x, wigner_d_matrix)
+    x, matrix = backend.promote(x, wigner_d_matrix)
+    # An axis for parity, over which the matrices are broadcast.
+    transposed = backend.xp.matrix_transpose(matrix)[..., None, :, :]
+    return backend.matmul(transposed, x, precision="highest")
 
 
 def reflect(x: Array) -> Array:
@@ -148,8 +153,8 @@ def _proper_tensors(backend: Backend, x: Array, max_degree: int) -> Array:
 
 def _with_both_parities(backend: Backend, x: Array, max_degree: int) -> Array:
     mask = even_degree_mask(max_degree)
-    keep = backend.constant(np.stack([mask, ~mask]), like=x)
-    return x * keep
+    keep = backend.constant(np.stack([mask, ~mask]), like=x, dtype=backend.xp.bool)
+    return backend.xp.where(keep, x, backend.xp.zeros_like(x))
 
 
 def add(*inputs: Array) -> Array:
@@ -175,12 +180,13 @@ def add(*inputs: Array) -> Array:
     layouts = [Layout.of(x, f"input {i}") for i, x in enumerate(inputs)]
     first = inputs[0]
     for i, x in enumerate(inputs):
-        same = (tuple(first.shape[:-3]), first.shape[-1], first.dtype)
-        these = (tuple(x.shape[:-3]), x.shape[-1], x.dtype)
-        if these != same:
-            raise ValueError(
-                f"expected inputs of equal leading axes, features and dtype, got {same} at 0 and {these} at {i}"
-            )
+        for what, ours, theirs in (
+            ("leading axes", tuple(x.shape[:-3]), tuple(first.shape[:-3])),
+            ("features", x.shape[-1], first.shape[-1]),
+            ("dtype", x.dtype, first.dtype),
+        ):
+            if ours != theirs:
+                raise ValueError(f"expected {what} {theirs} as those of input 0, got {ours} at input {i}")
     degree = max(layout.max_degree for layout in layouts)
     both = any(layout.pseudotensors for layout in layouts)
     total = change_max_degree_or_type(first, degree, both)

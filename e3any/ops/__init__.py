@@ -1,16 +1,13 @@
 """Operations on arrays: gathering, reductions over neighbourhoods, safe norms."""
 
-from e3any.ops.indexed import (
+from e3any.ops.index_lists import (
     dense_pairwise_indices,
     gather_dst,
     gather_src,
     index_kind,
-    indexed_max,
-    indexed_min,
-    indexed_softmax,
-    indexed_sum,
     sparse_pairwise_indices,
 )
+from e3any.ops.indexed import indexed_max, indexed_min, indexed_softmax, indexed_sum
 from e3any.ops.safe import inverse_softplus, norm, normalize, normalize_and_return_norm
 
 __all__ = [

@@ -1,8 +1,9 @@
 r"""Norms whose values and derivatives are finite for every finite vector.
 
-Each vector is divided by its own largest entry s before it is squared, :math:`\lVert x\rVert = s \lVert x/s\rVert`,
-so that neither :math:`10^{30}` overflows nor :math:`10^{-30}` vanishes. The norm does not depend on s, which is
-therefore a constant for differentiation.
+Each vector is divided by its own largest entry s before it is squared,
+:math:`\lVert x\rVert = s \lVert x/s\rVert`, so that neither :math:`10^{30}` overflows nor :math:`10^{-30}`
+vanishes. Neither norm nor direction depends on s, which is therefore a constant for differentiation. Vectors
+without an entry as large as the smallest normal number of their dtype count as zero.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
         If ``x`` is no array of floating-point numbers.
     """
     backend = _checked_backend(x)
-    n = _norm(backend, x, axis)
+    _, _, n = _scaled(backend, x, axis)
     return n if keepdims else _squeeze(backend, n, axis)
 
 
@@ -66,9 +67,9 @@ def normalize_and_return_norm(x: Array, axis: Axis = None, keepdims: bool = Fals
         If ``x`` is no array of floating-point numbers.
     """
     backend = _checked_backend(x)
-    n = _norm(backend, x, axis)
-    y = x / backend.xp.where(n > 0, n, backend.xp.ones_like(n))
-    return y, n if keepdims else _squeeze(backend, n, axis)
+    b, root, n = _scaled(backend, x, axis)
+    # Not x by its norm: the derivative of that has the square of the norm, which overflows.
+    return b / root, n if keepdims else _squeeze(backend, n, axis)
 
 
 def normalize(x: Array, axis: Axis = None) -> Array:
@@ -118,18 +119,21 @@ def _checked_backend(x: Array) -> Backend:
     return backend
 
 
-def _norm(backend: Backend, x: Array, axis: Axis) -> Array:
+def _scaled(backend: Backend, x: Array, axis: Axis) -> tuple[Array, Array, Array]:
+    """Return scaled vectors, their norms (one if zero), and the norms of ``x``; all keep reduced axes."""
     xp = backend.xp
     if 0 in x.shape:  # there is no largest entry of nothing
-        return xp.sqrt(xp.sum(x * x, axis=axis, keepdims=True, dtype=x.dtype))
+        n = xp.sqrt(xp.sum(x * x, axis=axis, keepdims=True, dtype=x.dtype))
+        return x, n, n
     largest = backend.stop_gradient(xp.max(xp.abs(x), axis=axis, keepdims=True))
-    zero = largest == 0
+    # The reciprocal of a smaller scale, which is a factor of the derivatives, would overflow.
+    zero = largest < float(xp.finfo(x.dtype).smallest_normal)
     scale = xp.where(zero, xp.ones_like(largest), largest)
     b = x / scale
-    # The square root of zero has no finite derivative: where the vector is zero, take that of one and drop it.
+    # The square root of zero has no finite derivative: where the vector is zero, take that of one.
     squares = xp.sum(b * b, axis=axis, keepdims=True, dtype=x.dtype)
     root = xp.sqrt(xp.where(zero, xp.ones_like(squares), squares))
-    return xp.where(zero, xp.zeros_like(root), scale * root)
+    return b, root, xp.where(zero, xp.zeros_like(root), scale * root)
 
 
 def _squeeze(backend: Backend, x: Array, axis: Axis) -> Array:

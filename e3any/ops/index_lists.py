@@ -1,0 +1,239 @@
+"""Lists of neighbours, and gathering the values of nodes along them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+from e3any_backends import Array, Backend, backend_of
+
+__all__ = [
+    "dense_pairwise_indices",
+    "gather_dst",
+    "gather_src",
+    "index_kind",
+    "sparse_pairwise_indices",
+]
+
+
+def index_kind(
+    *, adj_idx: Array | None = None, dst_idx: Array | None = None, src_idx: Array | None = None
+) -> Literal["dense", "sparse"]:
+    """Return which kind of index list is given.
+
+    Parameters
+    ----------
+    adj_idx, dst_idx, src_idx : integer arrays, optional
+        Index lists.
+
+    Returns
+    -------
+    {'dense', 'sparse'}
+        The kind.
+
+    Raises
+    ------
+    RuntimeError
+        If neither or both kinds are given.
+    ValueError
+        If ``dst_idx`` and ``src_idx`` differ in shape, or a list has too few axes.
+    TypeError
+        If an index list is no integer array.
+    """
+    dense, sparse = adj_idx is not None, dst_idx is not None or src_idx is not None
+    if dense == sparse:
+        given = "both" if dense else "neither"
+        raise RuntimeError(f"expected either adj_idx or dst_idx and src_idx, got {given}")
+    _check_list("adj_idx", adj_idx, 2)
+    _check_list("dst_idx", dst_idx, 1)
+    _check_list("src_idx", src_idx, 1)
+    if dst_idx is not None and src_idx is not None and tuple(dst_idx.shape) != tuple(src_idx.shape):
+        raise ValueError(
+            f"expected dst_idx and src_idx of one shape, "
+            f"got {tuple(dst_idx.shape)} and {tuple(src_idx.shape)}"
+        )
+    return "dense" if dense else "sparse"
+
+
+def _check_list(name: str, idx: Array | None, min_ndim: int) -> None:
+    if idx is None:
+        return
+    if not backend_of(idx).is_integer(idx):
+        raise TypeError(f"expected {name} to be an integer array, got dtype {idx.dtype}")
+    if idx.ndim < min_ndim:
+        raise ValueError(f"expected {name} to have at least {min_ndim} axes, got shape {tuple(idx.shape)}")
+
+
+def dense_pairwise_indices(num: int, mask_self: bool = True, *, xp: Any = np) -> Array:
+    """Return the dense list of all pairs of ``num`` nodes.
+
+    Parameters
+    ----------
+    num : int
+        Number of nodes.
+    mask_self : bool
+        Whether to leave out the pairs of a node with itself.
+    xp : namespace
+        Array library of the result.
+
+    Returns
+    -------
+    integer array of shape (num, num - 1) or (num, num)
+        The neighbours of each node, ascending.
+
+    Raises
+    ------
+    ValueError
+        If ``num`` is no integer >= 1.
+
+    Examples
+    --------
+    >>> dense_pairwise_indices(3)
+    array([[1, 2],
+           [0, 2],
+           [0, 1]])
+    """
+    return xp.asarray(_pairs(num, mask_self)[1].reshape(num, -1))
+
+
+def sparse_pairwise_indices(num: int, mask_self: bool = True, *, xp: Any = np) -> tuple[Array, Array]:
+    """Return the sparse list of all pairs of ``num`` nodes, ``dst_idx`` ascending.
+
+    Parameters
+    ----------
+    num : int
+        Number of nodes.
+    mask_self : bool
+        Whether to leave out the pairs of a node with itself.
+    xp : namespace
+        Array library of the result.
+
+    Returns
+    -------
+    dst_idx, src_idx : integer arrays of shape (num * (num - 1),) or (num**2,)
+        The two nodes of each pair.
+
+    Raises
+    ------
+    ValueError
+        If ``num`` is no integer >= 1.
+    """
+    dst, src = _pairs(num, mask_self)
+    return xp.asarray(dst), xp.asarray(src)
+
+
+def _pairs(num: Any, mask_self: bool) -> tuple[Any, Any]:
+    if isinstance(num, bool) or not isinstance(num, int | np.integer) or num < 1:
+        raise ValueError(f"expected num to be an integer >= 1, got {num!r}")
+    nodes = np.arange(num, dtype=np.int64)
+    dst, src = np.repeat(nodes, num), np.tile(nodes, num)
+    return (dst[dst != src], src[dst != src]) if mask_self else (dst, src)
+
+
+def gather_src(
+    inputs: Array, *, adj_idx: Array | None = None, src_idx: Array | None = None, **_: Any
+) -> Array:
+    """Return for every edge the values of the node that sends.
+
+    Parameters
+    ----------
+    inputs : array of shape (..., N, *rest)
+        Values of nodes.
+    adj_idx : integer array of shape (..., N', M), optional
+        Dense list. The N' nodes that receive need not be those that send.
+    src_idx : integer array of shape (..., E), optional
+        Sparse list.
+    **_
+        Further arguments are passed over, so that a whole index list can be handed on.
+
+    Returns
+    -------
+    array of shape (..., N', M, *rest) or (..., E, *rest)
+        Values of edges; zero for padding, which are numbers outside [0, N).
+
+    Raises
+    ------
+    RuntimeError
+        If neither or both kinds of list are given.
+    TypeError
+        If the list is no integer array.
+    ValueError
+        If shapes do not fit.
+    """
+    if index_kind(adj_idx=adj_idx, src_idx=src_idx) == "sparse":
+        return _gather(inputs, src_idx, "src_idx", 1)
+    return _gather(inputs, adj_idx, "adj_idx", 2)
+
+
+def gather_dst(
+    inputs: Array, *, adj_idx: Array | None = None, dst_idx: Array | None = None, **_: Any
+) -> Array:
+    """Return for every edge the values of the node that receives.
+
+    Parameters
+    ----------
+    inputs : array of shape (..., N, *rest)
+        Values of nodes.
+    adj_idx : integer array of shape (..., N, M), optional
+        Dense list.
+    dst_idx : integer array of shape (..., E), optional
+        Sparse list.
+    **_
+        Further arguments are passed over, so that a whole index list can be handed on.
+
+    Returns
+    -------
+    array of shape (..., N, 1, *rest) or (..., E, *rest)
+        Values of edges. With a dense list those of all neighbours are equal: the axis has length 1.
+
+    Raises
+    ------
+    RuntimeError
+        If neither or both kinds of list are given.
+    TypeError
+        If the list is no integer array.
+    ValueError
+        If shapes do not fit.
+    """
+    if index_kind(adj_idx=adj_idx, dst_idx=dst_idx) == "sparse":
+        return _gather(inputs, dst_idx, "dst_idx", 1)
+    nodes = _shape(adj_idx)[:-1]
+    if tuple(inputs.shape[: len(nodes)]) != nodes:
+        raise ValueError(
+            f"expected inputs whose shape begins with {nodes}, as adj_idx, got {tuple(inputs.shape)}"
+        )
+    return backend_of(inputs, adj_idx).xp.expand_dims(inputs, axis=len(nodes))
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return tuple(x.shape)
+
+
+def _gather(inputs: Array, idx: Any, name: str, list_ndim: int) -> Array:
+    """Gather along the axis after the batch axes, those of ``idx`` before its last ``list_ndim``."""
+    backend = backend_of(inputs, idx)
+    xp, batch = backend.xp, tuple(idx.shape[: idx.ndim - list_ndim])
+    if inputs.ndim <= len(batch) or tuple(inputs.shape[: len(batch)]) != batch:
+        expected = ", ".join([*map(str, batch), "N", "..."])
+        raise ValueError(
+            f"expected inputs of shape ({expected}) with {name} of shape {tuple(idx.shape)}, "
+            f"got {tuple(inputs.shape)}"
+        )
+    num, rest = inputs.shape[len(batch)], tuple(inputs.shape[len(batch) + 1 :])
+    flat = xp.reshape(inputs, (math.prod(batch) * num, *rest)) if batch else inputs
+    rows = backend.take(flat, xp.reshape(number_batch(backend, idx, len(batch), num), (-1,)))
+    return xp.reshape(rows, (*idx.shape, *rest))
+
+
+def number_batch(backend: Backend, idx: Array, batch_ndim: int, num: int) -> Array:
+    """Number the nodes of a whole batch, as b * num + idx; padding becomes -1."""
+    if batch_ndim == 0:
+        return idx
+    xp, batch = backend.xp, tuple(idx.shape[:batch_ndim])
+    first = backend.index(np.arange(math.prod(batch)) * num, like=idx)
+    first = xp.reshape(first, (*batch, *(1,) * (idx.ndim - batch_ndim)))
+    valid = (idx >= 0) & (idx < num)
+    # The dtype of idx may be too small for the numbers of the batch.
+    numbers = xp.astype(idx, first.dtype) + first
+    return xp.where(valid, numbers, xp.full_like(numbers, -1))
