@@ -59,8 +59,8 @@ class Energy(nn.Layer):
         for i in range(self.num_iterations):
             last = i == self.num_iterations - 1
             message = nn.MessagePass(0 if last else self.max_degree, include_pseudotensors=False)
-            x = nn.change_max_degree_or_type(x, 0) if last else x
-            x = nn.add(x, message(p / f"message_{i}", x, basis, adj_idx=neighbours))
+            y = message(p / f"message_{i}", x, basis, adj_idx=neighbours)
+            x = nn.add(nn.change_max_degree_or_type(x, 0) if last else x, y)
             x = Refine(self.features)(p / f"refine_{i}", x)
         atomic = nn.Dense(1, use_bias=False)(p / "energy", x)[..., 0, 0, 0]
         return self.mean + self.scale * xp.sum(atomic, axis=-1)

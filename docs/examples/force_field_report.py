@@ -61,6 +61,7 @@ def compare_frameworks(fields: Mapping[str, Any], numpy_energy: Callable[..., An
 
 def equivariance(field: Any, frames: data.Frames, num: int = 20) -> None:
     """Print how far the forces of rotated and reflected molecules are from rotated and reflected forces."""
+    num = min(num, len(frames))
     rotations = so3.random_rotation(np.random.default_rng(0), num=num)
     rotations = rotations * np.where(np.arange(num) % 2, 1.0, -1.0)[:, None, None]
     for dtype in (np.float32, np.float64):
