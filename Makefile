@@ -12,7 +12,7 @@ ARGS ?=
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: .venv/.installed-$(FRAMEWORK),examples  ## Train a force field (FRAMEWORK=flax or torch)
+demo: .venv/.installed-flax,torch,examples  ## Train a force field (FRAMEWORK=flax or torch)
 	$(PYTHON) docs/examples/force_field.py --framework $(FRAMEWORK) $(ARGS)
 
 test: .venv/.installed-flax,torch,checkpoint,test  ## Run the tests on two processes

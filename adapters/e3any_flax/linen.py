@@ -6,9 +6,10 @@ import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
-from e3any.nn import Layer, Parameters
 from flax import linen
 from flax.core import Scope
+
+from e3any.nn import Layer, Parameters
 
 __all__ = ["LayerModule", "linen_class", "to_linen"]
 
@@ -16,7 +17,9 @@ __all__ = ["LayerModule", "linen_class", "to_linen"]
 class _ScopeParameters(Parameters):
     """Parameters in a scope of Flax, which creates them when a module is initialised."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope | None) -> None:
+        if scope is None:
+            raise ValueError("expected a bound module, got one outside of init and apply")
         self._scope = scope
         self._children: dict[str, _ScopeParameters] = {}
 
@@ -87,11 +90,13 @@ def linen_class(description: type[Layer], module: str) -> type[linen.Module]:
         return description(**{field.name: getattr(self, field.name) for field in fields})
 
     @linen.compact
-    def __call__(self: Any, *inputs: Any, **options: Any) -> Any:  # noqa: N807
+    def __call__(self: Any, *inputs: Any, **options: Any) -> Any:
         """Apply the layer to JAX arrays; see ``forward`` of the description."""
         return layer(self)(_ScopeParameters(self.scope), *inputs, **options)
 
-    members: dict[str, Any] = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+    members: dict[str, Any] = {
+        field.name: field.default for field in fields if field.default is not dataclasses.MISSING
+    }
     members |= {"__annotations__": {field.name: Any for field in fields}, "__call__": __call__}
     members |= {"description": property(layer), "__doc__": description.__doc__, "__module__": module}
     return type(description.__name__, (linen.Module,), members)

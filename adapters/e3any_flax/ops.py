@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
+
 from e3any import ops as _core
 from e3any.ops import *  # noqa: F403
 

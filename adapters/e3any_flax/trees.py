@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from e3any.nn.layer import check_tree
 
 __all__ = ["load_tree", "to_tree"]

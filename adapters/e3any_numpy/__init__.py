@@ -4,4 +4,14 @@ from e3any import Config, Layout, __version__
 from e3any_numpy import nn, ops, so3
 from e3any_numpy.function import LayerFunction, function_class, to_numpy
 
-__all__ = ["Config", "LayerFunction", "Layout", "__version__", "function_class", "nn", "ops", "so3", "to_numpy"]
+__all__ = [
+    "Config",
+    "LayerFunction",
+    "Layout",
+    "__version__",
+    "function_class",
+    "nn",
+    "ops",
+    "so3",
+    "to_numpy",
+]

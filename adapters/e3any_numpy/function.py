@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+
 from e3any.nn import Layer
 from e3any.nn.layer import initialize
 
@@ -85,7 +86,7 @@ def to_numpy(layer: Layer) -> LayerFunction:
 def function_class(description: type[Layer], module: str) -> type[LayerFunction]:
     """Return a class of functions that is constructed from the hyper-parameters of a description."""
 
-    def __init__(self: LayerFunction, *arguments: Any, **options: Any) -> None:  # noqa: N807
+    def __init__(self: LayerFunction, *arguments: Any, **options: Any) -> None:
         LayerFunction.__init__(self, description(*arguments, **options))
 
     members = {"__init__": __init__, "__doc__": description.__doc__, "__module__": module}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from e3any import Layout
 from e3any.nn import Layer, Parameters
 from e3any.nn.layer import check_tree, initialize
@@ -136,9 +137,7 @@ def module_class(description: type[Layer], module: str) -> type[LayerModule]:
         inputs; all others are hyper-parameters, and ``generator``.
     """
 
-    def __init__(  # noqa: N807
-        self: LayerModule, *arguments: Any, generator: torch.Generator | None = None, **options: Any
-    ) -> None:
+    def __init__(self: LayerModule, *arguments: Any, generator: torch.Generator | None = None, **options: Any) -> None:
         layouts = [a for a in arguments if isinstance(a, Layout)]
         rest = [a for a in arguments if not isinstance(a, Layout)]
         LayerModule.__init__(self, description(*rest, **options), *layouts, generator=generator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import array_api_compat.torch as _xp
+
 from e3any import nn as _core
 from e3any.nn import *  # noqa: F403
 from e3any_torch.module import module_class

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import array_api_compat.torch as _xp
+
 from e3any import so3 as _core
 from e3any.so3 import *  # noqa: F403
 

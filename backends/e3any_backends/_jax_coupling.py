@@ -163,16 +163,17 @@ def _grouped(form: SparseForm, slot: int, scale_slot: int, pair_slots: tuple[int
 
 
 def _sum_products(
-    entries: dict[float, list[tuple[bool, tuple[int, ...]]]], pairs: list[tuple[int, ...]], split: list[list[Array]]
+    entries: dict[float, list[tuple[bool, tuple[int, ...]]]],
+    pairs: list[tuple[int, ...]],
+    split: list[list[Array]],
 ) -> Array:
-    total = None
+    total: Array = None
     for size, members in entries.items():
-        partial = None
+        partial: Array = None
         for operands in pairs:
             for negative, indices in members:
-                product = functools.reduce(
-                    jnp.multiply, (split[o][i] for o, i in zip(operands, indices, strict=True))
-                )
+                factors = (split[o][i] for o, i in zip(operands, indices, strict=True))
+                product = functools.reduce(jnp.multiply, factors)
                 if partial is None:
                     partial = -product if negative else product
                 else:
@@ -186,8 +187,10 @@ def _stack(parts: list[Array | None], size: int, shape: Shape, dtype: Any) -> Ar
     present = [p for p in parts if p is not None]
     common = _broadcast([p.shape for p in present]) if present else tuple(1 for _ in shape)
     zero = jnp.zeros(common, dtype)
-    return jnp.stack([zero if p is None else jnp.broadcast_to(p, common) for p in parts]) if size else (
-        jnp.zeros((0, *common), dtype)
+    return (
+        jnp.stack([zero if p is None else jnp.broadcast_to(p, common) for p in parts])
+        if size
+        else (jnp.zeros((0, *common), dtype))
     )
 
 
@@ -247,7 +250,11 @@ def _jvp(primals: Sequence[Array], tangents: Sequence[Any], *, program: _Program
 
 
 def _bind_present(
-    form: SparseForm, slots: Sequence[int], outs: Sequence[Any], terms: Sequence[Any], operands: Sequence[Array]
+    form: SparseForm,
+    slots: Sequence[int],
+    outs: Sequence[Any],
+    terms: Sequence[Any],
+    operands: Sequence[Array],
 ) -> dict[int, Array]:
     """Bind only the outputs that have terms, and return those by their numbers."""
     present = sorted({out for out, _ in terms})
@@ -292,9 +299,7 @@ def _transpose(cotangents: Sequence[Any], *operands: Any, program: _Program) -> 
 def _batch(operands: Sequence[Array], axes: Sequence[Any], *, program: _Program) -> tuple[list[Array], list[Any]]:
     mapped = [axis is not None for axis in axes]
     size = next(o.shape[a] for o, a, m in zip(operands, axes, mapped, strict=True) if m)
-    operands = [
-        jnp.moveaxis(o, a, 0) if m else o[None] for o, a, m in zip(operands, axes, mapped, strict=True)
-    ]
+    operands = [jnp.moveaxis(o, a, 0) if m else o[None] for o, a, m in zip(operands, axes, mapped, strict=True)]
     batched = [any(mapped[o] for out, t in program.terms if out == i for o in t) for i in range(len(program.outs))]
     outs = tuple((slot, (size if b else 1, *shape)) for (slot, shape), b in zip(program.outs, batched, strict=True))
     values = _primitive.bind(*operands, program=_Program(program.form, program.slots, outs, program.terms))

@@ -1,8 +1,8 @@
-"""The table of couplings that every tensor product reads, and its emitter for eager libraries.
+r"""The table of couplings that every tensor product reads, and its emitter for eager libraries.
 
 A coupling is a list of *paths*. Path p takes a block of components of x, a block of y and adds to a block of z:
 
-.. math:: z_n \\mathrel{+}= w_p \\sum_{l,m} C^{(p)}_{lmn} \\, x_l \\, y_m .
+.. math:: z_n \mathrel{+}= w_p \sum_{l,m} C^{(p)}_{lmn} \, x_l \, y_m .
 
 Two emitters read the one table: few large matrix products (here, for libraries that run one operation at a time)
 and an unrolled sum over the non-zero coefficients (``_jax_coupling.py``, for compilers).
@@ -126,7 +126,8 @@ class Coupling:
     def row_sums(self) -> NDArray[np.float64]:
         """The matrix of shape (num_z, rows) that adds rows to the components that they belong to."""
         rows = [n for path in self.paths for n in range(path.z.start, path.z.stop)]
-        return (np.arange(self.num_z)[:, None] == np.asarray(rows, int)).astype(np.float64)
+        sums: NDArray[np.float64] = np.equal.outer(np.arange(self.num_z), np.asarray(rows, int)).astype(np.float64)
+        return sums
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import array_api_compat
 import numpy as np
 
-from e3any_backends.coupling import Coupling, couple_pairs_by_matmul, couple_by_matmul
+from e3any_backends.coupling import Coupling, couple_by_matmul, couple_pairs_by_matmul
 
 Array: TypeAlias = Any
 Namespace: TypeAlias = Any
@@ -37,7 +37,9 @@ class Backend:
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
         """Copy a NumPy table or Python number to the library, dtype and device of ``like``."""
         return self.xp.asarray(
-            np.asarray(table), dtype=like.dtype if dtype is None else dtype, device=array_api_compat.device(like)
+            np.asarray(table),
+            dtype=like.dtype if dtype is None else dtype,
+            device=array_api_compat.device(like),
         )
 
     def index(self, table: Any, like: Array) -> Array:

@@ -117,7 +117,13 @@ def train(trainer: Any, split: data.Split, args: argparse.Namespace, folder: Pat
             rate = args.learning_rate * progress.rate(time.perf_counter() - start, epoch)
             losses.append(trainer.step(batch, rate))
         errors = data.errors(trainer, split.validation)
-        history.append({"epoch": epoch, "loss": float(np.mean(losses)), **{f"validation_{k}": v for k, v in errors.items()}})
+        history.append(
+            {
+                "epoch": epoch,
+                "loss": float(np.mean(losses)),
+                **{f"validation_{k}": v for k, v in errors.items()},
+            }
+        )
         if errors["forces"] < best:
             best = errors["forces"]
             checkpoint.save(folder / "model.safetensors", trainer.tree(), {"model": json.dumps(asdict(trainer.model))})

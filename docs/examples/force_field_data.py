@@ -70,7 +70,12 @@ def load(path: Path) -> Frames:
         if not np.isfinite(array).all():
             raise ValueError(f"expected finite numbers in {str(path)!r}, got NaN or infinity in {key!r}")
     frames, atoms = arrays["positions"].shape[:2]
-    shapes = {"numbers": (atoms,), "positions": (frames, atoms, 3), "energies": (frames,), "forces": (frames, atoms, 3)}
+    shapes = {
+        "numbers": (atoms,),
+        "positions": (frames, atoms, 3),
+        "energies": (frames,),
+        "forces": (frames, atoms, 3),
+    }
     for key, shape in shapes.items():
         if arrays[key].shape != shape:
             raise ValueError(f"expected {key!r} of shape {shape} in {str(path)!r}, got {arrays[key].shape}")
@@ -131,7 +136,12 @@ class TrainingState:
 
     def save(self, trainer: Any, rng: np.random.Generator, history: list[dict[str, float]], spent: float) -> None:
         """Write the state of the optimiser and of the run, each file in one step."""
-        notes = {"settings": self._settings, "history": history, "spent": spent, "rng": rng.bit_generator.state}
+        notes = {
+            "settings": self._settings,
+            "history": history,
+            "spent": spent,
+            "rng": rng.bit_generator.state,
+        }
         _replace(self._arrays, trainer.state())
         _replace(self._notes, json.dumps(notes).encode())
 

@@ -18,7 +18,7 @@ from tqdm import trange
 from e3any import so3
 
 mpl.use("agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 
 def test_errors(field: Any, frames: data.Frames, history: list[dict[str, float]], folder: Path) -> None:

@@ -65,9 +65,7 @@ class FactoredBasis(NamedTuple):
         radial, angular = self.radial[..., None, :, :], self.angular[..., None, :, None]
         if radial.shape[-2] == 1:
             return radial * angular
-        degrees = [
-            radial[..., l : l + 1, :] * angular[..., degree_slice(l), :] for l in range(radial.shape[-2])
-        ]
+        degrees = [radial[..., l : l + 1, :] * angular[..., degree_slice(l), :] for l in range(radial.shape[-2])]
         return backend_of(self.radial, self.angular).xp.concat(degrees, axis=-2)
 
     def check(self) -> None:

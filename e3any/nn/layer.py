@@ -150,7 +150,7 @@ class _TreeParameters(Parameters):
     """Parameters that exist, in a nested mapping."""
 
     def __init__(self, tree: Tree, path: str = "") -> None:
-        if not hasattr(tree, "__getitem__"):
+        if not isinstance(tree, Mapping):
             raise TypeError(f"expected a mapping of parameters at {path or 'the root'!r}, got {type(tree).__name__}")
         self._tree = tree
         self._path = path
@@ -165,7 +165,7 @@ class _TreeParameters(Parameters):
 
     def __truediv__(self, name: str) -> Parameters:
         # A layer without parameters has no node; its child is empty until something is asked of it.
-        return _TreeParameters(self._tree[name] if name in self._tree else {}, f"{self._path}{name}/")
+        return _TreeParameters(self._tree.get(name, {}), f"{self._path}{name}/")
 
     def _missing(self, name: str) -> Any:
         present = ", ".join(map(str, self._tree)) or "nothing"

@@ -50,8 +50,7 @@ def index_kind(
     _check_list("src_idx", src_idx, 1)
     if dst_idx is not None and src_idx is not None and tuple(dst_idx.shape) != tuple(src_idx.shape):
         raise ValueError(
-            f"expected dst_idx and src_idx of one shape, "
-            f"got {tuple(dst_idx.shape)} and {tuple(src_idx.shape)}"
+            f"expected dst_idx and src_idx of one shape, got {tuple(dst_idx.shape)} and {tuple(src_idx.shape)}"
         )
     return "dense" if dense else "sparse"
 
@@ -131,9 +130,7 @@ def _pairs(num: Any, mask_self: bool) -> tuple[Any, Any]:
     return (dst[dst != src], src[dst != src]) if mask_self else (dst, src)
 
 
-def gather_src(
-    inputs: Array, *, adj_idx: Array | None = None, src_idx: Array | None = None, **_: Any
-) -> Array:
+def gather_src(inputs: Array, *, adj_idx: Array | None = None, src_idx: Array | None = None, **_: Any) -> Array:
     """Return for every edge the values of the node that sends.
 
     Parameters
@@ -166,9 +163,7 @@ def gather_src(
     return _gather(inputs, adj_idx, "adj_idx", 2)
 
 
-def gather_dst(
-    inputs: Array, *, adj_idx: Array | None = None, dst_idx: Array | None = None, **_: Any
-) -> Array:
+def gather_dst(inputs: Array, *, adj_idx: Array | None = None, dst_idx: Array | None = None, **_: Any) -> Array:
     """Return for every edge the values of the node that receives.
 
     Parameters
@@ -200,9 +195,7 @@ def gather_dst(
         return _gather(inputs, dst_idx, "dst_idx", 1)
     nodes = _shape(adj_idx)[:-1]
     if tuple(inputs.shape[: len(nodes)]) != nodes:
-        raise ValueError(
-            f"expected inputs whose shape begins with {nodes}, as adj_idx, got {tuple(inputs.shape)}"
-        )
+        raise ValueError(f"expected inputs whose shape begins with {nodes}, as adj_idx, got {tuple(inputs.shape)}")
     return backend_of(inputs, adj_idx).xp.expand_dims(inputs, axis=len(nodes))
 
 
@@ -217,8 +210,7 @@ def _gather(inputs: Array, idx: Any, name: str, list_ndim: int) -> Array:
     if inputs.ndim <= len(batch) or tuple(inputs.shape[: len(batch)]) != batch:
         expected = ", ".join([*map(str, batch), "N", "..."])
         raise ValueError(
-            f"expected inputs of shape ({expected}) with {name} of shape {tuple(idx.shape)}, "
-            f"got {tuple(inputs.shape)}"
+            f"expected inputs of shape ({expected}) with {name} of shape {tuple(idx.shape)}, got {tuple(inputs.shape)}"
         )
     num, rest = inputs.shape[len(batch)], tuple(inputs.shape[len(batch) + 1 :])
     flat = xp.reshape(inputs, (math.prod(batch) * num, *rest)) if batch else inputs

@@ -187,8 +187,7 @@ def indexed_softmax(
     xp = backend.xp
     if multiplicative_mask is not None and tuple(multiplicative_mask.shape) != tuple(inputs.shape):
         raise ValueError(
-            f"expected multiplicative_mask of shape {tuple(inputs.shape)}, "
-            f"got {tuple(multiplicative_mask.shape)}"
+            f"expected multiplicative_mask of shape {tuple(inputs.shape)}, got {tuple(multiplicative_mask.shape)}"
         )
     if not backend.is_floating(inputs):
         raise ValueError(f"expected inputs of floating-point numbers, got dtype {inputs.dtype}")
@@ -220,9 +219,7 @@ def _checked_list(
     if kind == "dense":
         _check_mask(where, shape)
     if tuple(inputs.shape[: len(shape)]) != shape:
-        raise ValueError(
-            f"expected inputs whose shape begins with {shape}, as {name}, got {tuple(inputs.shape)}"
-        )
+        raise ValueError(f"expected inputs whose shape begins with {shape}, as {name}, got {tuple(inputs.shape)}")
     return idx
 
 

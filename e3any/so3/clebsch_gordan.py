@@ -203,9 +203,7 @@ def _scatter_orders(matrix: NDArray[np.float64], l1: int, l2: int, l3: int) -> N
     return table
 
 
-def _to_real_harmonics(
-    table: NDArray[np.complex128], axis: int, degree: int, conjugate: bool
-) -> NDArray[Any]:
+def _to_real_harmonics(table: NDArray[np.complex128], axis: int, degree: int, conjugate: bool) -> NDArray[Any]:
     r"""Replace complex by real harmonics along an axis.
 
     .. math::

@@ -74,9 +74,7 @@ def wigner_d(rot: Array, max_degree: int, cartesian_order: bool | None = None) -
     check_degree(max_degree)
     if not backend.is_floating(rot):
         raise TypeError(f"expected rot to be a floating-point array, got dtype {rot.dtype}")
-    return _block_diagonal(
-        backend, _blocks(backend, rot, max_degree, cartesian_order_or_default(cartesian_order))
-    )
+    return _block_diagonal(backend, _blocks(backend, rot, max_degree, cartesian_order_or_default(cartesian_order)))
 
 
 def _blocks(backend: Backend, rot: Array, max_degree: int, cartesian_order: bool) -> list[Array]:

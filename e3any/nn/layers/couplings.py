@@ -27,7 +27,7 @@ from e3any.layout import Layout
 from e3any.nn.initializers import allowed_couplings
 from e3any.so3 import clebsch_gordan_for_degrees
 
-__all__ = ["CouplingPlan", "coupling_plan", "couple", "couple_pairs", "output_layout"]
+__all__ = ["CouplingPlan", "couple", "couple_pairs", "coupling_plan", "output_layout"]
 
 Triple = tuple[int, int, int]
 

@@ -140,9 +140,7 @@ class Dense(Layer):
         y = xp.reshape(y, (num_parities, size, *lead, self.features))
         return xp.moveaxis(y, (0, 1), (-3, -2))
 
-    def _by_degree(
-        self, backend: Backend, x: Array, kernels: list[Array], bias: Array | None, layout: Layout
-    ) -> Array:
+    def _by_degree(self, backend: Backend, x: Array, kernels: list[Array], bias: Array | None, layout: Layout) -> Array:
         """Multiply irrep by irrep."""
         xp = backend.xp
         blocks: list[Array] = []

@@ -14,6 +14,8 @@ from e3any.nn.layer import Layer, Parameters
 
 __all__ = ["Embed"]
 
+_embedding_init = VarianceScaling(distribution="normal", in_axis=-1, out_axis=0)
+
 
 @dataclass(frozen=True)
 class Embed(Layer):
@@ -39,7 +41,7 @@ class Embed(Layer):
     features: int
     dtype: Any = None
     param_dtype: Any = "float32"
-    embedding_init: Any = VarianceScaling(distribution="normal", out_axis=0, in_axis=-1)
+    embedding_init: Any = _embedding_init
 
     def __post_init__(self) -> None:
         check_degree(self.num_embeddings, "num_embeddings")

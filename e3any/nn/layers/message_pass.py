@@ -148,7 +148,7 @@ class MessagePass(Layer):
             if where is not None:
                 gathered = _masked(gathered, where)
             return self._sum_first(p, gathered, basis, layout, dst_idx, segments, indices_are_sorted)
-        if kind == "dense" and where is None:
+        if adj_idx is not None and where is None:
             where = (adj_idx >= 0) & (adj_idx < num_nodes)
         filters = self._filter(layout.features)(p / "filter", basis)
         return indexed_sum(
@@ -269,7 +269,10 @@ def _edge_sums(
             products = scaled * angular[..., m, None, None, None]
             sums.append(
                 indexed_sum(
-                    products, dst_idx=dst_idx, num_segments=num_segments, indices_are_sorted=indices_are_sorted
+                    products,
+                    dst_idx=dst_idx,
+                    num_segments=num_segments,
+                    indices_are_sorted=indices_are_sorted,
                 )
             )
     return backend.xp.stack(sums, axis=-4)
