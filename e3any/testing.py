@@ -1,0 +1,202 @@
+"""Assertions for tests of layers: equal numbers on all array libraries, and equivariance.
+
+Not imported by :mod:`e3any`; for the tests of one's own layers, ``from e3any.testing import assert_parity``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from e3any_backends import backend_of
+from numpy.typing import NDArray
+
+from e3any.layout import Layout, check_vectors
+from e3any.nn.features import reflect, rotate
+from e3any.so3 import random_rotation, wigner_d
+
+__all__ = ["TOLERANCES", "assert_equivariant", "assert_parity", "to_numpy"]
+
+Kind: TypeAlias = Literal["features", "vectors", "invariant"]
+
+#: Error that is allowed for every floating-point dtype, relative to the largest value of an array.
+TOLERANCES: Mapping[str, float] = MappingProxyType(
+    {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2, "bfloat16": 6e-2}
+)
+
+
+def to_numpy(x: Any) -> NDArray[Any]:
+    """Copy an array of any library to NumPy.
+
+    Parameters
+    ----------
+    x : array
+        Array of NumPy, JAX, PyTorch or another library of the array API, or a Python number.
+
+    Returns
+    -------
+    numpy.ndarray
+        Its values. Those of a 16-bit dtype that NumPy lacks are returned as float32.
+    """
+    if hasattr(x, "detach"):
+        x = x.detach().cpu()
+        x = (x.float() if dtype_name(x) == "bfloat16" else x).numpy()
+    elif not isinstance(x, np.ndarray) and not hasattr(x, "__array__") and hasattr(x, "__dlpack__"):
+        x = np.from_dlpack(x)
+    x = np.asarray(x)
+    return x.astype(np.float32) if x.dtype.name == "bfloat16" else x
+
+
+def dtype_name(x: Any) -> str:
+    """Return the name of the dtype of an array of any library, such as ``"float64"``."""
+    return str(x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype).rpartition(".")[-1]
+
+
+def assert_parity(actual: Any, desired: Any, dtype: str | None = None, *, rtol: float | None = None) -> None:
+    r"""Raise an AssertionError unless arrays of any two libraries have the same shape, kind and numbers.
+
+    .. math:: \max |a - d| \le \mathrm{rtol} \cdot \max |d|
+
+    Arrays of integers and bools must be equal.
+
+    Parameters
+    ----------
+    actual : array or nested mapping or sequence of arrays
+        What was computed.
+    desired : array or nested mapping or sequence of arrays
+        What it is to equal, in the same nesting.
+    dtype : str, optional
+        The dtype that ``actual`` must have. By default it must be of the kind of that of ``desired``.
+    rtol : float, optional
+        Largest error relative to the largest value of an array; by default what :data:`TOLERANCES` has for the
+        less precise one of both dtypes.
+
+    Raises
+    ------
+    AssertionError
+        If arrays differ in shape, kind or numbers, or if mappings or sequences differ in structure.
+
+    Examples
+    --------
+    >>> assert_parity(np.asarray([1.0, 2.0 + 1e-13]), np.asarray([1.0, 2.0]))
+    """
+    ours, theirs = dict(_arrays(actual)), dict(_arrays(desired))
+    if ours.keys() != theirs.keys():
+        raise AssertionError(f"expected arrays at {sorted(theirs)}, got {sorted(ours)}")
+    for path, array in ours.items():
+        _assert_array_parity(path, array, theirs[path], dtype, rtol)
+
+
+def _arrays(x: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (path, array) of a nesting."""
+    if isinstance(x, Mapping):
+        items: Any = x.items()
+    elif isinstance(x, list | tuple):
+        items = enumerate(x)
+    else:
+        yield path, x
+        return
+    for name, value in items:
+        yield from _arrays(value, f"{path}/{name}")
+
+
+def _assert_array_parity(path: str, actual: Any, desired: Any, dtype: str | None, rtol: float | None) -> None:
+    where = f" at {path}" if path else ""
+    names = dtype_name(actual), dtype_name(desired)
+    if dtype is not None and names[0] != dtype:
+        raise AssertionError(f"expected dtype {dtype}{where}, got {names[0]}")
+    a, d = to_numpy(actual), to_numpy(desired)
+    if a.dtype.kind != d.dtype.kind:
+        raise AssertionError(f"expected a dtype of the kind of {names[1]}{where}, got {names[0]}")
+    if a.shape != d.shape:
+        raise AssertionError(f"expected shape {d.shape}{where}, got {a.shape}")
+    if d.dtype.kind != "f":
+        np.testing.assert_array_equal(a, d, err_msg=where)
+        return
+    if not np.array_equal(np.isfinite(a), np.isfinite(d)):
+        raise AssertionError(f"expected {np.isfinite(d).sum()} finite values{where}, got {np.isfinite(a).sum()}")
+    np.testing.assert_array_equal(a[~np.isfinite(a)], d[~np.isfinite(d)], err_msg=where)
+    a, d = (x[np.isfinite(x)].astype(np.float64) for x in (a, d))
+    if not a.size:
+        return
+    allowed = max(TOLERANCES[name] for name in names) if rtol is None else rtol
+    error, largest = abs(a - d).max(), abs(d).max()
+    if error > allowed * largest:
+        raise AssertionError(
+            f"expected an error of at most {allowed:g} of the largest value {largest:g}{where}, "
+            f"got {error / largest if largest else error:g}"
+        )
+
+
+def assert_equivariant(
+    function: Callable[..., Any],
+    *inputs: Any,
+    kinds: Sequence[Kind] | None = None,
+    output: Kind = "features",
+    cartesian_order: bool | None = None,
+    rng: np.random.Generator | None = None,
+    rtol: float | None = None,
+) -> None:
+    r"""Raise an AssertionError unless a function commutes with rotations and reflections.
+
+    .. math:: f(D\,x) = D\,f(x) \qquad D \in O(3)
+
+    One random rotation is tried, by itself and together with the inversion of space.
+
+    Parameters
+    ----------
+    function : callable
+        A function of arrays.
+    *inputs : array
+        What it is applied to.
+    kinds : sequence of {'features', 'vectors', 'invariant'}, optional
+        How each of the inputs transforms: as features (..., P, (L+1)**2, F), as vectors (..., 3), or not at all.
+        All are features by default.
+    output : {'features', 'vectors', 'invariant'}
+        How the output transforms.
+    cartesian_order : bool, optional
+        Order of components, see :mod:`e3any.conventions`.
+    rng : numpy.random.Generator, optional
+        Where the rotation comes from; seeded with 0 by default.
+    rtol : float, optional
+        Largest error relative to the largest value; by default that of :data:`TOLERANCES`.
+
+    Raises
+    ------
+    AssertionError
+        If it does not.
+    ValueError
+        If there are not as many kinds as inputs, a kind is unknown, or shapes are not those of their kind.
+
+    Examples
+    --------
+    >>> from e3any import nn
+    >>> x = np.random.default_rng(1).normal(size=(5, 2, 9, 4))
+    >>> assert_equivariant(nn.silu, x)
+    """
+    of_inputs: Sequence[Kind] = ["features"] * len(inputs) if kinds is None else kinds
+    if len(of_inputs) != len(inputs):
+        raise ValueError(f"expected {len(inputs)} kinds, one for each input, got {len(of_inputs)}")
+    rotation = random_rotation(np.random.default_rng(0) if rng is None else rng)
+    value = function(*inputs)
+    for inverted in (False, True):
+        how = (rotation, inverted, cartesian_order)
+        moved = function(*(_transformed(x, kind, *how) for x, kind in zip(inputs, of_inputs, strict=True)))
+        assert_parity(moved, _transformed(value, output, *how), rtol=rtol)
+
+
+def _transformed(x: Any, kind: Kind, rotation: Any, inverted: bool, cartesian_order: bool | None) -> Any:
+    """Rotate an array that transforms as ``kind``, and invert space if asked to."""
+    if kind == "invariant":
+        return x
+    backend = backend_of(x)
+    if kind == "vectors":
+        check_vectors(x)
+        return backend.matmul(x, backend.constant(-rotation if inverted else rotation, like=x), "highest")
+    if kind != "features":
+        raise ValueError(f"expected a kind 'features', 'vectors' or 'invariant', got {kind!r}")
+    matrix = wigner_d(rotation, Layout.of(x).max_degree, cartesian_order)
+    rotated = rotate(x, backend.constant(matrix, like=x))
+    return reflect(rotated) if inverted else rotated
