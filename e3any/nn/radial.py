@@ -3,8 +3,7 @@ r"""Radial basis functions: Bernstein polynomials of a distance or of a mapped d
 .. math::
     B_k(u) = \binom{K-1}{k} u^k (1 - u)^{K-1-k} \qquad k = 0, \dots, K - 1
 
-They are products alone, of non-negative factors: nothing cancels, and derivatives of every order are finite
-at the ends of the interval.
+Derivatives are finite everywhere, at the ends of the interval as well.
 """
 
 from __future__ import annotations
@@ -30,8 +29,10 @@ __all__ = [
 
 ReciprocalMapping = Literal["shifted", "damped", "cuspless"]
 
-# Up to this degree, powers and binomials stay far from the smallest and largest float32 numbers.
-_MAX_PRODUCT_DEGREE = 63
+# Powers below this one are multiplied out: derivatives of orders below it are precise at the ends.
+_EXACT_POWERS = 5
+# Stands in for the logarithm of zero: the exponential of a few times this is zero in every dtype.
+_LOG_ZERO = -1000.0
 
 
 def basic_bernstein(x: Array, num: int, limit: Array | float = 1.0) -> Array:
@@ -224,74 +225,49 @@ def _bernstein(backend: Backend, u: Array, num: int) -> Array:
     # Mappings leave the interval by rounding; the slack keeps their derivatives there.
     slack = float(xp.finfo(u.dtype).eps)
     u = xp.where(u < -slack, xp.zeros_like(u), xp.where(u > 1.0 + slack, xp.ones_like(u), u))
-    # Polynomials lie along the first axis until the end: loops over points are long and contiguous.
-    ends = xp.stack([1.0 - u, u], axis=0)
-    factors = -(-(num - 1) // _MAX_PRODUCT_DEGREE)
-    degree = (num - 1) // factors
-    b = _scale(backend, _monomials(backend, ends, degree), _binomials(degree))
-    if factors > 1:
-        b = _balanced_power(backend, b, factors)
-    for _ in range(num - 1 - degree * factors):
-        b = _elevate(backend, b, ends)
-    return xp.moveaxis(b, 0, -1)
+    return (_by_products if num < 2 * _EXACT_POWERS else _by_exponentials)(backend, u, num - 1)
 
 
-def _monomials(backend: Backend, ends: Array, degree: int) -> Array:
-    r"""Return :math:`u^k v^{n-k}` for k = 0..n, given (v, u), by doubling the degree n.
+def _by_products(backend: Backend, u: Array, n: int) -> Array:
+    """Return polynomials of a low degree."""
+    u_powers, v_powers = _powers(backend, u, n), _powers(backend, 1.0 - u, n)
+    slots = [math.comb(n, k) * (u_powers[k] * v_powers[n - k]) for k in range(n + 1)]
+    return backend.xp.stack(slots, axis=-1)
 
-    The first rows of degree n + d are those of degree n times :math:`v^d`, the last ones those times
-    :math:`u^d`, where d is n or n + 1.
+
+def _by_exponentials(backend: Backend, u: Array, n: int) -> Array:
+    """Return polynomials as exponentials of logarithms, which libraries fuse and differentiate best.
+
+    Low powers of u and of 1 - u are multiplied out: differentiated a few times, they do not vanish at zero,
+    where their logarithms have no derivatives. Higher powers vanish there.
     """
     xp = backend.xp
-    steps = [degree >> shift for shift in range(degree.bit_length() - 2, -1, -1)]
-    b, power = ends, ends
-    for target in steps:
-        d = target - (b.shape[0] - 1)
-        factor = power if target % 2 == 0 else power * ends
-        b = xp.concat([factor[:1, ...] * b[:d, ...], factor[1:, ...] * b], axis=0)
-        if target != degree:
-            power = power * factor
-    return b
+    # Below this, exact zeros: the fourth power of the inverse, which derivatives contain, is finite above.
+    tiny = min(float(xp.finfo(u.dtype).smallest_normal) ** (1.0 / _EXACT_POWERS), 1e-7)
+    half, vanish = xp.full_like(u, 0.5), xp.full_like(u, _LOG_ZERO)
+    inner_u, inner_v = u > tiny, 1.0 - u > tiny
+    log_u = xp.where(inner_u, xp.log(xp.where(inner_u, u, half)), vanish)[..., None]
+    log_v = xp.where(inner_v, xp.log1p(-xp.where(inner_v, u, half)), vanish)[..., None]
+    k_u, k_v, log_binomial = (backend.constant(row, like=u) for row in _exponents(n))
+    first, last = _EXACT_POWERS, n + 1 - _EXACT_POWERS
+    low = xp.stack(_powers(backend, u, first - 1), axis=-1)
+    high = xp.stack(_powers(backend, 1.0 - u, first - 1)[::-1], axis=-1)
+    low = low * xp.exp(log_v * k_v[:first] + log_binomial[:first])
+    high = high * xp.exp(log_u * k_u[last:] + log_binomial[last:])
+    middle = xp.exp(log_u * k_u[first:last] + (log_v * k_v[first:last] + log_binomial[first:last]))
+    return xp.concat([low, middle, high], axis=-1)
 
 
-def _balanced_power(backend: Backend, b: Array, factors: int) -> Array:
-    """Return the polynomials of ``factors`` times the degree, as products of neighbours in ``b``.
-
-    Where the product is not negligible no factor is, so that nothing underflows on the way.
-    """
-    xp = backend.xp
-    degree = b.shape[0] - 1
-    num = factors * degree + 1
-    repeated = xp.broadcast_to(b[:, None, ...], (degree + 1, factors, *b.shape[1:]))
-    repeated = xp.reshape(repeated, (factors * (degree + 1), *b.shape[1:]))
-    product = repeated[:num, ...]
-    for shift in range(1, factors):
-        product = product * repeated[shift : shift + num, ...]
-    return _scale(backend, product, _binomial_ratios(degree, factors))
-
-
-def _elevate(backend: Backend, b: Array, ends: Array) -> Array:
-    r"""Return the polynomials of the next degree, :math:`v B_k + u B_{k-1}`."""
-    xp = backend.xp
-    zero = xp.zeros_like(b[:1, ...])
-    return xp.concat([ends[:1, ...] * b, zero], axis=0) + xp.concat([zero, ends[1:, ...] * b], axis=0)
-
-
-def _scale(backend: Backend, b: Array, table: np.ndarray) -> Array:
-    """Multiply polynomials by a number each."""
-    return b * backend.constant(np.reshape(table, (-1, *(1,) * (b.ndim - 1))), like=b)
+def _powers(backend: Backend, t: Array, degree: int) -> list[Array]:
+    """Return the powers 0..degree by few multiplications."""
+    powers = [backend.xp.ones_like(t), t]
+    for k in range(2, degree + 1):
+        powers.append(powers[k // 2] * powers[k - k // 2])
+    return powers
 
 
 @functools.lru_cache
-def _binomials(degree: int) -> np.ndarray:
-    return np.asarray([float(math.comb(degree, k)) for k in range(degree + 1)])
-
-
-@functools.lru_cache
-def _binomial_ratios(degree: int, factors: int) -> np.ndarray:
-    """Return the binomials of the product divided by the product of those of its factors."""
-    table = []
-    for k in range(factors * degree + 1):
-        parts = math.prod(math.comb(degree, (k + shift) // factors) for shift in range(factors))
-        table.append(math.comb(factors * degree, k) / parts)
-    return np.asarray(table)
+def _exponents(n: int) -> np.ndarray:
+    """Return factors of log u and log(1 - u), and logarithms of binomials."""
+    k = np.arange(n + 1.0)
+    return np.stack([k, n - k, np.asarray([math.log(math.comb(n, i)) for i in range(n + 1)])])
