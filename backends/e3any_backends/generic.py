@@ -59,6 +59,10 @@ class Backend:
         info = self.xp.finfo(x.dtype) if self.is_floating(x) else self.xp.iinfo(x.dtype)
         return info.min  # type: ignore[no-any-return]
 
+    def lower_bound(self, x: Array) -> float:
+        """Return what no number of the dtype of ``x`` is smaller than, the largest of nothing."""
+        return -math.inf if self.is_floating(x) else self.lowest(x)
+
     def promote(self, *arrays: Array | None, dtype: Any = None) -> list[Any]:
         """Cast arrays to ``dtype``, or to their common one where it is None; ``None`` stays ``None``."""
         present = [a for a in arrays if a is not None]
@@ -153,11 +157,14 @@ class Backend:
         return xp.reshape(xp.matmul(one_hot, flat), (num_segments, *x.shape[1:]))
 
     def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:
-        """Return the largest row entries of every segment; ``-inf`` for empty segments."""
+        """Return the largest row entries of every segment.
+
+        Empty segments give ``-inf``, or the lowest number of an integer dtype.
+        """
         xp = self.xp
         member = self._membership(segments, num_segments)
         member = xp.reshape(member, (*member.shape, *(1,) * (x.ndim - 1)))
-        lowest = xp.full((1,), -math.inf, dtype=x.dtype, device=array_api_compat.device(x))
+        lowest = xp.full((1,), self.lower_bound(x), dtype=x.dtype, device=array_api_compat.device(x))
         if x.shape[0] == 0:
             return xp.broadcast_to(lowest, (num_segments, *x.shape[1:]))
         return xp.max(xp.where(member, x[None, ...], lowest), axis=1)

@@ -36,7 +36,7 @@ class NumpyBackend(Backend):
 
     def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:
         """Return the largest row entries of every segment."""
-        largest = np.full((num_segments, *x.shape[1:]), -math.inf, x.dtype)
+        largest = np.full((num_segments, *x.shape[1:]), self.lower_bound(x), x.dtype)
         order, starts, numbers = _runs(segments, num_segments, False)
         if numbers.size:
             largest[numbers] = np.maximum.reduceat(x[order], starts, axis=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,7 +61,7 @@ class TorchBackend(Backend):
         """Return the largest row entries of every segment, by ``index_reduce``."""
         valid = (segments >= 0) & (segments < num_segments)
         index = torch.where(valid, segments, num_segments)
-        lowest = x.new_full((num_segments + 1, *x.shape[1:]), -math.inf)
+        lowest = x.new_full((num_segments + 1, *x.shape[1:]), self.lower_bound(x))
         index = self._rows_like(index, x).expand(x.shape)
         return torch.scatter_reduce(lowest, 0, index, x, "amax", include_self=True)[:num_segments]
 
