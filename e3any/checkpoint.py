@@ -6,6 +6,7 @@ conventions (:mod:`e3any.conventions`). Loading executes no code.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -46,7 +47,7 @@ def save(path: str | os.PathLike[str], tree: Mapping[str, Any], metadata: Mappin
 
     tensors = {_key(names): _contiguous(names, leaf) for names, leaf in leaves(tree)}
     notes = {**(metadata or {}), "format": _FORMAT, "conventions": str(conventions.VERSION)}
-    _write(Path(path), to_bytes(tensors, metadata=notes))
+    _write(Path(path), _with_sorted_notes(to_bytes(tensors, metadata=notes)))
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -110,7 +111,17 @@ def _key(names: tuple[str, ...]) -> str:
 def _contiguous(names: tuple[str, ...], leaf: Any) -> NDArray[Any]:
     if not isinstance(leaf, np.ndarray):
         raise TypeError(f"expected a NumPy array at {'/'.join(names)!r}, got {type(leaf).__name__}")
-    return np.ascontiguousarray(leaf)
+    return np.asarray(leaf, order="C")
+
+
+def _with_sorted_notes(content: bytes) -> bytes:
+    """Sort the notes in the header, which safetensors writes in random order, so that equal trees give equal files."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    notes = dict(sorted(header.pop("__metadata__").items()))
+    text = json.dumps({"__metadata__": notes, **header}, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def _write(path: Path, content: bytes) -> None:
