@@ -1,0 +1,81 @@
+"""Defaults that are looked up when a function is called."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from e3any import Config
+from e3any.so3 import spherical_harmonics
+
+FACTORY = {"cartesian_order": True, "normalization": "racah", "use_fused_tensor": False}
+OTHERS = {"cartesian_order": False, "normalization": "4pi", "use_fused_tensor": True}
+
+
+def current():
+    return {name: getattr(Config, name)() for name in FACTORY}
+
+
+@pytest.fixture(autouse=True)
+def _reset():
+    yield
+    for name, value in FACTORY.items():
+        getattr(Config, f"set_{name}")(value)
+
+
+def test_defaults_are_the_documented_ones():
+    assert current() == FACTORY
+
+
+@pytest.mark.parametrize("name", FACTORY)
+def test_setters_change_one_default_from_then_on(name):
+    getattr(Config, f"set_{name}")(OTHERS[name])
+    assert current() == {**FACTORY, name: OTHERS[name]}
+
+
+def test_defaults_hold_within_a_block_only():
+    with Config.use(**OTHERS):
+        assert current() == OTHERS
+        with Config.use(normalization="orthonormal"):
+            assert current() == {**OTHERS, "normalization": "orthonormal"}
+        assert current() == OTHERS
+    assert current() == FACTORY
+
+
+def test_defaults_come_back_after_an_error():
+    with pytest.raises(KeyError), Config.use(**OTHERS):
+        raise KeyError
+    assert current() == FACTORY
+
+
+def test_harmonics_look_defaults_up_at_the_time_of_the_call(rng):
+    r = rng.normal(size=(2, 3))
+    expected = spherical_harmonics(r, 2, cartesian_order=False, normalization="orthonormal")
+    before = spherical_harmonics(r, 2)
+    Config.set_cartesian_order(False)
+    Config.set_normalization("orthonormal")
+    np.testing.assert_array_equal(spherical_harmonics(r, 2), expected)
+    given = spherical_harmonics(r, 2, cartesian_order=True, normalization="racah")
+    np.testing.assert_array_equal(given, before)
+
+
+def test_unknown_settings_raise_and_change_nothing():
+    with pytest.raises(ValueError, match=r"expected a setting of .*, got 'order'"), Config.use(order=True):
+        pass
+    settings = {"cartesian_order": False, "normalization": "component"}
+    with pytest.raises(ValueError, match=r"expected a normalization of"), Config.use(**settings):
+        pass
+    assert current() == FACTORY
+
+
+@pytest.mark.parametrize("name", ["cartesian_order", "use_fused_tensor"])
+@pytest.mark.parametrize("value", [1, None, "yes", np.True_])
+def test_other_than_true_and_false_raise(name, value):
+    with pytest.raises(ValueError, match=rf"expected {name} to be True or False, got"):
+        getattr(Config, f"set_{name}")(value)
+
+
+@pytest.mark.parametrize("value", ["component", None, 1])
+def test_other_normalizations_raise(value):
+    with pytest.raises(ValueError, match=r"expected a normalization of .*, got"):
+        Config.set_normalization(value)
