@@ -45,8 +45,8 @@ def to_numpy(x: Any) -> NDArray[Any]:
         x = (x.float() if dtype_name(x) == "bfloat16" else x).numpy()
     elif not isinstance(x, np.ndarray) and not hasattr(x, "__array__") and hasattr(x, "__dlpack__"):
         x = np.from_dlpack(x)
-    x = np.asarray(x)
-    return x.astype(np.float32) if x.dtype.name == "bfloat16" else x
+    array: NDArray[Any] = np.asarray(x)
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 def dtype_name(x: Any) -> str:

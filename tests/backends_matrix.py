@@ -44,6 +44,4 @@ class Library(enum.Enum):
 
     def owns(self, x: Any) -> bool:
         """Return whether ``x`` is an array of this library."""
-        return type(x).__module__.partition(".")[0] in (
-            {"jax", "jaxlib"} if self is Library.JAX else {self.value}
-        )
+        return type(x).__module__.partition(".")[0] in ({"jax", "jaxlib"} if self is Library.JAX else {self.value})

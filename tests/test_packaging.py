@@ -70,9 +70,7 @@ def test_wheel_holds_the_five_packages_with_types(files: list[PurePosixPath]) ->
 
 def test_wheel_holds_every_module(files: list[PurePosixPath]) -> None:
     for package in PACKAGES:
-        folder = next(
-            path for path in (ROOT, ROOT / "backends", ROOT / "adapters") if (path / package).is_dir()
-        )
+        folder = next(path for path in (ROOT, ROOT / "backends", ROOT / "adapters") if (path / package).is_dir())
         sources = {PurePosixPath(file.relative_to(folder)) for file in (folder / package).rglob("*.py")}
         assert sources <= set(files)
 

@@ -50,14 +50,10 @@ def test_cross_product_has_a_positive_sign():
 
 
 def test_dot_product_is_a_multiple_of_the_identity():
-    np.testing.assert_allclose(
-        clebsch_gordan_for_degrees(1, 1, 0)[..., 0], np.eye(3) / np.sqrt(3), atol=1e-15
-    )
+    np.testing.assert_allclose(clebsch_gordan_for_degrees(1, 1, 0)[..., 0], np.eye(3) / np.sqrt(3), atol=1e-15)
 
 
-@pytest.mark.parametrize(
-    "degrees", [(0, 0, 0), (1, 1, 1), (3, 5, 6), (17, 18, 19), (20, 20, 20), (40, 30, 25)]
-)
+@pytest.mark.parametrize("degrees", [(0, 0, 0), (1, 1, 1), (3, 5, 6), (17, 18, 19), (20, 20, 20), (40, 30, 25)])
 @pytest.mark.parametrize("cartesian_order", [True, False])
 def test_coefficients_are_orthonormal(degrees, cartesian_order):
     table = clebsch_gordan_for_degrees(*degrees, cartesian_order)
@@ -66,9 +62,7 @@ def test_coefficients_are_orthonormal(degrees, cartesian_order):
 
 
 def test_coefficients_of_a_product_of_degrees_form_an_orthogonal_matrix():
-    matrix = np.concatenate(
-        [clebsch_gordan_for_degrees(3, 4, l).reshape(63, -1) for l in range(1, 8)], axis=1
-    )
+    matrix = np.concatenate([clebsch_gordan_for_degrees(3, 4, l).reshape(63, -1) for l in range(1, 8)], axis=1)
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(63), rtol=0, atol=1e-13)
 
 

@@ -27,9 +27,7 @@ def unit(x: np.ndarray) -> np.ndarray:
 
 
 def assert_rotation(rot: np.ndarray, atol: float = 1e-13) -> None:
-    np.testing.assert_allclose(
-        rot @ np.swapaxes(rot, -1, -2), np.broadcast_to(np.eye(3), rot.shape), rtol=0, atol=atol
-    )
+    np.testing.assert_allclose(rot @ np.swapaxes(rot, -1, -2), np.broadcast_to(np.eye(3), rot.shape), rtol=0, atol=atol)
     np.testing.assert_allclose(np.linalg.det(rot), 1, rtol=0, atol=atol)
 
 
@@ -57,9 +55,7 @@ class TestRotation:
             assert np.isfinite(jax.jit(order(lambda axis: rotation(axis, 0.7)))(jnp.zeros(3))).all()
 
     def test_dtype_is_kept(self, library: Library):
-        assert (
-            rotation(library.array(np.ones(3), "float32"), 0.5).dtype == library.array(0.0, "float32").dtype
-        )
+        assert rotation(library.array(np.ones(3), "float32"), 0.5).dtype == library.array(0.0, "float32").dtype
 
     def test_bad_input_is_refused(self, library: Library):
         with pytest.raises(ValueError, match=r"expected axis of shape \(..., 3\), got \(4, 2\)"):
@@ -125,9 +121,7 @@ class TestEulerAngles:
         np.testing.assert_allclose(rotation_euler(0.1, 0.2, 0.3), product, rtol=0, atol=1e-15)
 
     def test_arrays_and_numbers_mix(self, library: Library):
-        rot = rotation_euler(
-            0, library.array(np.ones((2, 1)), "float32"), library.array(np.ones(3), "float32")
-        )
+        rot = rotation_euler(0, library.array(np.ones((2, 1)), "float32"), library.array(np.ones(3), "float32"))
         assert tuple(rot.shape) == (2, 3, 3, 3)
         assert rot.dtype == library.array(0.0, "float32").dtype
 
@@ -198,9 +192,7 @@ class TestRandomRotation:
     def test_perturbation_may_be_traced(self):
         draw = jax.jit(lambda p: random_rotation(jax.random.key(0), p, num=2))
         for p in (0.0, 0.5, 1.0):
-            np.testing.assert_allclose(
-                draw(p), random_rotation(jax.random.key(0), p, num=2), rtol=0, atol=1e-6
-            )
+            np.testing.assert_allclose(draw(p), random_rotation(jax.random.key(0), p, num=2), rtol=0, atol=1e-6)
         np.testing.assert_array_equal(draw(7.0), draw(1.0))
 
     def test_dtype_is_that_asked_for(self):

@@ -32,11 +32,7 @@ def harmonics_by_scipy(r: np.ndarray, max_degree: int) -> np.ndarray:
     columns = []
     for l in range(max_degree + 1):
         for m in range(-l, l + 1):
-            y = (
-                scipy.special.sph_harm_y(l, abs(m), theta, phi)
-                * (-1) ** m
-                * math.sqrt(4 * math.pi / (2 * l + 1))
-            )
+            y = scipy.special.sph_harm_y(l, abs(m), theta, phi) * (-1) ** m * math.sqrt(4 * math.pi / (2 * l + 1))
             columns.append(y.real if m == 0 else math.sqrt(2) * (y.imag if m < 0 else y.real))
     return np.stack(columns, axis=-1)
 
@@ -101,10 +97,7 @@ def test_shape_dtype_and_library_are_kept(library, compiled, max_degree, shape):
 
 
 def test_bfloat16_stays_bfloat16():
-    assert (
-        jax.eval_shape(lambda r: spherical_harmonics(r, 3), jnp.ones((2, 3), jnp.bfloat16)).dtype
-        == jnp.bfloat16
-    )
+    assert jax.eval_shape(lambda r: spherical_harmonics(r, 3), jnp.ones((2, 3), jnp.bfloat16)).dtype == jnp.bfloat16
     assert spherical_harmonics(torch.ones((2, 3), dtype=torch.bfloat16), 3).dtype == torch.bfloat16
     assert solid_harmonics(torch.ones((2, 3), dtype=torch.bfloat16), 3).dtype == torch.bfloat16
 
@@ -120,9 +113,7 @@ def test_very_long_and_very_short_vectors_of_one_batch_are_normalised(library, c
     direction = rng.normal(size=(3,))
     r = np.stack([direction * scale for scale in (1e-30, 1.0, 1e30)])
     y = library.numpy(compiled(lambda r: spherical_harmonics(r, 4))(library.array(r, "float32")))
-    np.testing.assert_allclose(
-        y, np.broadcast_to(spherical_harmonics(direction, 4), y.shape), rtol=0, atol=2e-6
-    )
+    np.testing.assert_allclose(y, np.broadcast_to(spherical_harmonics(direction, 4), y.shape), rtol=0, atol=2e-6)
 
 
 def test_harmonics_of_a_degree_have_norm_one(rng):
@@ -148,14 +139,10 @@ def test_harmonics_are_orthogonal_on_the_sphere(normalization):
 def test_solid_harmonics_are_homogeneous(rng):
     r = rng.normal(size=(5, 3))
     powers = np.repeat(2.0 ** np.arange(6), 2 * np.arange(6) + 1)
-    np.testing.assert_allclose(
-        solid_harmonics(2 * r, 5), powers * solid_harmonics(r, 5), rtol=1e-12, atol=1e-12
-    )
+    np.testing.assert_allclose(solid_harmonics(2 * r, 5), powers * solid_harmonics(r, 5), rtol=1e-12, atol=1e-12)
     norm = np.linalg.norm(r, axis=-1, keepdims=True)
     powers = norm ** np.repeat(np.arange(6), 2 * np.arange(6) + 1)
-    np.testing.assert_allclose(
-        solid_harmonics(r, 5), powers * spherical_harmonics(r, 5), rtol=1e-12, atol=1e-12
-    )
+    np.testing.assert_allclose(solid_harmonics(r, 5), powers * spherical_harmonics(r, 5), rtol=1e-12, atol=1e-12)
 
 
 def test_r_is_normalized_skips_the_normalisation(rng):
@@ -196,9 +183,7 @@ def test_gradients_in_torch_are_those_in_jax(rng):
 
 def test_harmonics_are_the_same_under_vmap_of_torch(rng):
     r = torch.from_numpy(rng.normal(size=(4, 3)))
-    np.testing.assert_array_equal(
-        torch.func.vmap(lambda r: spherical_harmonics(r, 3))(r), spherical_harmonics(r, 3)
-    )
+    np.testing.assert_array_equal(torch.func.vmap(lambda r: spherical_harmonics(r, 3))(r), spherical_harmonics(r, 3))
 
 
 def test_second_derivatives_in_torch_are_right(rng):

@@ -28,9 +28,7 @@ def test_matrices_equal_those_of_e3x(rotations, cartesian_order):
 
 @pytest.mark.parametrize("cartesian_order", [True, False])
 @pytest.mark.parametrize("max_degree", [1, 3])
-def test_rotating_the_vector_rotates_its_harmonics(
-    library, compiled, rng, rotations, max_degree, cartesian_order
-):
+def test_rotating_the_vector_rotates_its_harmonics(library, compiled, rng, rotations, max_degree, cartesian_order):
     r = rng.normal(size=(10, 3))
     matrices = compiled(lambda rot: wigner_d(rot, max_degree, cartesian_order))
     d = library.numpy(matrices(library.array(rotations)))
@@ -58,9 +56,7 @@ def test_matrix_of_a_product_is_the_product_of_matrices(library, compiled, rng, 
 
 def test_matrices_are_orthogonal(rotations):
     d = wigner_d(rotations, 12)
-    np.testing.assert_allclose(
-        d @ np.swapaxes(d, -1, -2), np.broadcast_to(np.eye(169), d.shape), rtol=0, atol=1e-13
-    )
+    np.testing.assert_allclose(d @ np.swapaxes(d, -1, -2), np.broadcast_to(np.eye(169), d.shape), rtol=0, atol=1e-13)
 
 
 def test_identity_has_the_identity(library, compiled):

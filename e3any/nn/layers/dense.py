@@ -134,9 +134,9 @@ class Dense(Layer):
         which = [p * (layout.max_degree + 1) + l for p in range(num_parities) for l in _degrees(layout.max_degree)]
         kernel = xp.take(xp.stack(kernels), backend.index(np.asarray(which), like=x), axis=0)
         y = backend.matmul(x, kernel, self.precision)
-        if bias is not None:
+        if bias is not None and y.shape[1]:
             rest = xp.zeros_like(y[1:, :1, :])
-            y = y + xp.concat([xp.reshape(bias, (1, 1, -1)), rest], axis=0) if y.shape[1] else y
+            y = y + xp.concat([xp.reshape(bias, (1, 1, -1)), rest], axis=0)
         y = xp.reshape(y, (num_parities, size, *lead, self.features))
         return xp.moveaxis(y, (0, 1), (-3, -2))
 
