@@ -216,7 +216,8 @@ _primitive.multiple_results = True
 
 @functools.lru_cache(maxsize=512)
 def _compiled(program: _Program) -> Any:
-    return jax.jit(functools.partial(_primitive.bind, program=program))
+    # Not of the primitive: without jit (jax.disable_jit) it would call itself.
+    return jax.jit(functools.partial(_evaluate, program=program))
 
 
 @_primitive.def_impl

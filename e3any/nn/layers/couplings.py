@@ -27,7 +27,7 @@ from e3any.layout import Layout
 from e3any.nn.initializers import allowed_couplings
 from e3any.so3 import clebsch_gordan_for_degrees
 
-__all__ = ["CouplingPlan", "couple", "couple_pairs", "coupling_plan", "output_layout"]
+__all__ = ["CouplingPlan", "check_leading_axes", "couple", "couple_pairs", "coupling_plan", "output_layout"]
 
 Triple = tuple[int, int, int]
 
@@ -149,6 +149,13 @@ def _weights(
                 index[s, r, number] = np.ravel_multi_index((i, l1, j, l2, k, l3), kernel_shape)
                 mask[s, r, number] = allowed[i, l1, j, l2, k, l3]
     return index, None if mask.all() else mask
+
+
+def check_leading_axes(x: Array, y: Array) -> None:
+    """Raise a ValueError unless the axes of two factors in front of parity, components and features broadcast."""
+    ours, theirs = tuple(x.shape[:-3]), tuple(y.shape[:-3])
+    if any(n != m and 1 not in (n, m) for n, m in zip(reversed(ours), reversed(theirs), strict=False)):
+        raise ValueError(f"expected leading axes that broadcast, got {ours} and {theirs}")
 
 
 def couple(backend: Backend, x: Array, y: Array, kernel: Array, plan: CouplingPlan) -> Array:

@@ -11,7 +11,7 @@ from e3any.config import cartesian_order_or_default
 from e3any.layout import Layout, check_degree
 from e3any.nn.initializers import tensor_lecun_normal
 from e3any.nn.layer import Layer, Parameters
-from e3any.nn.layers.couplings import couple, coupling_plan, output_layout
+from e3any.nn.layers.couplings import check_leading_axes, couple, coupling_plan, output_layout
 
 __all__ = ["Tensor"]
 
@@ -79,10 +79,12 @@ class Tensor(Layer):
         Raises
         ------
         ValueError
-            If shapes are not those of features, features differ, or ``max_degree`` is out of reach.
+            If shapes are not those of features, features differ, leading axes do not broadcast, or ``max_degree`` is
+            out of reach.
         """
         backend = backend_of(inputs1, inputs2)
         x, y = Layout.of(inputs1, "inputs1"), Layout.of(inputs2, "inputs2")
+        check_leading_axes(inputs1, inputs2)
         kernel = self.kernel(p, x, y)
         inputs1, inputs2, kernel = backend.promote(inputs1, inputs2, kernel, dtype=self.dtype)
         return couple(backend, inputs1, inputs2, kernel, self.plan(kernel))
