@@ -178,8 +178,9 @@ def assert_transformations_agree(
 
     The layer is a function of its first input; if that is no floating-point array, of its parameters.
     """
-    options = cast(options or {}, Library.JAX)
-    params, inputs = cast((random_parameters(layer, rng, inputs, options), inputs), Library.JAX)
+    options = options or {}
+    params = random_parameters(layer, rng, inputs, options)
+    params, inputs, options = (cast(x, Library.JAX) for x in (params, inputs, options))
     by_input = jnp.issubdtype(inputs[0].dtype, jnp.floating)
     first = inputs[0] if by_input else params
     batch = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=(2, *x.shape))), first)

@@ -32,6 +32,10 @@ class Backend:
     def __init__(self, xp: Namespace) -> None:
         self.xp = xp
 
+    def owns(self, x: Any) -> bool:
+        """Return whether ``x`` is an array that the library computes with."""
+        return array_api_compat.is_array_api_obj(x) and array_api_compat.array_namespace(x) is self.xp
+
     # -- constants and dtypes -------------------------------------------------------------------------------
 
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
@@ -64,8 +68,17 @@ class Backend:
         return -math.inf if self.is_floating(x) else self.lowest(x)
 
     def promote(self, *arrays: Array | None, dtype: Any = None) -> list[Any]:
-        """Cast arrays to ``dtype``, or to their common one where it is None; ``None`` stays ``None``."""
+        """Cast arrays to ``dtype``, or to their common one where it is None; ``None`` stays ``None``.
+
+        Raises
+        ------
+        TypeError
+            If an array belongs to another library.
+        """
         present = [a for a in arrays if a is not None]
+        for a in present:
+            if not self.owns(a):
+                raise TypeError(f"expected arrays of {self.xp.__name__}, got {type(a).__module__}.{type(a).__name__}")
         target = self.dtype(dtype) if dtype is not None else present[0].dtype
         if dtype is None:
             for a in present[1:]:

@@ -20,6 +20,10 @@ class JaxBackend(Backend):
     def __init__(self) -> None:
         super().__init__(jnp)
 
+    def owns(self, x: Any) -> bool:
+        """Return whether ``x`` is an array of JAX or NumPy, which JAX computes with alike."""
+        return isinstance(x, jax.Array | np.ndarray | np.generic)
+
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
         """Copy a table or Python number to the dtype of ``like``; it is placed where it is used."""
         return jnp.asarray(np.asarray(table), dtype=like.dtype if dtype is None else dtype)

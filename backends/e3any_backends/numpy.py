@@ -18,6 +18,10 @@ class NumpyBackend(Backend):
     def __init__(self) -> None:
         super().__init__(array_api_compat.numpy)
 
+    def owns(self, x: Any) -> bool:
+        """Return whether ``x`` is an array of NumPy."""
+        return isinstance(x, np.ndarray | np.generic)
+
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
         """Copy a table or Python number to the dtype of ``like``."""
         return np.asarray(table, dtype=like.dtype if dtype is None else dtype)

@@ -18,6 +18,10 @@ class TorchBackend(Backend):
     def __init__(self) -> None:
         super().__init__(array_api_compat.torch)
 
+    def owns(self, x: Any) -> bool:
+        """Return whether ``x`` is a tensor."""
+        return isinstance(x, torch.Tensor)
+
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
         """Copy a table or Python number to the dtype and device of ``like``."""
         dtype = like.dtype if dtype is None else dtype

@@ -217,13 +217,14 @@ def _checked_list(
     name, idx = ("adj_idx", adj_idx) if kind == "dense" else ("dst_idx", dst_idx)
     shape = tuple(idx.shape)  # type: ignore[union-attr]
     if kind == "dense":
-        _check_mask(where, shape)
+        check_mask(where, shape)
     if tuple(inputs.shape[: len(shape)]) != shape:
         raise ValueError(f"expected inputs whose shape begins with {shape}, as {name}, got {tuple(inputs.shape)}")
     return idx
 
 
-def _check_mask(where: Array | None, shape: tuple[int, ...]) -> None:
+def check_mask(where: Array | None, shape: tuple[int, ...]) -> None:
+    """Raise an error unless a mask has the shape of a dense list."""
     if where is None:
         raise TypeError("expected where with a dense index list, got None")
     xp = backend_of(where).xp

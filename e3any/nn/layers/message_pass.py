@@ -16,7 +16,7 @@ from e3any.nn.layer import Layer, Parameters
 from e3any.nn.layers.couplings import couple_pairs
 from e3any.nn.layers.dense import Dense
 from e3any.nn.layers.tensor import Tensor
-from e3any.ops.indexed import gather_src, index_kind, indexed_sum
+from e3any.ops.indexed import check_mask, gather_src, index_kind, indexed_sum
 
 __all__ = ["MessagePass"]
 
@@ -109,7 +109,7 @@ class MessagePass(Layer):
         adj_idx : integer array of shape (..., N, M), optional
             For every node the numbers of its neighbours; numbers outside [0, N) are padding.
         where : bool array of shape (..., N, M), optional
-            Which neighbours count, all but padding by default; dense lists only.
+            Which neighbours count, all but padding by default; passed over with a sparse list.
         dst_idx, src_idx : integer arrays of shape (..., E), optional
             For every edge the node that receives, and the one that sends; numbers out of range are padding.
         num_segments : int, optional
@@ -136,8 +136,13 @@ class MessagePass(Layer):
         kind = index_kind(adj_idx=adj_idx, dst_idx=dst_idx, src_idx=src_idx)
         if kind == "sparse" and (dst_idx is None or src_idx is None):
             raise TypeError("expected both dst_idx and src_idx, got only one of them")
+        indices: Any = adj_idx if kind == "dense" else dst_idx
         layout = Layout.of(inputs)
-        check_basis(basis, adj_idx if kind == "dense" else dst_idx)
+        check_nodes(inputs, tuple(indices.shape[: -2 if kind == "dense" else -1]))
+        check_basis(basis, indices)
+        where = where if kind == "dense" else None
+        if where is not None:
+            check_mask(where, tuple(indices.shape))
         num_nodes = inputs.shape[-4]
         gathered = gather_src(inputs, adj_idx=adj_idx, src_idx=src_idx)
         if weights is not None:
@@ -212,6 +217,13 @@ class MessagePass(Layer):
         )
 
 
+def check_nodes(inputs: Array, batch: tuple[int, ...]) -> None:
+    """Raise a ValueError unless inputs are features of nodes with the leading axes of an index list."""
+    if inputs.ndim < 4 or tuple(inputs.shape[:-4]) != batch:
+        expected = ", ".join([*map(str, batch), "N", "1 or 2", "(max_degree+1)**2", "features"])
+        raise ValueError(f"expected inputs of shape ({expected}) for this index list, got {tuple(inputs.shape)}")
+
+
 def check_basis(basis: Any, indices: Array) -> None:
     """Raise a ValueError unless a basis has one entry for every index."""
     if isinstance(basis, FactoredBasis):
@@ -235,8 +247,6 @@ def check_broadcastable(weights: Array, gathered: Array) -> None:
 
 def _masked(gathered: Array, where: Array) -> Array:
     xp = backend_of(gathered, where).xp
-    if tuple(where.shape) != tuple(gathered.shape[:-3]):
-        raise ValueError(f"expected where of shape {tuple(gathered.shape[:-3])}, got {tuple(where.shape)}")
     return xp.where(where[..., None, None, None], gathered, xp.zeros_like(gathered))
 
 
