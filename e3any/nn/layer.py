@@ -157,10 +157,9 @@ class _TreeParameters(Parameters):
 
     def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Array:
         value = self._tree[name] if name in self._tree else self._missing(name)
-        if tuple(value.shape) != tuple(shape):
-            raise ValueError(
-                f"expected parameter {self._path + name!r} of shape {tuple(shape)}, got {tuple(value.shape)}"
-            )
+        found = _shape(value, self._path + name)
+        if found != tuple(shape):
+            raise ValueError(f"expected parameter {self._path + name!r} of shape {tuple(shape)}, got {found}")
         return value
 
     def __truediv__(self, name: str) -> Parameters:
@@ -175,16 +174,23 @@ class _TreeParameters(Parameters):
 class _Recorder(Parameters):
     """Writes down what is asked for, and answers with zeros."""
 
-    def __init__(self, tree: dict[str, Any]) -> None:
+    def __init__(self, tree: dict[str, Any], path: str = "") -> None:
         self._tree = tree
+        self._path = path
 
     def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Array:
-        self._tree[name] = ParameterSpec(tuple(int(n) for n in shape), init, dtype)
+        spec = ParameterSpec(tuple(int(n) for n in shape), init, dtype)
+        known = self._tree.setdefault(name, spec)
+        if not isinstance(known, ParameterSpec) or known.shape != spec.shape:
+            what = f"shape {known.shape}" if isinstance(known, ParameterSpec) else "a node"
+            raise ValueError(f"expected another name than {self._path + name!r}, which is {what}, got {spec.shape}")
         return np.zeros(shape, np.float32)
 
     def __truediv__(self, name: str) -> Parameters:
         child = self._tree.setdefault(name, {})
-        return _Recorder(child)
+        if isinstance(child, ParameterSpec):
+            raise ValueError(f"expected another name than {self._path + name!r}, which is a parameter, for a node")
+        return _Recorder(child, f"{self._path}{name}/")
 
 
 def leaves(tree: Tree, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -219,6 +225,16 @@ def initialize(specs: Tree, generator: Any) -> dict[str, Any]:
     }
 
 
+def _shapes(tree: Tree) -> dict[str, tuple[int, ...]]:
+    return {"/".join(path): _shape(leaf, "/".join(path)) for path, leaf in leaves(tree)}
+
+
+def _shape(value: Any, path: str) -> tuple[int, ...]:
+    if not hasattr(value, "shape"):
+        raise TypeError(f"expected an array at {path!r}, got {type(value).__name__}")
+    return tuple(value.shape)
+
+
 def check_tree(tree: Tree, specs: Tree) -> None:
     """Check that a tree has exactly the parameters that a layer has.
 
@@ -233,9 +249,12 @@ def check_tree(tree: Tree, specs: Tree) -> None:
     ------
     ValueError
         If parameters are missing or left over, or if a shape differs.
+    TypeError
+        If the tree is no mapping, or a leaf no array.
     """
-    ours = {"/".join(path): tuple(leaf.shape) for path, leaf in leaves(specs)}
-    theirs = {"/".join(path): tuple(leaf.shape) for path, leaf in leaves(tree)}
+    if not isinstance(tree, Mapping):
+        raise TypeError(f"expected a mapping of parameters, got {type(tree).__name__}")
+    ours, theirs = _shapes(specs), _shapes(tree)
     missing, unknown = sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
     if missing or unknown:
         raise ValueError(f"expected the parameters of the layer, got a tree that lacks {missing} and adds {unknown}")
