@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,59 +25,62 @@ import numpy as np
 from e3any_backends import backend_of
 from tqdm import tqdm
 
-import e3any
 from e3any import checkpoint, nn, ops
 
 
 @dataclass(frozen=True)
 class Energy(nn.Layer):
-    """Potential energy of molecules: messages between all atoms, refined atom by atom, summed to one number."""
+    """Potential energy of molecules: interactions between all atoms, summed to one number."""
 
     features: int = 32
-    max_degree: int = 2
-    num_iterations: int = 2
+    max_degree: int = 2  # of messages
+    hidden_degree: int = 1  # of what an atom keeps between interactions
+    num_interactions: int = 2
     num_basis: int = 16
-    cutoff: float = 6.0
-    max_atomic_number: int = 9
-    mean: float = 0.0
-    scale: float = 1.0
+    cutoff: float = 6.0  # Angstrom
+    num_elements: int = 10
+    scale: float = 1.0  # eV
 
     def forward(self, p: nn.Parameters, numbers: Any, positions: Any) -> Any:
         """Return energies (...,) of atoms with numbers (..., N) at positions (..., N, 3)."""
-        xp = backend_of(positions).xp
-        neighbours = ops.dense_pairwise_indices(positions.shape[-2])
-        neighbours = backend_of(positions).index(neighbours, like=positions)
-        neighbours = xp.broadcast_to(neighbours, (*positions.shape[:-2], *neighbours.shape))
-        displacements = ops.gather_src(positions, adj_idx=neighbours) - positions[..., None, :]
+        backend = backend_of(positions)
+        neighbours = backend.index(ops.dense_pairwise_indices(positions.shape[-2]), like=positions)
+        neighbours = backend.xp.broadcast_to(neighbours, (*positions.shape[:-2], *neighbours.shape))
         basis = nn.basis(
-            displacements,
+            ops.gather_src(positions, adj_idx=neighbours) - positions[..., None, :],
             max_degree=self.max_degree,
             num=self.num_basis,
             radial_fn=nn.reciprocal_bernstein,
             cutoff_fn=partial(nn.smooth_cutoff, cutoff=self.cutoff),
             factored=True,
         )
-        x = nn.Embed(self.max_atomic_number + 1, self.features)(p / "embed", numbers)
-        for i in range(self.num_iterations):
-            last = i == self.num_iterations - 1
-            message = nn.MessagePass(0 if last else self.max_degree, include_pseudotensors=False)
-            y = message(p / f"message_{i}", x, basis, adj_idx=neighbours)
-            x = nn.add(nn.change_max_degree_or_type(x, 0) if last else x, y)
-            x = Refine(self.features)(p / f"refine_{i}", x)
+        x = nn.Embed(self.num_elements, self.features)(p / "embed", numbers)
+        for i in range(self.num_interactions):
+            degree = self.hidden_degree if i < self.num_interactions - 1 else 0
+            x = Interaction(self.features, self.max_degree, degree)(p / f"interaction_{i}", x, basis, neighbours)
         atomic = nn.Dense(1, use_bias=False)(p / "energy", x)[..., 0, 0, 0]
-        return self.mean + self.scale * xp.sum(atomic, axis=-1)
+        return self.scale * backend.xp.sum(atomic, axis=-1)
 
 
 @dataclass(frozen=True)
-class Refine(nn.Layer):
-    """A residual block that acts on every atom by itself."""
+class Interaction(nn.Layer):
+    """Messages from all neighbours, products of what arrives (terms of up to four atoms), and an atom-wise update."""
 
     features: int
+    max_degree: int
+    out_degree: int
 
-    def forward(self, p: nn.Parameters, x: Any) -> Any:
-        """Return x plus a gated linear map of x."""
-        y = nn.silu(nn.Dense(self.features)(p / "dense_0", x))
-        return nn.add(x, nn.Dense(self.features)(p / "dense_1", y))
+    def forward(self, p: nn.Parameters, x: Any, basis: Any, neighbours: Any) -> Any:
+        """Return features (..., N, 1, (out_degree+1)**2, features)."""
+        cut = partial(nn.change_max_degree_or_type, max_degree=self.out_degree)
+        product = partial(nn.TensorDense, self.features, include_pseudotensors=False)
+        y = nn.MessagePass(self.max_degree, include_pseudotensors=False)(p / "message", x, basis, adj_idx=neighbours)
+        y = nn.Dense(self.features)(p / "mix", y)
+        y = nn.add(y, product(self.max_degree)(p / "square", y))
+        y = nn.add(cut(y), product(self.out_degree)(p / "cube", y))
+        x = nn.add(cut(x), y)
+        y = nn.silu(nn.Dense(self.features)(p / "refine_0", x))
+        return nn.add(x, nn.Dense(self.features)(p / "refine_1", y))
 
 
 def arguments() -> argparse.Namespace:
@@ -84,53 +89,48 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--framework", choices=("flax", "torch"), default="flax")
     parser.add_argument("--data", type=Path, default=data.ETHANOL, help="file of frames")
     parser.add_argument("--output", type=Path, help="folder for checkpoints and plots; runs/<framework> by default")
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--minutes", type=float, default=4.0, help="the schedule is cut short to end within this time")
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=1e-2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="a few steps of everything, to see that it runs")
     return parser.parse_args()
 
 
-def trainer_for(framework: str, model: Energy, example: data.Frames, seed: int) -> Any:
+def force_field(framework: str, model: Energy, example: data.Frames, seed: int = 0) -> Any:
     """Return what trains and applies a model in a framework."""
-    if framework == "flax":
-        from force_field_flax import FlaxForceField as ForceField
-    else:
-        from force_field_torch import TorchForceField as ForceField
-    return ForceField(model, example.numbers[:1], example.positions[:1], seed)
+    module = import_module(f"force_field_{framework}")
+    return module.ForceField(model, example.numbers[:1], example.positions[:1], seed)
 
 
-def train(trainer: Any, split: data.Split, args: argparse.Namespace, folder: Path) -> list[dict[str, float]]:
-    """Train until the epochs or the minutes are over; go on where an interrupted run of the same kind stopped."""
-    rng = np.random.default_rng(args.seed)
-    history, best = [], float("inf")
-    state = data.TrainingState(folder, vars(args))
-    first, history, spent = state.resume(trainer, rng)
-    best = min([h["validation_forces"] for h in history], default=best)
-    start = time.perf_counter() - spent
-    progress = data.Progress(args.epochs, 60.0 * args.minutes, first)
-    for epoch in (bar := tqdm(range(first, args.epochs), initial=first, total=args.epochs, desc="training")):
-        losses = []
-        for batch in split.train.batches(args.batch_size, rng):
-            rate = args.learning_rate * progress.rate(time.perf_counter() - start, epoch)
-            losses.append(trainer.step(batch, rate))
-        errors = data.errors(trainer, split.validation)
-        history.append(
-            {
-                "epoch": epoch,
-                "loss": float(np.mean(losses)),
-                **{f"validation_{k}": v for k, v in errors.items()},
-            }
-        )
-        if errors["forces"] < best:
-            best = errors["forces"]
-            checkpoint.save(folder / "model.safetensors", trainer.tree(), {"model": json.dumps(asdict(trainer.model))})
-        state.save(trainer, rng, history, time.perf_counter() - start)
-        bar.set_postfix(loss=f"{history[-1]['loss']:.4f}", forces=f"{1000 * errors['forces']:.1f} meV/A")
-        if progress.is_over(time.perf_counter() - start):
-            break
+def learning_rate(fraction: float) -> float:
+    """Return the factor of the learning rate when a fraction of the training is over: a short rise, then a cosine."""
+    return min(1.0, 0.05 + 20 * fraction) * 0.5 * (1.0 + math.cos(math.pi * fraction))
+
+
+def train(field: Any, split: data.Split, args: argparse.Namespace, folder: Path) -> list[dict[str, float]]:
+    """Train, keep the parameters with the smallest error of forces; go on where a run with equal settings stopped."""
+    path, settings = folder / "training.safetensors", {k: str(v) for k, v in vars(args).items()}
+    rng, history = np.random.default_rng(args.seed), []
+    if path.exists() and (run := json.loads(checkpoint.load_metadata(path)["run"]))["settings"] == settings:
+        field.restore(checkpoint.load(path))
+        rng.bit_generator.state, history = run["rng"], run["history"]
+        print(f"going on after epoch {len(history)} of {args.epochs}")
+    per_epoch = len(split.train.energies) // args.batch_size
+    with tqdm(total=args.epochs * per_epoch, initial=len(history) * per_epoch, desc="training") as bar:
+        for epoch in range(len(history), args.epochs):
+            losses = []
+            for batch in split.train.batches(args.batch_size, rng):
+                losses.append(field.step(batch, args.learning_rate * learning_rate(bar.n / bar.total)))
+                bar.update()
+            errors = data.errors(field, split.validation)
+            history.append({"epoch": epoch, "loss": float(np.mean(losses)), **errors})
+            bar.set_postfix(loss=f"{history[-1]['loss']:.5f}", forces=f"{1000 * errors['forces']:.1f} meV/A")
+            if errors["forces"] == min(h["forces"] for h in history):
+                notes = {"model": json.dumps(asdict(field.model)), "reference_energy": repr(split.reference)}
+                checkpoint.save(folder / "model.safetensors", field.tree(), notes)
+            run = {"settings": settings, "rng": rng.bit_generator.state, "history": history}
+            checkpoint.save(path, field.state(), {"run": json.dumps(run)})
     return history
 
 
@@ -142,33 +142,21 @@ def main() -> None:
     if args.smoke:
         args.epochs = 2
     split = data.load(args.data).split(gap=20, limit=80 if args.smoke else None)
-    mean, scale = split.train.energy_statistics()
-    trainer = trainer_for(args.framework, Energy(mean=mean, scale=scale), split.train, args.seed)
+    field = force_field(args.framework, Energy(scale=split.train.scale()), split.train, args.seed)
     start = time.perf_counter()
-    history = train(trainer, split, args, folder)
-    print(f"trained {len(history)} epochs in {time.perf_counter() - start:.0f} s with {args.framework}")
+    history = train(field, split, args, folder)
+    print(f"trained with {args.framework} in {time.perf_counter() - start:.0f} s")
 
     path = folder / "model.safetensors"
-    model = Energy(**json.loads(checkpoint.load_metadata(path)["model"]))
-    tree = checkpoint.load(path)
-    fields = {name: trainer_for(name, model, split.train, args.seed) for name in ("flax", "torch")}
-    for field in fields.values():
-        field.load(tree)
-    field = fields[args.framework]
-    report.test_errors(field, split.test, history, folder)
-    report.compare_frameworks(fields, e3any_numpy_energy(model, tree), split.test)
-    report.equivariance(field, split.test)
-    report.molecular_dynamics(field, split.test, folder, steps=20 if args.smoke else 10_000)
-
-
-def e3any_numpy_energy(model: Energy, tree: dict[str, Any]) -> Any:
-    """Return the energy as a function of NumPy arrays, in the precision of the positions."""
-    from e3any_numpy import to_numpy
-
-    function = to_numpy(model)
-    return lambda numbers, positions: function(data.cast(tree, positions.dtype), numbers, positions)
+    model, tree = Energy(**json.loads(checkpoint.load_metadata(path)["model"])), checkpoint.load(path)
+    fields = {name: force_field(name, model, split.train) for name in ("flax", "torch")}
+    for each in fields.values():
+        each.load(tree)
+    report.accuracy(fields[args.framework], split.test, history, folder)
+    report.agreement(fields, model, tree, split.test, split.reference)
+    report.equivariance(fields[args.framework], split.test)
+    report.dynamics(fields[args.framework], split, folder, steps=20 if args.smoke else 10_000)
 
 
 if __name__ == "__main__":
-    print(f"e3any {e3any.__version__}")
     main()

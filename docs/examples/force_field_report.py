@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import matplotlib as mpl
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
+from ase.md.langevin import Langevin
+from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
+from e3any_numpy import to_numpy
 from tqdm import trange
 
 from e3any import so3
@@ -20,56 +22,58 @@ from e3any import so3
 mpl.use("agg")
 import matplotlib.pyplot as plt
 
+DTYPES = (np.float32, np.float64)
 
-def test_errors(field: Any, frames: data.Frames, history: list[dict[str, float]], folder: Path) -> None:
+
+def accuracy(field: Any, frames: data.Frames, history: list[dict[str, float]], folder: Path) -> None:
     """Print errors on test frames; draw predicted against true forces, and the learning curve."""
     _, forces = data.predict(field, frames)
     error = data.errors(field, frames)
-    print(f"test energy: {1000 * error['energy']:.2f} meV (mean absolute error, {len(frames)} frames)")
-    print(f"test forces: {1000 * error['forces']:.2f} meV/Angstrom (mean absolute error)")
+    print(f"mean absolute errors on {len(forces)} test frames: energy {1000 * error['energy']:.1f} meV, ", end="")
+    print(f"forces {1000 * error['forces']:.1f} meV/Angstrom")
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
-    true = frames.forces[: len(forces)].ravel()
-    limits = [true.min(), true.max()]
+    limits = [frames.forces.min(), frames.forces.max()]
     left.plot(limits, limits, color="0.6", linewidth=1)
-    left.scatter(true, forces.ravel(), s=2, alpha=0.3, rasterized=True)
-    left.set(xlabel="true force (eV/Å)", ylabel="predicted force (eV/Å)", title="Forces on test frames")
-    left.set_aspect("equal")
-    epochs = [h["epoch"] for h in history]
-    right.semilogy(epochs, [1000 * h["validation_forces"] for h in history], label="forces (meV/Å)")
-    right.semilogy(epochs, [1000 * h["validation_energy"] for h in history], label="energy (meV)")
+    left.scatter(frames.forces.ravel(), forces.ravel(), s=2, alpha=0.3, rasterized=True)
+    left.set(xlabel="true force (eV/Å)", ylabel="predicted force (eV/Å)", title="Forces on test frames", aspect="equal")
+    for key, unit in (("forces", "meV/Å"), ("energy", "meV")):
+        right.semilogy([h["epoch"] + 1 for h in history], [1000 * h[key] for h in history], label=f"{key} ({unit})")
     right.set(xlabel="epoch", ylabel="mean absolute error on validation frames", title="Learning curve")
     right.legend()
     _save(figure, folder / "errors.png")
 
 
-def compare_frameworks(fields: Mapping[str, Any], numpy_energy: Callable[..., Any], frames: data.Frames) -> None:
-    """Print the largest differences between frameworks that read the same checkpoint."""
-    numbers = frames.numbers[:20]
-    for dtype in (np.float32, np.float64):
-        positions = frames.positions[:20].astype(dtype)
-        results = {name: field.energy_and_forces(numbers, positions) for name, field in fields.items()}
-        (energy, forces), (other_energy, other_forces) = results.values()
-        largest = np.abs(energy).max()
-        print(
-            f"{' against '.join(results)}, {np.dtype(dtype)}: "
-            f"energies {np.abs(energy - other_energy).max() / largest:.1e}, "
-            f"forces {np.abs(forces - other_forces).max() / np.abs(forces).max():.1e} (largest relative difference)"
-        )
-        difference = np.abs(numpy_energy(numbers, positions) - energy).max() / largest
-        print(f"numpy against {next(iter(results))}, {np.dtype(dtype)}: energies {difference:.1e}")
+def agreement(
+    fields: Mapping[str, Any], model: Any, tree: dict[str, Any], frames: data.Frames, reference: float, num: int = 20
+) -> None:
+    """Print the largest differences between frameworks that read the same checkpoint.
+
+    Energies are compared with the total energy, next to the difference in eV; forces with the largest of them.
+    """
+    numbers, positions = frames.numbers[:num], frames.positions[:num]
+    for dtype in DTYPES:
+        results = {name: field.energies_and_forces(numbers, positions.astype(dtype)) for name, field in fields.items()}
+        results["numpy"] = to_numpy(model)(_cast(tree, dtype), numbers, positions.astype(dtype)), None
+        (first, (energies, forces)), *others = results.items()
+        for name, (other_energies, other_forces) in others:
+            error = np.abs(other_energies - energies).max()
+            text = f"{name} against {first}, {dtype.__name__}: energies {error:.1e} eV ({error / abs(reference):.1e})"
+            if other_forces is not None:
+                text += f", forces {_difference(other_forces, forces):.1e}"
+            print(text)
 
 
 def equivariance(field: Any, frames: data.Frames, num: int = 20) -> None:
     """Print how far the forces of rotated and reflected molecules are from rotated and reflected forces."""
-    num = min(num, len(frames))
-    rotations = so3.random_rotation(np.random.default_rng(0), num=num)
-    rotations = rotations * np.where(np.arange(num) % 2, 1.0, -1.0)[:, None, None]
-    for dtype in (np.float32, np.float64):
-        rot, positions = rotations.astype(dtype), frames.positions[:num].astype(dtype)
-        _, forces = field.energy_and_forces(frames.numbers[:num], positions)
-        _, rotated = field.energy_and_forces(frames.numbers[:num], positions @ rot)
-        error = np.abs(rotated - forces @ rot).max() / np.abs(forces).max()
-        print(f"equivariance of forces under rotations and reflections, {np.dtype(dtype)}: {error:.1e} (relative)")
+    frames = frames.take(slice(num))
+    rotations = so3.random_rotation(np.random.default_rng(0), num=len(frames.energies))
+    rotations[::2] *= -1
+    for dtype in DTYPES:
+        rotation, positions = rotations.astype(dtype), frames.positions.astype(dtype)
+        _, forces = field.energies_and_forces(frames.numbers, positions)
+        _, rotated = field.energies_and_forces(frames.numbers, positions @ rotation)
+        error = _difference(rotated, forces @ rotation)
+        print(f"equivariance of forces under rotations and reflections, {dtype.__name__}: {error:.1e}")
 
 
 class ForceFieldCalculator(Calculator):  # type: ignore[misc]
@@ -77,44 +81,51 @@ class ForceFieldCalculator(Calculator):  # type: ignore[misc]
 
     implemented_properties = ("energy", "forces")
 
-    def __init__(self, field: Any) -> None:
+    def __init__(self, field: Any, reference: float) -> None:
         super().__init__()
-        self._field = field
+        self._field, self._reference = field, reference
 
     def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
-        """Compute energy (eV) and forces (eV/Angstrom)."""
+        """Compute energy (eV) and forces (eV/Angstrom) in double precision."""
         super().calculate(atoms, properties, system_changes)
-        numbers = atoms.numbers[None].astype(np.int32)
-        energy, forces = self._field.energy_and_forces(numbers, atoms.positions[None].astype(np.float64))
-        self.results = {"energy": float(energy[0]), "forces": forces[0].astype(float)}
+        energies, forces = self._field.energies_and_forces(atoms.numbers[None].astype(np.int32), atoms.positions[None])
+        self.results = {"energy": self._reference + float(energies[0]), "forces": forces[0]}
 
 
-def molecular_dynamics(field: Any, frames: data.Frames, folder: Path, steps: int, timestep: float = 0.5) -> None:
-    """Run dynamics at constant energy from 300 K; print and draw the drift of the total energy."""
-    atoms = Atoms(frames.numbers[0], frames.positions[frames.energies.argmin()], calculator=ForceFieldCalculator(field))
-    MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=np.random.default_rng(0))
+def dynamics(field: Any, split: data.Split, folder: Path, steps: int, timestep: float = 0.5) -> None:
+    """Run dynamics at constant energy after some at 300 K; print and draw the drift of the total energy."""
+    calculator = ForceFieldCalculator(field, split.reference)
+    atoms = Atoms(split.test.numbers[0], split.test.positions[0].astype(float), calculator=calculator)
+    rng = np.random.default_rng(0)
+    thermalize_momenta(atoms, temperature_K=300, rng=rng)
+    bath = {"temperature_K": 300, "friction": 0.05 / units.fs, "fixcm": False, "rng": rng}
+    Langevin(atoms, timestep * units.fs, **bath).run(steps // 10)
     Stationary(atoms)
     ZeroRotation(atoms)
-    dynamics = VelocityVerlet(atoms, timestep=timestep * units.fs)
-    every = max(steps // 500, 1)
+    verlet, every = VelocityVerlet(atoms, timestep * units.fs), max(steps // 500, 1)
     times, totals, temperatures = [], [], []
-    for _ in trange(0, steps, every, desc="dynamics"):
-        times.append(dynamics.get_time() / (1000 * units.fs))
+    for step in trange(0, steps + 1, every, desc="dynamics"):
+        times.append(step * timestep / 1000)
         totals.append(1000 * atoms.get_total_energy() / len(atoms))
         temperatures.append(atoms.get_temperature())
-        dynamics.run(every)
-    slope = np.polyfit(times, totals, 1)[0] if len(times) > 1 else 0.0
-    deviation = np.abs(np.asarray(totals) - totals[0]).max()
-    print(
-        f"dynamics of {times[-1]:.1f} ps at {np.mean(temperatures):.0f} K (mean): drift of the total energy "
-        f"{slope * times[-1]:+.4f} meV/atom, largest deviation {deviation:.4f} meV/atom"
-    )
+        verlet.run(every)
+    drift = np.polyfit(times, totals, 1)[0] * times[-1]
+    print(f"dynamics of {times[-1]:.2f} ps at {np.mean(temperatures):.0f} K (mean): drift of the total energy ", end="")
+    print(f"{drift:+.4f} meV/atom, largest deviation {np.ptp(totals):.4f} meV/atom")
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 5), sharex=True, layout="constrained")
     top.plot(times, np.asarray(totals) - totals[0])
     top.set(ylabel="total energy (meV/atom)", title="Dynamics at constant energy")
     bottom.plot(times, temperatures, color="tab:red")
     bottom.set(xlabel="time (ps)", ylabel="temperature (K)")
     _save(figure, folder / "dynamics.png")
+
+
+def _cast(tree: Mapping[str, Any], dtype: Any) -> dict[str, Any]:
+    return {k: _cast(v, dtype) if isinstance(v, Mapping) else v.astype(dtype) for k, v in tree.items()}
+
+
+def _difference(actual: np.ndarray, desired: np.ndarray) -> float:
+    return float(np.abs(actual - desired).max() / np.abs(desired).max())
 
 
 def _save(figure: Any, path: Path) -> None:
