@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen
 from flax.core import Scope
 
@@ -22,15 +24,26 @@ class _ScopeParameters(Parameters):
             raise ValueError("expected a bound module, got one outside of init and apply")
         self._scope = scope
         self._children: dict[str, _ScopeParameters] = {}
+        self._shared: dict[str, Any] = {}
 
     def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Any:
-        return self._scope.param(name, init, shape, jnp.dtype(dtype or "float32"))
+        # A scope gives every parameter once; layers that are applied twice ask twice.
+        known = self._shared.get(name)
+        if known is None or known.shape != tuple(shape):
+            known = self._shared[name] = self._scope.param(name, init, shape, jnp.dtype(dtype or "float32"))
+        return known
 
     def __truediv__(self, name: str) -> _ScopeParameters:
         # One child for one name: a scope that is pushed again would draw the same random numbers again.
         if name not in self._children:
             self._children[name] = _ScopeParameters(self._scope.push(name, reuse=True))
         return self._children[name]
+
+
+def _apply(description: Layer, scope: Scope | None, inputs: Any, options: dict[str, Any]) -> Any:
+    """Apply a description to arrays of JAX, and to those of NumPy as if they were."""
+    inputs, options = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, (inputs, options))
+    return description(_ScopeParameters(scope), *inputs, **options)
 
 
 class LayerModule(linen.Module):
@@ -46,8 +59,8 @@ class LayerModule(linen.Module):
 
     @linen.compact
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """Apply the layer to JAX arrays; see ``forward`` of the description."""
-        return self.description(_ScopeParameters(self.scope), *inputs, **options)
+        """Apply the layer to arrays of JAX or NumPy; see ``forward`` of the description."""
+        return _apply(self.description, self.scope, inputs, options)
 
 
 def to_linen(layer: Layer, *, name: str | None = None) -> LayerModule:
@@ -91,8 +104,8 @@ def linen_class(description: type[Layer], module: str) -> type[linen.Module]:
 
     @linen.compact
     def __call__(self: Any, *inputs: Any, **options: Any) -> Any:
-        """Apply the layer to JAX arrays; see ``forward`` of the description."""
-        return layer(self)(_ScopeParameters(self.scope), *inputs, **options)
+        """Apply the layer to arrays of JAX or NumPy; see ``forward`` of the description."""
+        return _apply(layer(self), self.scope, inputs, options)
 
     members: dict[str, Any] = {
         field.name: field.default for field in fields if field.default is not dataclasses.MISSING

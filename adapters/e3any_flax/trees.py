@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -27,8 +26,7 @@ def to_tree(params: Mapping[str, Any]) -> dict[str, Any]:
     dict
         The tree, ready for :func:`e3any.checkpoint.save`.
     """
-    tree: dict[str, Any] = jax.tree.map(np.asarray, dict(params.get("params", params)))
-    return tree
+    return _mapped(np.asarray, params.get("params", params))
 
 
 def load_tree(like: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +42,7 @@ def load_tree(like: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any
     Returns
     -------
     dict
-        JAX arrays in the nesting and the dtypes of ``like``.
+        JAX arrays in the nesting and the dtypes of ``like``, and all other collections of variables that it has.
 
     Raises
     ------
@@ -53,5 +51,15 @@ def load_tree(like: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any
     """
     inner = like.get("params", like)
     check_tree(tree, inner)
-    params = jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), dict(inner), dict(tree))
-    return {"params": params} if "params" in like else params
+    params = _mapped(lambda old, new: jnp.asarray(new, old.dtype), inner, tree)
+    return {**like, "params": params} if "params" in like else params
+
+
+def _mapped(function: Callable[..., Any], like: Mapping[str, Any], *trees: Mapping[str, Any]) -> dict[str, Any]:
+    """Map the leaves of ``like`` and those at the same places of other trees, which may lack empty nodes."""
+    return {
+        name: _mapped(function, value, *(tree.get(name, {}) for tree in trees))
+        if isinstance(value, Mapping)
+        else function(value, *(tree[name] for tree in trees))
+        for name, value in like.items()
+    }

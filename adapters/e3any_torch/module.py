@@ -18,21 +18,23 @@ __all__ = ["LayerModule", "load_tree", "module_class", "to_torch", "to_tree"]
 class _ModuleParameters(Parameters):
     """Parameters that are attributes of a module and of its children."""
 
-    def __init__(self, node: torch.nn.Module, path: str = "") -> None:
+    def __init__(self, node: torch.nn.Module | None, path: str = "") -> None:
         self._node = node
         self._path = path
 
     def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Any:
-        value = getattr(self._node, name)
-        if tuple(value.shape) != tuple(shape):
+        value = getattr(self._node, name, None)
+        if value is None or tuple(value.shape) != tuple(shape):
+            found = "none" if value is None else tuple(value.shape)
             raise ValueError(
-                f"expected parameter {self._path + name!r} of shape {tuple(shape)}, got {tuple(value.shape)}: "
+                f"expected parameter {self._path + name!r} of shape {tuple(shape)}, got {found}: "
                 "the module was built for inputs of another layout"
             )
         return value
 
     def __truediv__(self, name: str) -> _ModuleParameters:
-        return _ModuleParameters(getattr(self._node, name), f"{self._path}{name}.")
+        # The child of a module that was built for another layout is missed once a parameter is asked of it.
+        return _ModuleParameters(getattr(self._node, name, None), f"{self._path}{name}.")
 
 
 class LayerModule(torch.nn.Module):
@@ -96,7 +98,8 @@ def _register(node: torch.nn.Module, tree: Mapping[str, Any], device: torch.devi
 
 def _to_numpy(x: Any) -> Any:
     if isinstance(x, torch.Tensor):
-        return x.detach().cpu().numpy()
+        x = x.detach().cpu()
+        return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
     if isinstance(x, tuple) and hasattr(x, "_fields"):
         return type(x)(*map(_to_numpy, x))
     return x
@@ -157,7 +160,7 @@ def to_tree(module: torch.nn.Module) -> dict[str, Any]:
     Returns
     -------
     dict
-        The tree, ready for :func:`e3any.checkpoint.save`.
+        The tree, ready for :func:`e3any.checkpoint.save`; bfloat16, which NumPy lacks, becomes float32.
     """
     tree: dict[str, Any] = {}
     for key, value in module.named_parameters():
@@ -165,7 +168,7 @@ def to_tree(module: torch.nn.Module) -> dict[str, Any]:
         node = tree
         for name in names:
             node = node.setdefault(name, {})
-        node[last] = value.detach().cpu().numpy().copy()
+        node[last] = _to_numpy(value).copy()
     return tree
 
 
@@ -190,4 +193,5 @@ def load_tree(module: torch.nn.Module, tree: Mapping[str, Any]) -> None:
             value: Any = tree
             for name in key.split("."):
                 value = value[name]
-            parameter.copy_(torch.from_numpy(np.array(value)))
+            array = np.array(value)
+            parameter.copy_(torch.from_numpy(array.astype(np.float32) if array.dtype.name == "bfloat16" else array))

@@ -86,12 +86,9 @@ class Backend:
         return [a if a is None or a.dtype == target else self.xp.astype(a, target) for a in arrays]
 
     def dtype(self, dtype: Any) -> Any:
-        """Return the library's own dtype for a name such as ``"float32"`` or a dtype object."""
-        if isinstance(dtype, str):
-            return getattr(self.xp, dtype)
-        if isinstance(dtype, np.dtype) or (isinstance(dtype, type) and issubclass(dtype, np.generic)):
-            return getattr(self.xp, np.dtype(dtype).name)
-        return dtype
+        """Return the library's own dtype for a name such as ``"float32"``, or for a dtype of any library."""
+        name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or getattr(dtype, "__name__", None)
+        return getattr(self.xp, name or str(dtype).rpartition(".")[2], dtype)
 
     def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
         """Multiply matrices; ``precision`` is a hint that only JAX takes."""

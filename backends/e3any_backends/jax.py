@@ -40,6 +40,10 @@ class JaxBackend(Backend):
         """Return whether ``x`` has an integer dtype."""
         return bool(jnp.issubdtype(x.dtype, jnp.integer))
 
+    def promote(self, *arrays: Array | None, dtype: Any = None) -> list[Any]:
+        """Cast arrays to ``dtype`` or to their common one; arrays of NumPy become arrays of JAX."""
+        return super().promote(*(jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in arrays), dtype=dtype)
+
     def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
         """Multiply matrices with a precision of XLA."""
         return jnp.matmul(a, b, precision=precision)

@@ -26,6 +26,11 @@ class NumpyBackend(Backend):
         """Copy a table or Python number to the dtype of ``like``."""
         return np.asarray(table, dtype=like.dtype if dtype is None else dtype)
 
+    def dtype(self, dtype: Any) -> Any:
+        """Return the dtype of a name, or of another library; bfloat16, which NumPy lacks, is computed in float32."""
+        found = super().dtype(dtype)
+        return np.float32 if str(found).endswith("bfloat16") else found
+
     def erf(self, x: Array) -> Array:
         """Return the error function, by the C library."""
         return np.vectorize(math.erf, otypes=[x.dtype])(x)

@@ -23,12 +23,15 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from e3any_backends import backend_of
 
 from e3any.layout import Layout
 from e3any.nn.initializers import Initializer
 
 Array: TypeAlias = Any
 Tree: TypeAlias = Mapping[str, Any]
+
+_host = backend_of(np.zeros(0))
 
 __all__ = ["Layer", "ParameterSpec", "Parameters", "check_tree", "initialize", "leaves"]
 
@@ -184,7 +187,7 @@ class _Recorder(Parameters):
         if not isinstance(known, ParameterSpec) or known.shape != spec.shape:
             what = f"shape {known.shape}" if isinstance(known, ParameterSpec) else "a node"
             raise ValueError(f"expected another name than {self._path + name!r}, which is {what}, got {spec.shape}")
-        return np.zeros(shape, np.float32)
+        return np.zeros(shape, _host.dtype(dtype or "float32"))
 
     def __truediv__(self, name: str) -> Parameters:
         child = self._tree.setdefault(name, {})

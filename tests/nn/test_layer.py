@@ -146,6 +146,25 @@ def test_dtype_of_parameters_is_that_asked_for(rng):
     assert {x.dtype for _, x in leaves(params)} == {torch.float64}
 
 
+@pytest.mark.parametrize(
+    "dtype", ["bfloat16", "float64", np.float64, torch.bfloat16, torch.float64, jax.numpy.bfloat16]
+)
+def test_parameters_are_known_for_the_dtypes_of_every_library(dtype):
+    layer = nn.Dense(4, dtype=dtype, param_dtype=dtype)
+    specs = layer.parameters(LAYOUT)
+    assert specs["0+"]["kernel"] == nn.ParameterSpec((3, 4), nn.initializers.lecun_normal, dtype)
+    for library, generator in ((Library.TORCH, torch.Generator()), (Library.JAX, jax.random.key(0))):
+        params = initialize(specs, generator)
+        y = layer(params, library.array(np.ones(LAYOUT.shape), "float32"))
+        assert str(y.dtype).endswith("bfloat16" if "bfloat16" in str(dtype) else "float64")
+        assert params["0+"]["kernel"].dtype == y.dtype
+
+
+def test_dtypes_of_parameters_count_where_equal_dtypes_are_asked_for():
+    layer = Function(lambda p, x: nn.add(x, nn.Dense(3, param_dtype="float64")(p / "dense", x)))
+    assert len(paths(layer.parameters(np.ones(LAYOUT.shape)))) == 5
+
+
 def test_any_callable_draws(rng):
     tree = initialize(Model(init=ones).parameters(LAYOUT), rng)
     np.testing.assert_array_equal(tree["scale"], np.ones(3, np.float32))
