@@ -197,7 +197,7 @@ def _stack(parts: list[Array | None], size: int, shape: Shape, dtype: Any) -> Ar
 def _reduce(stacked: Array, shape: Shape) -> Array:
     """Sum over the axes that the output does not have, broadcast to those that it has, move components back."""
     sums = [a + 1 for a, n in enumerate(shape) if isinstance(n, int) and n == 1 and stacked.shape[a + 1] != 1]
-    small = [a for a in sums if isinstance(stacked.shape[a], int) and stacked.shape[a] <= 4]
+    small = [a for a in sums if isinstance(stacked.shape[a], int) and 0 < stacked.shape[a] <= 4]
     for axis in small:  # a reduction of so few terms is slower than additions
         slices = [jax.lax.slice_in_dim(stacked, i, i + 1, axis=axis) for i in range(stacked.shape[axis])]
         stacked = functools.reduce(jnp.add, slices)
