@@ -105,17 +105,25 @@ class Backend:
     def erf(self, x: Array) -> Array:
         r"""Return the error function.
 
-        Uses :math:`\mathrm{erf}(x) = \frac{2}{\sqrt\pi} e^{-x^2} \sum_n \frac{2^n x^{2n+1}}{(2n+1)!!}`, whose terms
-        all have one sign; beyond :math:`|x| = 6` the result is one to double precision.
+        Below 2 by :math:`\mathrm{erf}(x) = \frac{2}{\sqrt\pi} e^{-x^2} \sum_n \frac{2^n x^{2n+1}}{(2n+1)!!}`, whose
+        terms all have one sign, and above by the continued fraction
+        :math:`1 - \frac{e^{-x^2}}{\sqrt\pi} \frac{1}{x +} \frac{1/2}{x +} \frac{2/2}{x +} \frac{3/2}{x +} \dots`
         """
         xp = self.xp
-        t = xp.clip(x, -6.0, 6.0)
-        term = t
-        total = t
-        for n in range(1, 120):
-            term = term * (t * t) * (2.0 / (2 * n + 1))
+        size = xp.abs(x)
+        near = xp.where(size < 2.0, x, xp.zeros_like(x))
+        term = total = near
+        for n in range(1, 33):
+            term = term * (near * near) * (2.0 / (2 * n + 1))
             total = total + term
-        return total * xp.exp(-(t * t)) * (2.0 / math.sqrt(math.pi))
+        total = total * xp.exp(-(near * near)) * (2.0 / math.sqrt(math.pi))
+
+        far = xp.clip(size, 2.0, 7.0)
+        fraction = far
+        for n in range(40, 0, -1):
+            fraction = far + 0.5 * n / fraction
+        rest = xp.exp(-(far * far)) / (fraction * math.sqrt(math.pi))
+        return xp.where(size < 2.0, total, xp.sign(x) * (1.0 - rest))
 
     # -- gather and segments --------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ r"""Gated activations: every component of a feature times a function of its scal
     \mathrm{gate}(t) = \mathrm{act}(t) / t
 
 so that scalars see the usual activation and everything else is scaled by an invariant. All gates are written
-without the division: they and their derivatives are finite for every finite t.
+without the division: they and their derivatives are finite for every finite t, up to an eighth of the largest number.
 """
 
 from __future__ import annotations
@@ -252,9 +252,11 @@ def shifted_softplus(x: Array) -> Array:
         xp = backend.xp
         small = xp.abs(t) < 1.0
         near = xp.where(small, t, xp.zeros_like(t))[..., None] * backend.constant(NODES, like=t)
-        far = xp.where(small, xp.ones_like(t), t)
         mean = xp.sum(sigmoid(backend, near) * backend.constant(WEIGHTS, like=t), axis=-1, dtype=t.dtype)
-        return xp.where(small, mean, (softplus(backend, far) - math.log(2.0)) / far)
+        far = xp.where(small, xp.ones_like(t), t)
+        # Of log(1 + e^t) = max(t, 0) + log(1 + e^-|t|) only the last is divided by t: its derivatives stay small.
+        rest = xp.log1p(xp.exp(xp.where(far < 0, far, -far))) - math.log(2.0)
+        return xp.where(small, mean, xp.where(t > 0, xp.ones_like(t), xp.zeros_like(t)) + rest / far)
 
     return _gated(x, gate)
 
@@ -281,7 +283,8 @@ def soft_sign(x: Array) -> Array:
     .. math::
         \mathrm{gate}(t) = 1 / (1 + |t|)
     """
-    return _gated(x, lambda backend, t: 1.0 / (1.0 + backend.xp.abs(t)))
+    # Not abs: its derivative at zero is one in JAX and zero in PyTorch.
+    return _gated(x, lambda backend, t: 1.0 / (1.0 + backend.xp.where(t < 0, -t, t)))
 
 
 @_documented
