@@ -113,6 +113,26 @@ def _broadcast(shapes: Sequence[Shape]) -> Shape:
 # -- evaluation ---------------------------------------------------------------------------------------------
 
 
+def _evaluate_on_cpu(*operands: Array, program: _Program) -> list[Array]:
+    return _evaluate(*_stored(operands, program), program=program)
+
+
+def _stored(operands: tuple[Array, ...], program: _Program) -> tuple[Array, ...]:
+    """Have XLA store the operands in memory before the unrolled code reads them.
+
+    XLA for CPUs fuses what computes an operand into every loop that reads one of its components, however expensive
+    it is, and repeats it there: the exponential of an activation dozens of times. Its optimisation barriers end before
+    fusion. A conditional is not fused through; that its branches are equal must not be known to the compiler.
+    """
+    if any(isinstance(n, int) and n == 0 for o in operands for n in o.shape):
+        return operands
+    # Parameters, which have the last slot, are there on every device.
+    first = jnp.ravel(operands[program.slots.index(max(program.slots))])[0]
+    barrier = jax.lax.optimization_barrier
+    stored: tuple[Array, ...] = jax.lax.cond(first < jnp.inf, lambda *o: o, lambda *o: barrier(o), *operands)
+    return stored
+
+
 def _evaluate(*operands: Array, program: _Program) -> list[Array]:
     form, dtype = program.form, operands[0].dtype
     wide = jnp.promote_types(dtype, jnp.float32)
@@ -312,3 +332,4 @@ ad.primitive_jvps[_primitive] = _jvp
 ad.primitive_transposes[_primitive] = _transpose
 batching.primitive_batchers[_primitive] = _batch
 mlir.register_lowering(_primitive, mlir.lower_fun(_evaluate, multiple_results=True))
+mlir.register_lowering(_primitive, mlir.lower_fun(_evaluate_on_cpu, multiple_results=True), platform="cpu")

@@ -15,6 +15,12 @@ Array: TypeAlias = Any
 Namespace: TypeAlias = Any
 
 
+def dtype_name(dtype: Any) -> str:
+    """Return the name of a dtype of any library."""
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or getattr(dtype, "__name__", None)
+    return name or str(dtype).rpartition(".")[2]
+
+
 class Backend:
     """Operations that the standard has no word for, in their standard-only form.
 
@@ -39,16 +45,20 @@ class Backend:
     # -- constants and dtypes -------------------------------------------------------------------------------
 
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
-        """Copy a NumPy table or Python number to the library, dtype and device of ``like``."""
+        """Return a NumPy table or Python number in the library, dtype and device of ``like``, not to be written to."""
         return self.xp.asarray(
-            np.asarray(table),
+            np.require(table, requirements=["C", "W"]),  # others are copied: PyTorch takes neither
             dtype=like.dtype if dtype is None else dtype,
             device=array_api_compat.device(like),
         )
 
     def index(self, table: Any, like: Array) -> Array:
-        """Copy a NumPy table of positions to the library and device of ``like``."""
+        """Return a NumPy table of positions in the library and on the device of ``like``, not to be written to."""
         return self.constant(table, like, dtype=self.xp.int64)
+
+    def as_index(self, x: Array) -> Array:
+        """Cast integers of any width to a dtype that can number all rows of an array."""
+        return x if x.dtype in (self.xp.int32, self.xp.int64) else self.xp.astype(x, self.xp.int64)
 
     def is_floating(self, x: Array) -> bool:
         """Return whether ``x`` has a real floating-point dtype (16-bit ones included)."""
@@ -87,8 +97,7 @@ class Backend:
 
     def dtype(self, dtype: Any) -> Any:
         """Return the library's own dtype for a name such as ``"float32"``, or for a dtype of any library."""
-        name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or getattr(dtype, "__name__", None)
-        return getattr(self.xp, name or str(dtype).rpartition(".")[2], dtype)
+        return getattr(self.xp, dtype_name(dtype), dtype)
 
     def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
         """Multiply matrices; ``precision`` is a hint that only JAX takes."""
@@ -146,6 +155,7 @@ class Backend:
         num = x.shape[0]
         if num == 0:
             return xp.zeros((indices.shape[0], *x.shape[1:]), dtype=x.dtype, device=array_api_compat.device(x))
+        indices = self.as_index(indices)
         valid = (indices >= 0) & (indices < num)
         rows = xp.take(x, xp.where(valid, indices, xp.zeros_like(indices)), axis=0)
         return xp.where(self._rows_like(valid, rows), rows, xp.zeros_like(rows))
@@ -188,7 +198,7 @@ class Backend:
         return xp.max(xp.where(member, x[None, ...], lowest), axis=1)
 
     def _membership(self, segments: Array, num_segments: int) -> Array:
-        xp = self.xp
+        xp, segments = self.xp, self.as_index(segments)
         numbers = xp.arange(num_segments, dtype=segments.dtype, device=array_api_compat.device(segments))
         return numbers[:, None] == segments[None, :]
 
@@ -196,6 +206,10 @@ class Backend:
         return self.xp.reshape(mask, (*mask.shape, *(1,) * (rows.ndim - mask.ndim)))
 
     # -- coupling -------------------------------------------------------------------------------------------
+
+    def scale_components(self, x: Array, w: Array) -> Array:
+        """Multiply all components of features ``x`` (..., P, M, F) by factors ``w`` (..., F)."""
+        return x * w[..., None, None, :]
 
     def couple(self, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
         r"""Couple two features: :math:`z_k = \sum_s \sum_{(i,j,k,p,c)} c \, w_{sp} x_{si} y_{sj}`.
@@ -249,11 +263,11 @@ class Backend:
 
     def random_truncated_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         r"""Draw from a normal distribution cut off at -2 and 2, by inverting its distribution function."""
-        # erfinv by Newton's method: erf is smooth and concave on each side, and |y| < erf(sqrt 2) keeps it tame.
+        # erfinv by Newton's method: erf is smooth and concave on each side, and |y| <= erf(sqrt 2) keeps it tame.
         xp = self.xp
         bound = math.erf(math.sqrt(2.0))
         y = (2.0 * self.random_uniform(generator, shape, dtype) - 1.0) * bound
         x = y
         for _ in range(30):
             x = x - (self.erf(x) - y) * (0.5 * math.sqrt(math.pi)) * xp.exp(x * x)
-        return x * math.sqrt(2.0)
+        return xp.clip(x * math.sqrt(2.0), -2.0, 2.0)

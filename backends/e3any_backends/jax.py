@@ -13,6 +13,8 @@ from e3any_backends._jax_coupling import contract
 from e3any_backends.coupling import Coupling
 from e3any_backends.generic import Array, Backend
 
+_MAX_COPIES = 16  # see scale_components
+
 
 class JaxBackend(Backend):
     """Operations on JAX arrays."""
@@ -25,12 +27,16 @@ class JaxBackend(Backend):
         return isinstance(x, jax.Array | np.ndarray | np.generic)
 
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
-        """Copy a table or Python number to the dtype of ``like``; it is placed where it is used."""
+        """Return a table or Python number in the dtype of ``like``; it is placed where it is used."""
         return jnp.asarray(np.asarray(table), dtype=like.dtype if dtype is None else dtype)
 
     def index(self, table: Any, like: Array) -> Array:
-        """Copy a table of positions."""
+        """Return a table of positions."""
         return jnp.asarray(np.asarray(table, np.int32))
+
+    def as_index(self, x: Array) -> Array:
+        """Cast integers to int32 unless they are wider already."""
+        return x if x.dtype == jnp.int64 else x.astype(jnp.int32)
 
     def is_floating(self, x: Array) -> bool:
         """Return whether ``x`` has a real floating-point dtype."""
@@ -61,17 +67,30 @@ class JaxBackend(Backend):
         if x.shape[0] == 0:
             return jnp.zeros((indices.shape[0], *x.shape[1:]), x.dtype)
         # Negative numbers would count from the end: they are padding here, as numbers that are too large.
+        indices = self.as_index(indices)
         return x.at[jnp.where(indices < 0, x.shape[0], indices)].get(mode="fill", fill_value=0)
 
     def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
         """Sum rows that have the same segment number; the scatter drops numbers out of range."""
+        segments = self.as_index(segments)
         segments = jnp.where(segments < 0, num_segments, segments)
         return jax.ops.segment_sum(x, segments, num_segments)
 
     def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:
         """Return the largest row entries of every segment."""
+        segments = self.as_index(segments)
         segments = jnp.where(segments < 0, num_segments, segments)
         return jax.ops.segment_max(x, segments, num_segments)
+
+    def scale_components(self, x: Array, w: Array) -> Array:
+        """Multiply all components of features ``x`` (..., P, M, F) by factors ``w`` (..., F)."""
+        # XLA for CPUs is slow at reductions over several axes, of which the derivative by w has two. With one axis it
+        # is faster, and with copies of w, whose derivative is a sum of slices, faster still, unless they are many.
+        *lead, slots, size, features = x.shape
+        flat, count = jnp.reshape(x, (*lead, slots * size, features)), slots * size
+        w = w[..., None, :]
+        copies = jnp.concatenate([w] * count, axis=-2) if 1 < count <= _MAX_COPIES else w
+        return jnp.reshape(flat * copies, x.shape)
 
     def couple(self, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
         """Couple two features by the unrolled form, one primitive closed under differentiation."""

@@ -9,7 +9,7 @@ from typing import Any
 import array_api_compat.numpy
 import numpy as np
 
-from e3any_backends.generic import Array, Backend
+from e3any_backends.generic import Array, Backend, dtype_name
 
 
 class NumpyBackend(Backend):
@@ -23,13 +23,12 @@ class NumpyBackend(Backend):
         return isinstance(x, np.ndarray | np.generic)
 
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
-        """Copy a table or Python number to the dtype of ``like``."""
+        """Return a table or Python number in the dtype of ``like``."""
         return np.asarray(table, dtype=like.dtype if dtype is None else dtype)
 
     def dtype(self, dtype: Any) -> Any:
         """Return the dtype of a name, or of another library; bfloat16, which NumPy lacks, is computed in float32."""
-        found = super().dtype(dtype)
-        return np.float32 if str(found).endswith("bfloat16") else found
+        return super().dtype("float32" if dtype_name(dtype) == "bfloat16" else dtype)
 
     def erf(self, x: Array) -> Array:
         """Return the error function, by the C library."""
@@ -53,7 +52,9 @@ class NumpyBackend(Backend):
 
     def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw uniform numbers in [0, 1) from a :class:`numpy.random.Generator`."""
-        return generator.random(tuple(shape), dtype=np.float64).astype(np.float64 if dtype is None else dtype)
+        dtype = np.dtype(np.float64 if dtype is None else dtype)
+        sample = generator.random(tuple(shape)).astype(dtype)
+        return np.minimum(sample, np.nextafter(dtype.type(1), dtype.type(0)))  # casting may round up to one
 
     def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw normal numbers from a :class:`numpy.random.Generator`."""

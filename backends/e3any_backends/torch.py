@@ -23,10 +23,10 @@ class TorchBackend(Backend):
         return isinstance(x, torch.Tensor)
 
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
-        """Copy a table or Python number to the dtype and device of ``like``."""
+        """Return a table or Python number in the dtype and on the device of ``like``."""
         dtype = like.dtype if dtype is None else dtype
         if isinstance(table, np.ndarray):
-            return torch.from_numpy(np.ascontiguousarray(table)).to(device=like.device, dtype=dtype)
+            return torch.from_numpy(np.require(table, requirements=["C", "W"])).to(device=like.device, dtype=dtype)
         return torch.as_tensor(table, dtype=dtype, device=like.device)
 
     def is_floating(self, x: Array) -> bool:
@@ -50,12 +50,14 @@ class TorchBackend(Backend):
         num = x.shape[0]
         if num == 0:
             return x.new_zeros((indices.shape[0], *x.shape[1:]))
+        indices = self.as_index(indices)
         valid = (indices >= 0) & (indices < num)
         rows = torch.index_select(x, 0, torch.where(valid, indices, torch.zeros_like(indices)))
         return torch.where(self._rows_like(valid, rows), rows, torch.zeros_like(rows))
 
     def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
         """Sum rows that have the same segment number, by ``index_add``."""
+        segments = self.as_index(segments)
         valid = (segments >= 0) & (segments < num_segments)
         # One more row takes the padding, which is then cut off.
         total = x.new_zeros((num_segments + 1, *x.shape[1:]))
@@ -63,6 +65,7 @@ class TorchBackend(Backend):
 
     def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:
         """Return the largest row entries of every segment, by ``index_reduce``."""
+        segments = self.as_index(segments)
         valid = (segments >= 0) & (segments < num_segments)
         index = torch.where(valid, segments, num_segments)
         lowest = x.new_full((num_segments + 1, *x.shape[1:]), self.lower_bound(x))

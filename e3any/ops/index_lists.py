@@ -225,7 +225,7 @@ def number_batch(backend: Backend, idx: Array, batch_ndim: int, num: int) -> Arr
     xp, batch = backend.xp, tuple(idx.shape[:batch_ndim])
     first = backend.index(np.arange(math.prod(batch)) * num, like=idx)
     first = xp.reshape(first, (*batch, *(1,) * (idx.ndim - batch_ndim)))
-    valid = (idx >= 0) & (idx < num)
-    # The dtype of idx may be too small for the numbers of the batch.
-    numbers = xp.astype(idx, first.dtype) + first
+    numbers = backend.as_index(idx)  # the dtype of idx may be too small for the numbers of the batch
+    valid = (numbers >= 0) & (numbers < num)
+    numbers = numbers + first
     return xp.where(valid, numbers, xp.full_like(numbers, -1))

@@ -195,7 +195,10 @@ def indexed_softmax(
     lists |= {"num_segments": num_segments, "indices_are_sorted": indices_are_sorted}
     # The largest value changes nothing but keeps the exponential from overflowing.
     largest = backend.stop_gradient(indexed_max(inputs, True, **lists))
-    counts = _rows_like(where if dst_idx is None else (dst_idx >= 0) & (dst_idx < num_segments), inputs)
+    if dst_idx is not None:
+        segments = backend.as_index(dst_idx)
+        where = (segments >= 0) & (segments < num_segments)
+    counts = _rows_like(where, inputs)
     shifted = xp.where(counts, inputs - largest, xp.zeros_like(inputs))
     numerator = xp.where(counts, xp.exp(shifted), xp.zeros_like(inputs))
     if multiplicative_mask is not None:

@@ -257,7 +257,8 @@ def _neighbour_sums(backend: Backend, gathered: Array, angular: Array, radial: l
     transposed = xp.matrix_transpose(angular)
     sums = []
     for l, weight in enumerate(radial):
-        scaled = xp.reshape(gathered * weight[..., None, None, :], (*lead, columns[0] * columns[1] * columns[2]))
+        scaled = backend.scale_components(gathered, weight)
+        scaled = xp.reshape(scaled, (*lead, columns[0] * columns[1] * columns[2]))
         sums.append(xp.matmul(transposed[..., degree_slice(l), :], scaled))
     return xp.reshape(xp.concat(sums, axis=-2), (*lead[:-1], angular.shape[-1], *columns))
 
@@ -274,7 +275,7 @@ def _edge_sums(
     """Return A of shape (..., N, (Lb+1)**2, P, (L+1)**2, F) for a sparse list of edges."""
     sums = []
     for l, weight in enumerate(radial):
-        scaled = gathered * weight[..., None, None, :]
+        scaled = backend.scale_components(gathered, weight)
         for m in range(l**2, (l + 1) ** 2):
             products = scaled * angular[..., m, None, None, None]
             sums.append(
