@@ -310,6 +310,23 @@ def test_empty_neighbourhoods_of_integers_give_the_ends_of_their_range(library):
     np.testing.assert_array_equal(library.numpy(ops.indexed_sum(edges, **lists)), [7, 0])
 
 
+@batches
+@pytest.mark.parametrize("integer", ["int8", "uint8"])
+def test_lists_may_be_narrow(library, rng, batch, integer):
+    """400 nodes are more than integers of 8 bits count."""
+    nodes, edges = rng.normal(size=(*batch, 400, 2)), rng.normal(size=(*batch, E, 2))
+    idx = rng.integers(0, 100, size=(*batch, E))
+
+    def results(integer):
+        given, x = library.array(idx, integer), library.array(edges)
+        yield ops.gather_src(library.array(nodes), src_idx=given)
+        for function in (ops.indexed_sum, ops.indexed_max, ops.indexed_softmax):
+            yield function(x, dst_idx=given, num_segments=400)
+
+    for narrow, wide in zip(results(integer), results("int64"), strict=True):
+        np.testing.assert_array_equal(library.numpy(narrow), library.numpy(wide))
+
+
 def test_a_promise_of_sorted_indices_changes_nothing(library, rng):
     x = library.array(rng.normal(size=(5, 2)))
     idx = library.array(np.asarray([0, 0, 2, 3, 3]))
