@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +28,8 @@ class Frames(NamedTuple):
     def batches(self, size: int, rng: np.random.Generator | None = None) -> Iterator[Frames]:
         """Yield batches, shuffled and without the rest that fills none if there is a generator."""
         count = len(self.energies)
+        if rng is not None and count < size:
+            raise ValueError(f"expected at least one batch of {size} frames, got {count} frames")
         order = np.arange(count) if rng is None else rng.permutation(count)[: count // size * size]
         for i in range(0, len(order), size):
             yield self.take(order[i : i + size])
@@ -40,7 +43,10 @@ class Frames(NamedTuple):
 
         Energies are relative to the mean of those to train on, so that single precision resolves them.
         """
-        count = (len(self.energies) if limit is None else limit) - 2 * gap
+        total = len(self.energies) if limit is None else min(limit, len(self.energies))
+        count = total - 2 * gap
+        if count < 20:
+            raise ValueError(f"expected at least {20 + 2 * gap} frames to split, got {total}")
         first, second = int(0.8 * count), int(0.85 * count)
         parts = slice(first), slice(first + gap, second + gap), slice(second + 2 * gap, count + 2 * gap)
         reference = float(self.energies[parts[0]].mean())
@@ -62,19 +68,23 @@ def load(path: Path) -> Frames:
     if not path.is_file():
         raise FileNotFoundError(f"expected a file of frames, got no file at {str(path)!r}")
     try:
-        with np.load(path) as file:
+        with path.open("rb") as stream, np.load(stream) as file:
             arrays = {key: file[key] for key in Frames._fields}
-    except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, OSError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"expected frames of molecular dynamics in {str(path)!r}, got {error}") from None
-    count, atoms = arrays["positions"].shape[:2]
-    shapes = {"numbers": (atoms,), "positions": (count, atoms, 3), "energies": (count,), "forces": (count, atoms, 3)}
+    count, atoms = (*arrays["positions"].shape, 0, 0)[:2]
+    shapes = {"positions": (count, atoms, 3), "numbers": (atoms,), "energies": (count,), "forces": (count, atoms, 3)}
     for key, shape in shapes.items():
+        kinds, expected = ("iu", "integers") if key == "numbers" else ("iuf", "real numbers")
+        if arrays[key].dtype.kind not in kinds:
+            raise ValueError(f"expected {key!r} to be {expected} in {str(path)!r}, got dtype {arrays[key].dtype}")
         if arrays[key].shape != shape:
             raise ValueError(f"expected {key!r} of shape {shape} in {str(path)!r}, got {arrays[key].shape}")
         if not np.isfinite(arrays[key]).all():
             raise ValueError(f"expected finite numbers in {str(path)!r}, got NaN or infinity in {key!r}")
     numbers = np.broadcast_to(arrays["numbers"].astype(np.int32), (count, atoms))
-    return Frames(numbers, arrays["positions"].astype(np.float32), arrays["energies"], arrays["forces"])
+    positions, forces = (arrays[key].astype(np.float32) for key in ("positions", "forces"))
+    return Frames(numbers, positions, arrays["energies"].astype(np.float64), forces)
 
 
 def predict(field: Any, frames: Frames, batch_size: int = 50) -> tuple[np.ndarray, np.ndarray]:
