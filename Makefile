@@ -23,9 +23,10 @@ lint: .venv/.installed-flax,torch,checkpoint,lint  ## Check style, format and ty
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
-bench: .venv/.installed-flax,torch,bench  ## Run the benchmarks (ARGS replaces --quick)
+bench: .venv/.installed-flax,torch,examples,bench  ## Benchmarks: results for asv, a table of ratios to peers (ARGS: --quick)
 	cd asv_bench && ../$(PYTHON) -m asv machine --yes > /dev/null
-	cd asv_bench && ../$(PYTHON) -m asv run --python=same --set-commit-hash $$(git rev-parse HEAD) $(or $(ARGS),--quick)
+	cd asv_bench && ../$(PYTHON) -m asv run --python=same --set-commit-hash $$(git rev-parse HEAD) $(ARGS)
+	$(PYTHON) asv_bench/ratios.py $(ARGS)
 
 docs: .venv/.installed-flax,torch,docs,examples  ## Build the documentation
 	$(PYTHON) -m sphinx -W -b html docs docs/_build/html $(ARGS)

@@ -1,7 +1,7 @@
 """What is measured: one operation of one library, as a function of parameters and inputs, in several modes.
 
-Every operation maps a competitor and sizes to a :class:`Program`; modes turn a program into a call without arguments that
-returns when the work is done. Peers get the same numbers as inputs, and are set up as their documentation advises.
+Every operation maps a competitor and sizes to a :class:`Program`; modes turn a program into a call without arguments
+that returns when the work is done. Peers get the same numbers as inputs, and are imported when they are asked for.
 """
 
 from __future__ import annotations
@@ -14,24 +14,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import e3nn
-import e3x
 import jax
 import jax.numpy as jnp
 import numpy as np
-import sphericart.torch
 import torch
 from e3any_flax import to_linen
 from e3any_numpy import to_numpy
 from e3any_torch import to_torch
-from e3nn import o3
 
 from e3any import nn, so3
 from e3any.nn.initializers import allowed_couplings
 
 sys.path.append(str(Path(__file__).parents[2] / "docs" / "examples"))
-
-e3nn.set_optimization_defaults(jit_mode="script")
 
 #: "forward"; "backward": with all first derivatives; "second": all derivatives of the gradient by the first input.
 MODES = ("forward", "backward", "second")
@@ -115,7 +109,9 @@ def _program(framework: str, layer: nn.Layer, inputs: tuple[Any, ...], options: 
 
         return Program("torch", apply, params, _flat(inputs))
     function = to_numpy(layer)
-    return Program("numpy", partial(function, **options), function.init(0, *inputs, **options), inputs)
+    return Program(
+        "numpy", partial(function, **options), function.init(np.random.default_rng(0), *inputs, **options), inputs
+    )
 
 
 def _flat(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -136,13 +132,19 @@ def spherical_harmonics(competitor: str, max_degree: int, num: int = 10_000) -> 
     if competitor == "jax":
         return Program("jax", lambda _, r: so3.spherical_harmonics(r, max_degree), None, (jnp.asarray(r),))
     if competitor == "e3x":
+        import e3x
+
         return Program("jax", lambda _, r: e3x.so3.spherical_harmonics(r, max_degree), None, (jnp.asarray(r),))
     if competitor == "torch":
         return Program("torch", lambda _, r: so3.spherical_harmonics(r, max_degree), None, (torch.from_numpy(r),))
     if competitor == "e3nn":
+        from e3nn import o3
+
         irreps = list(range(max_degree + 1))
         return Program("torch", lambda _, r: o3.spherical_harmonics(irreps, r, True), None, (torch.from_numpy(r),))
     if competitor == "sphericart":
+        import sphericart.torch
+
         module = sphericart.torch.SphericalHarmonics(max_degree)
         return Program("torch", lambda _, r: module(r), None, (torch.from_numpy(r),))
     raise ValueError(f"expected a competitor, got {competitor!r}")
@@ -157,6 +159,8 @@ def tensor(competitor: str, max_degree: int, parities: int, features: int, num: 
     if competitor in ("jax", "torch", "numpy"):
         return _program(competitor, layer, (x, y), {})
     if competitor == "e3x":
+        import e3x
+
         module = e3x.nn.Tensor(include_pseudotensors=parities == 2)
         return Program("jax", module.apply, module.init(jax.random.key(0), x, y), (jnp.asarray(x), jnp.asarray(y)))
     if competitor == "e3nn":
@@ -169,7 +173,9 @@ def tensor(competitor: str, max_degree: int, parities: int, features: int, num: 
 
 
 def _e3nn_tensor(max_degree: int, parities: int, features: int) -> Any:
-    """Return the 'uuu' tensor product of e3nn with the same couplings."""
+    """Return the 'uuu' tensor product of e3nn with the same couplings, compiled by TorchScript as by default."""
+    from e3nn import o3
+
     signs = ((1, -1), (-1, 1))[:parities]
     irreps = o3.Irreps([(features, (l, pair[l % 2])) for pair in signs for l in range(max_degree + 1)])
     paths = [
@@ -197,6 +203,8 @@ def message_pass(
     if competitor == "jax (array basis)":
         return _program("jax", layer, (x, basis.array()), options)
     if competitor == "e3x":
+        import e3x
+
         module = e3x.nn.MessagePass(include_pseudotensors=parities == 2, use_fused_tensor=False)
         inputs = jnp.asarray(x), jnp.asarray(basis.array())
         params = module.init(jax.random.key(0), *inputs, **options)
