@@ -32,7 +32,7 @@ docs: .venv/.installed-flax,torch,docs,examples  ## Build the documentation
 	$(PYTHON) -m sphinx -W -b html docs docs/_build/html $(ARGS)
 
 clean:  ## Remove what the other targets made, except .venv and runs/
-	rm -rf build dist docs/_build asv_bench/.asv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist docs/_build docs/generated asv_bench/.asv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find e3any backends adapters tests docs asv_bench -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:

@@ -135,7 +135,7 @@ def gather_src(inputs: Array, *, adj_idx: Array | None = None, src_idx: Array | 
 
     Parameters
     ----------
-    inputs : array of shape (..., N, *rest)
+    inputs : array of shape (..., N, ...)
         Values of nodes.
     adj_idx : integer array of shape (..., N', M), optional
         Dense list. The N' nodes that receive need not be those that send.
@@ -146,7 +146,7 @@ def gather_src(inputs: Array, *, adj_idx: Array | None = None, src_idx: Array | 
 
     Returns
     -------
-    array of shape (..., N', M, *rest) or (..., E, *rest)
+    array of shape (..., N', M, ...) or (..., E, ...)
         Values of edges; zero for padding, which are numbers outside [0, N).
 
     Raises
@@ -168,7 +168,7 @@ def gather_dst(inputs: Array, *, adj_idx: Array | None = None, dst_idx: Array | 
 
     Parameters
     ----------
-    inputs : array of shape (..., N, *rest)
+    inputs : array of shape (..., N, ...)
         Values of nodes.
     adj_idx : integer array of shape (..., N, M), optional
         Dense list.
@@ -179,7 +179,7 @@ def gather_dst(inputs: Array, *, adj_idx: Array | None = None, dst_idx: Array | 
 
     Returns
     -------
-    array of shape (..., N, 1, *rest) or (..., E, *rest)
+    array of shape (..., N, 1, ...) or (..., E, ...)
         Values of edges. With a dense list those of all neighbours are equal: the axis has length 1.
 
     Raises

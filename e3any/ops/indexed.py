@@ -38,7 +38,7 @@ def indexed_sum(
 
     Parameters
     ----------
-    inputs : array of shape (..., N, M, *rest) or (..., E, *rest)
+    inputs : array of shape (..., N, M, ...) or (..., E, ...)
         Values of edges.
     keepdims : bool, optional
         Whether results are laid out so that they broadcast to ``inputs``: with an axis of length 1 for a
@@ -58,9 +58,9 @@ def indexed_sum(
 
     Returns
     -------
-    array of shape (..., N, *rest)
-        The sums; zero for empty neighbourhoods. With ``keepdims`` of shape (..., N, 1, *rest) or
-        (..., E, *rest).
+    array of shape (..., N, ...)
+        The sums; zero for empty neighbourhoods. With ``keepdims`` of shape (..., N, 1, ...) or
+        (..., E, ...).
 
     Raises
     ------
@@ -164,7 +164,7 @@ def indexed_softmax(
 
     Parameters
     ----------
-    inputs : array of shape (..., N, M, *rest) or (..., E, *rest)
+    inputs : array of shape (..., N, M, ...) or (..., E, ...)
         Values of edges.
     multiplicative_mask : array of the shape of ``inputs``, optional
         Factors c, such as a smooth cut-off; one by default.
