@@ -1,11 +1,5 @@
 """Configuration of Sphinx."""
 
-import sys
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "backends"), str(ROOT / "adapters")]
-
 import e3any
 
 project = "e3any"
