@@ -23,6 +23,21 @@ def test_bfloat16_is_read_as_float32(x):
     assert_parity(x, np.asarray([1.5, 2.0]), "bfloat16")
 
 
+def test_arrays_that_numpy_does_not_know_are_read_by_dlpack():
+    class Exported:
+        """An array with no way to NumPy but the one of the standard."""
+
+        dtype = "float64"
+
+        def __dlpack__(self, **options):
+            return np.arange(3.0).__dlpack__(**options)
+
+        def __dlpack_device__(self):
+            return np.zeros(1).__dlpack_device__()
+
+    assert_parity(Exported(), np.arange(3.0), "float64")
+
+
 @pytest.mark.parametrize(("dtype", "error"), [("float64", 1e-11), ("float32", 1e-4)])
 def test_error_above_the_tolerance_of_the_dtype_fails(dtype, error):
     x = np.asarray([1.0, 100.0], dtype)

@@ -133,6 +133,14 @@ def test_empty_axes_give_empty_products(library, rng, outer, features):
     assert tuple(actual.shape) == broadcast_einsum(*arrays, small()).shape
 
 
+def test_empty_axes_may_be_compiled(rng):
+    arrays = [jnp.asarray(a) for a in operands(rng, small(), outer=((1, 0), (1, 0), (1, 1)))]
+    value, slope = jit(jax.value_and_grad(lambda *a: couple(small())(*a).sum(), argnums=2))(*arrays)
+    assert value == 0.0
+    assert slope.shape == arrays[2].shape
+    assert not slope.any()
+
+
 def test_gradients_of_empty_axes_are_empty_or_zero(rng):
     arrays = operands(rng, small(), outer=((1, 0), (1, 0), (1, 1)))
     grads = jax.grad(lambda *a: couple(small())(*a).sum(), argnums=(0, 1, 2))(*map(jnp.asarray, arrays))

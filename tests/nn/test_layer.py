@@ -94,6 +94,14 @@ def test_layouts_and_arrays_name_the_same_parameters(rng):
     assert nn.Tensor().parameters(layouts[0], layouts[0].example(2)) == nn.Tensor().parameters(*[layouts[0]] * 2)
 
 
+def test_message_passing_needs_the_layouts_of_inputs_and_basis():
+    layout = Layout(max_degree=1, features=2)
+    with pytest.raises(TypeError, match="expected a basis, got None"):
+        nn.MessagePass(1).parameters(layout)
+    with pytest.raises(RuntimeError, match="expected either adj_idx or dst_idx and src_idx, got neither"):
+        nn.MessagePass(1).parameters(layout, layout.example(1))
+
+
 def test_layer_with_an_example_of_its_own_needs_no_inputs():
     assert nn.Embed(5, 3).parameters() == nn.Embed(5, 3).parameters(np.arange(4))
 
