@@ -89,7 +89,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--framework", choices=("flax", "torch"), default="flax")
     parser.add_argument("--data", type=Path, default=data.ETHANOL, help="file of frames")
     parser.add_argument("--output", type=Path, help="folder for checkpoints and plots; runs/<framework> by default")
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=1e-2)
     parser.add_argument("--seed", type=int, default=0)

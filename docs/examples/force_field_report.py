@@ -99,7 +99,7 @@ def dynamics(field: Any, split: data.Split, folder: Path, steps: int, timestep: 
     rng = np.random.default_rng(0)
     thermalize_momenta(atoms, temperature_K=300, rng=rng)
     bath = {"temperature_K": 300, "friction": 0.05 / units.fs, "fixcm": False, "rng": rng}
-    Langevin(atoms, timestep * units.fs, **bath).run(steps // 10)
+    Langevin(atoms, timestep * units.fs, **bath).run(steps // 20)
     Stationary(atoms)
     ZeroRotation(atoms)
     verlet, every = VelocityVerlet(atoms, timestep * units.fs), max(steps // 500, 1)

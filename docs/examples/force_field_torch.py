@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from e3any_torch import load_tree, to_torch, to_tree
 
+torch.set_num_threads(1)  # a few molecules are too little work to share
+
 
 class ForceField:
     """An energy model as a PyTorch module, with its optimiser."""
