@@ -15,7 +15,7 @@ help:  ## Show this list
 demo: .venv/.installed-flax,torch,examples  ## Train a force field (FRAMEWORK=flax or torch)
 	$(PYTHON) docs/examples/force_field.py --framework $(FRAMEWORK) $(ARGS)
 
-test: .venv/.installed-flax,torch,checkpoint,test  ## Run the tests on two processes
+test: .venv/.installed-flax,torch,examples,test  ## Run the tests on two processes
 	$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/.installed-flax,torch,checkpoint,lint  ## Check style, format and types

@@ -63,7 +63,9 @@ class ForceField:
         moments = self._optimizer.state_dict()["state"]
         return {
             "params": self.tree(),
-            "optimizer": {str(i): {k: np.array(x) for k, x in each.items()} for i, each in moments.items()},
+            "optimizer": {
+                str(i): {k: x.numpy(force=True).copy() for k, x in each.items()} for i, each in moments.items()
+            },
         }
 
     def restore(self, state: dict[str, Any]) -> None:

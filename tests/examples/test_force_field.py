@@ -16,6 +16,8 @@ sys.path.append(str(EXAMPLES))
 
 import force_field_data as data  # noqa: E402
 
+from e3any.testing import assert_parity  # noqa: E402
+
 ATOMS = 3
 
 
@@ -33,6 +35,15 @@ def frames(count=60):
     """Frames whose energies, before they are made relative, tell their time."""
     given = arrays(count)
     return data.Frames(np.tile(given["numbers"], (count, 1)), given["positions"], given["energies"], given["forces"])
+
+
+# Without forces, which is soon learnt.
+FRAMES = data.Frames(
+    frames(4).numbers,
+    frames(4).positions.astype(np.float32),
+    np.zeros(4, np.float32),
+    np.zeros((4, ATOMS, 3), np.float32),
+)
 
 
 @pytest.fixture
@@ -345,3 +356,37 @@ class TestTraining:
         assert data.errors(best, split.validation)["forces"] == pytest.approx(smallest)
         notes = checkpoint.load_metadata(tmp_path / "model.safetensors")
         assert float(notes["reference_energy"]) == split.reference
+
+
+@pytest.mark.parametrize("framework", ["flax", "torch"])
+class TestField:
+    @pytest.fixture
+    def field(self, framework):
+        """A function that makes a small field of a framework, if what the script imports is installed."""
+        program = pytest.importorskip("force_field")
+        model = program.Energy(features=2, max_degree=1, num_interactions=1, num_basis=4, scale=0.5)
+        return lambda seed=0: program.force_field(framework, model, FRAMES, seed)
+
+    def test_training_goes_on_from_a_state(self, field, tmp_path):
+        from e3any import checkpoint
+
+        whole, resumed = field(), field(seed=1)
+        for _ in range(2):
+            whole.step(FRAMES, 1e-2)
+        checkpoint.save(tmp_path / "state", whole.state())
+        resumed.restore(checkpoint.load(tmp_path / "state"))
+        assert resumed.step(FRAMES, 1e-2) == whole.step(FRAMES, 1e-2)
+        assert_parity(resumed.state(), whole.state(), rtol=0)
+
+    def test_steps_make_the_loss_smaller(self, field):
+        trained = field()
+        losses = [trained.step(FRAMES, 1e-2) for _ in range(20)]
+        assert losses[-1] < 0.9 * losses[0]
+
+    def test_forces_are_the_slope_of_energies_in_double_precision(self, field):
+        positions = FRAMES.positions.astype(float)
+        moved = np.random.default_rng(1).normal(size=positions.shape)
+        energies = [field().energies_and_forces(FRAMES.numbers, positions + h * moved)[0] for h in (-1e-5, 1e-5)]
+        _, forces = field().energies_and_forces(FRAMES.numbers, positions)
+        slope = (energies[1] - energies[0]) / 2e-5
+        np.testing.assert_allclose(slope, -np.sum(forces * moved, axis=(1, 2)), rtol=1e-6, atol=1e-8)
