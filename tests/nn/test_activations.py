@@ -13,6 +13,7 @@ import scipy.special
 import torch
 
 from e3any.nn import activations
+from e3any.testing import assert_parity
 
 CASES = [(name, {}) for name in activations.__all__]
 CASES += [
@@ -69,7 +70,7 @@ def test_gradients_equal_those_of_e3x(rng, name, options):
     x = jnp.asarray(features(rng))
     actual = gradient(lambda x: getattr(activations, name)(x, **options), x)
     expected = gradient(lambda x: getattr(e3x.nn, name)(x, **options), x)
-    np.testing.assert_allclose(actual, expected, rtol=1e-11, atol=1e-11)
+    assert_parity(actual, expected)
 
 
 @cases

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from e3any import Config, nn, so3
+from e3any.testing import assert_parity
 
 L, K = 2, 3
 OPTIONS = [
@@ -83,7 +84,7 @@ def test_gradients_equal_those_of_e3x(rng, radial):
     actual, expected = (
         jax.jit(jax.grad(lambda r, m=m: jnp.sum(weights * call(m, r, option, radial)[0])))(r) for m in (nn, e3x.nn)
     )
-    np.testing.assert_allclose(actual, expected, rtol=1e-11, atol=1e-11)
+    assert_parity(actual, expected)
 
 
 def test_torch_gradients_equal_those_of_jax_to_second_order(rng):

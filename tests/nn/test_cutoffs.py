@@ -51,7 +51,7 @@ def test_gradients_equal_those_of_e3x(name, options):
 
     x = jnp.asarray(X)
     np.testing.assert_allclose(
-        jax.jit(jax.vmap(jax.grad(f)))(x), jax.jit(jax.vmap(jax.grad(g)))(x), rtol=1e-11, atol=1e-12
+        jax.jit(jax.vmap(jax.grad(f)))(x), jax.jit(jax.vmap(jax.grad(g)))(x), rtol=1e-12, atol=1e-12
     )
 
 

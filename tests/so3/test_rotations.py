@@ -71,7 +71,7 @@ class TestAlignmentRotation:
         u, v = rng.normal(size=(2, 20, 3))
         expected = jax.jit(e3x.so3.alignment_rotation)(u, v)
         actual = library.numpy(compiled(alignment_rotation)(library.array(u), library.array(v)))
-        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-11)
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12)
 
     @pytest.mark.parametrize("sign", [1.0, -1.0])
     @pytest.mark.parametrize("distance", [0.0, 1e-20, 1e-16, 1e-15, 1e-12, 1e-8, 1e-4, 1.0])
