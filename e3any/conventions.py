@@ -52,6 +52,12 @@ def degree_slice(degree: int) -> slice:
     return slice(degree**2, (degree + 1) ** 2)
 
 
+def component_degrees(max_degree: int) -> NDArray[np.intp]:
+    """Return the degree of every component in an axis of length (L+1)^2."""
+    degrees = np.arange(max_degree + 1)
+    return np.repeat(degrees, 2 * degrees + 1)
+
+
 @cache
 def cartesian_permutation(degree: int) -> NDArray[np.intp]:
     """Return the positions, in the order m = -l..l, of the components in Cartesian order.

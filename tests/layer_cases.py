@@ -113,7 +113,7 @@ def assert_equals_e3x(
     options = options or {}
     fields = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)}
     fields = {name: value for name, value in fields.items() if not name.endswith("_init") and value is not None}
-    oracle = getattr(e3x.nn, type(layer).__name__)(**fields, **_e3x_options(layer))
+    oracle = getattr(e3x.nn, type(layer).__name__)(**fields)
     module = e3any_flax.to_linen(layer)
     inputs, options = cast(inputs, Library.JAX, dtype), cast(options, Library.JAX)
     mine = inputs if ours_only is None else cast(ours_only, Library.JAX, dtype)
@@ -128,10 +128,6 @@ def assert_equals_e3x(
     if ours_only is not None:
         expected, actual = expected[:2], actual[:2]
     assert_parity(actual, expected, dtype, rtol={"float64": 1e-12, "float32": 1e-6}[dtype])
-
-
-def _e3x_options(layer: nn.Layer) -> dict:
-    return {"use_fused_tensor": False} if isinstance(layer, nn.TensorDense | nn.MessagePass) else {}
 
 
 def assert_libraries_agree(

@@ -14,6 +14,7 @@ __all__ = list(_core.__all__)
 
 Dense: Any = linen_class(_core.Dense, __name__)
 Embed: Any = linen_class(_core.Embed, __name__)
+FusedTensor: Any = linen_class(_core.FusedTensor, __name__)
 MessagePass: Any = linen_class(_core.MessagePass, __name__)
 Tensor: Any = linen_class(_core.Tensor, __name__)
 TensorDense: Any = linen_class(_core.TensorDense, __name__)

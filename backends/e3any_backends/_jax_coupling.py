@@ -174,11 +174,13 @@ def _contractions(
 def _grouped(form: SparseForm, slot: int, scale_slot: int, pair_slots: tuple[int, ...]) -> tuple[Any, ...]:
     """Group the entries by output and scale, then by size of coefficient, so that a constant multiplies once."""
     groups: dict[tuple[int, int], dict[float, list[tuple[bool, tuple[int, ...]]]]] = {}
+    exact: dict[float, float] = {}  # coefficients that differ by rounding are one
     for e in range(len(form.values)):
         value = float(form.values[e])
         key = int(form.columns[slot][e]), int(form.columns[scale_slot][e])
         indices = tuple(int(form.columns[s][e]) for s in pair_slots)
-        groups.setdefault(key, {}).setdefault(round(abs(value), 14), []).append((value < 0, indices))
+        size = exact.setdefault(round(abs(value), 13), abs(value))
+        groups.setdefault(key, {}).setdefault(size, []).append((value < 0, indices))
     return tuple(sorted(groups.items()))
 
 

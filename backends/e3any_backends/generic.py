@@ -10,6 +10,7 @@ import array_api_compat
 import numpy as np
 
 from e3any_backends.coupling import Coupling, couple_by_matmul, couple_pairs_by_matmul
+from e3any_backends.matrix_coupling import MatrixCoupling, couple_matrices_by_matmul
 
 Array: TypeAlias = Any
 Namespace: TypeAlias = Any
@@ -250,6 +251,27 @@ class Backend:
             The product. Axis 0 is summed over; the axes between it and the components broadcast.
         """
         return couple_pairs_by_matmul(self, pairs, w, coupling)
+
+    def couple_matrices(
+        self, x: Array, y: Array, weights: tuple[Array, Array, Array], coupling: MatrixCoupling
+    ) -> Array:
+        r"""Couple two features by products of matrices, see :mod:`e3any_backends.matrix_coupling`.
+
+        Parameters
+        ----------
+        x, y : array of shape (*lead, P, components, F)
+            Factors; leading axes broadcast.
+        weights : tuple of arrays of shape (2, degrees, F), (2, degrees, F) and (4, degrees, F)
+            Weights of both parities of the factors, and of all products of parities.
+        coupling : MatrixCoupling
+            The table.
+
+        Returns
+        -------
+        array of shape (*lead, P, components, F)
+            The product.
+        """
+        return couple_matrices_by_matmul(self, x, y, weights, coupling)
 
     # -- random numbers -------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from e3any_backends._jax_coupling import contract
-from e3any_backends.coupling import Coupling
+from e3any_backends.coupling import Coupling, SparseForm
 from e3any_backends.generic import Array, Backend
+from e3any_backends.matrix_coupling import PRODUCTS, MatrixCoupling, matrix_product_form
 
 _MAX_COPIES = 16  # see scale_components
+# Larger matrices take longer to compile than they gain.
+_MAX_UNROLLED_MATRIX = 7
 
 
 class JaxBackend(Backend):
@@ -101,6 +105,19 @@ class JaxBackend(Backend):
         flat = jnp.reshape(pairs, (*pairs.shape[:-3], coupling.num_x * coupling.num_y, pairs.shape[-1]))
         return contract((flat, w), coupling.pair_form, inputs=(0, 2), output=1)
 
+    def couple_matrices(
+        self, x: Array, y: Array, weights: tuple[Array, Array, Array], coupling: MatrixCoupling
+    ) -> Array:
+        """Couple two features by products of matrices, each step unrolled, up to a size of the matrices."""
+        rank = max(x.ndim, y.ndim) - 1
+        factors = []
+        for factor, weight, form in zip((x, y), weights[:2], (coupling.x.form, coupling.y.form), strict=True):
+            flat = jnp.reshape(factor, (1,) * (rank + 1 - factor.ndim) + (*factor.shape[:-3], -1, factor.shape[-1]))
+            factors.append(contract((flat[None], _blocks_as_rows(weight, rank)), form, inputs=(0, 2), output=1))
+        product = _multiply_matrices(factors[0], factors[1], coupling.size)
+        z = contract((product[None], _blocks_as_rows(weights[2], rank)), coupling.z.form, inputs=(1, 2), output=0)
+        return jnp.reshape(z, (*z.shape[:-2], coupling.z.num_parities, -1, z.shape[-1]))
+
     def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw uniform numbers in [0, 1) for a key."""
         return jax.random.uniform(generator, tuple(shape), jnp.float32 if dtype is None else dtype)
@@ -112,3 +129,29 @@ class JaxBackend(Backend):
     def random_truncated_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw from a normal distribution cut off at -2 and 2, for a key."""
         return jax.random.truncated_normal(generator, -2, 2, tuple(shape), jnp.float32 if dtype is None else dtype)
+
+
+def _blocks_as_rows(weights: Array, rank: int) -> Array:
+    """Turn weights (blocks, degrees, F) into those of a form, of a rank and an axis to sum over."""
+    return jnp.reshape(weights, (*(1,) * (rank - 1), -1, weights.shape[-1]))
+
+
+@functools.lru_cache
+def _matrix_product_form(size: int, parities: bool) -> SparseForm:
+    return matrix_product_form(size, parities)
+
+
+def _multiply_matrices(x: Array, y: Array, size: int) -> Array:
+    """Multiply matrices (*lead, 2 * size**2, F) of both parities to (*lead, 4 * size**2, F)."""
+    if size <= 3:
+        return contract((x[None], y[None]), _matrix_product_form(size, True), inputs=(0, 1), output=2)
+    left, right = (jnp.split(m, 2, axis=-2) for m in (x, y))
+    return jnp.concatenate([_multiply_one_parity(left[p], right[q], size) for p, q in PRODUCTS], axis=-2)
+
+
+def _multiply_one_parity(x: Array, y: Array, size: int) -> Array:
+    if size <= _MAX_UNROLLED_MATRIX:
+        return contract((x[None], y[None]), _matrix_product_form(size, False), inputs=(0, 1), output=2)
+    x, y = (jnp.reshape(m, (*m.shape[:-2], size, size, m.shape[-1])) for m in (x, y))
+    product = jnp.einsum("...ikf,...kjf->...ijf", x, y)
+    return jnp.reshape(product, (*product.shape[:-3], size * size, product.shape[-1]))

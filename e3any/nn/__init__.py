@@ -34,7 +34,7 @@ from e3any.nn.features import (
     rotate,
 )
 from e3any.nn.layer import Layer, Parameters, ParameterSpec
-from e3any.nn.layers import Dense, Embed, MessagePass, Tensor, TensorDense
+from e3any.nn.layers import Dense, Embed, FusedTensor, MessagePass, Tensor, TensorDense
 from e3any.nn.radial import (
     basic_bernstein,
     exponential_bernstein,
@@ -47,6 +47,7 @@ __all__ = [
     "Dense",
     "Embed",
     "FactoredBasis",
+    "FusedTensor",
     "Layer",
     "MessagePass",
     "ParameterSpec",

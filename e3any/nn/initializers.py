@@ -25,9 +25,12 @@ _TRUNCATED_STD = 0.87962566103423978
 
 __all__ = [
     "Initializer",
+    "MaskedScaling",
     "TensorVarianceScaling",
     "VarianceScaling",
     "Zeros",
+    "fused_tensor_normal",
+    "fused_tensor_uniform",
     "lecun_normal",
     "tensor_lecun_normal",
     "zeros",
@@ -128,6 +131,58 @@ class TensorVarianceScaling(Initializer):
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = np.where(allowed, self.scale / np.maximum(fan, 1), 0.0)[..., None]
         return draw(generator, shape, dtype, self.distribution, variance)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedScaling(Initializer):
+    """Independent entries of a variance, zero outside of a mask.
+
+    Parameters
+    ----------
+    scale : float or array that broadcasts to the shape of the parameter
+        Variance of each entry.
+    mask : bool or array that broadcasts to the shape of the parameter
+        Which entries are drawn; all others are zero.
+    distribution : {'truncated_normal', 'normal', 'uniform'}
+        The distribution.
+    """
+
+    scale: float | NDArray[np.float64] = 1.0
+    mask: bool | NDArray[np.bool_] = True
+    distribution: Distribution = "truncated_normal"
+
+    def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw a parameter."""
+        variance = np.where(np.asarray(self.mask), np.asarray(self.scale), 0.0)
+        return draw(generator, shape, dtype, self.distribution, variance)
+
+
+def fused_tensor_normal(scale: Any = 1.0, mask: Any = True, dtype: Any = "float32") -> MaskedScaling:
+    """Return an initialiser for kernels of :class:`e3any.nn.FusedTensor` from a truncated normal distribution.
+
+    Parameters
+    ----------
+    scale : float or array
+        Variance of each entry.
+    mask : bool or array
+        Which entries are drawn; all others are zero.
+    dtype : optional
+        Accepted for compatibility: the dtype of the result is that asked of the initialiser.
+
+    Returns
+    -------
+    MaskedScaling
+        The initialiser.
+    """
+    return MaskedScaling(scale, mask, "truncated_normal")
+
+
+def fused_tensor_uniform(scale: Any = 1.0, mask: Any = True, dtype: Any = "float32") -> MaskedScaling:
+    """Return an initialiser for kernels of :class:`e3any.nn.FusedTensor` from a uniform distribution.
+
+    Parameters and results are those of :func:`fused_tensor_normal`.
+    """
+    return MaskedScaling(scale, mask, "uniform")
 
 
 def allowed_couplings(p1: int, n1: int, p2: int, n2: int, p3: int, n3: int) -> NDArray[np.bool_]:

@@ -25,6 +25,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from e3any_backends import backend_of
 
+from e3any.config import Config
 from e3any.layout import Layout
 from e3any.nn.initializers import Initializer
 
@@ -32,6 +33,7 @@ Array: TypeAlias = Any
 Tree: TypeAlias = Mapping[str, Any]
 
 _host = backend_of(np.zeros(0))
+_SETTINGS = ("cartesian_order", "use_fused_tensor")
 
 __all__ = ["Layer", "ParameterSpec", "Parameters", "check_tree", "initialize", "leaves"]
 
@@ -73,7 +75,15 @@ class Layer(abc.ABC):
     be a nested mapping of arrays::
 
         y = layer({"kernel": kernel}, x)
+
+    A field that bears the name of a setting of :class:`~e3any.Config` and is None takes its value when the layer is
+    built.
     """
+
+    def __post_init__(self) -> None:
+        for name in _SETTINGS:
+            if getattr(self, name, False) is None:
+                object.__setattr__(self, name, getattr(Config, name)())
 
     @abc.abstractmethod
     def forward(self, p: Parameters, /, *inputs: Any, **options: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from e3any.nn.layers.dense import Dense
 from e3any.nn.layers.embed import Embed
+from e3any.nn.layers.fused_tensor import FusedTensor
 from e3any.nn.layers.message_pass import MessagePass
 from e3any.nn.layers.tensor import Tensor
 from e3any.nn.layers.tensor_dense import TensorDense
 
-__all__ = ["Dense", "Embed", "MessagePass", "Tensor", "TensorDense"]
+__all__ = ["Dense", "Embed", "FusedTensor", "MessagePass", "Tensor", "TensorDense"]

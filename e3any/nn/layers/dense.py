@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
 
-from e3any.conventions import degree_slice, parity_names
+from e3any.conventions import component_degrees, degree_slice, parity_names
 from e3any.layout import Layout, check_degree
 from e3any.nn.initializers import lecun_normal, zeros
 from e3any.nn.layer import Layer, Parameters
@@ -52,6 +52,7 @@ class Dense(Layer):
     bias_init: Any = zeros
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_degree(self.features, "features")
 
     def forward(self, p: Parameters, inputs: Array) -> Array:
@@ -131,8 +132,9 @@ class Dense(Layer):
         lead = x.shape[:-3]
         x = xp.moveaxis(x, (-3, -2), (0, 1))
         x = xp.reshape(x, (num_parities * size, -1, layout.features))
-        which = [p * (layout.max_degree + 1) + l for p in range(num_parities) for l in _degrees(layout.max_degree)]
-        kernel = xp.take(xp.stack(kernels), backend.index(np.asarray(which), like=x), axis=0)
+        degrees = component_degrees(layout.max_degree)
+        which = np.concatenate([p * (layout.max_degree + 1) + degrees for p in range(num_parities)])
+        kernel = xp.take(xp.stack(kernels), backend.index(which, like=x), axis=0)
         y = backend.matmul(x, kernel, self.precision)
         if bias is not None and y.shape[1]:
             rest = xp.zeros_like(y[1:, :1, :])
@@ -150,8 +152,3 @@ class Dense(Layer):
         per_parity = layout.max_degree + 1
         parities = [blocks[i : i + per_parity] for i in range(0, len(blocks), per_parity)]
         return xp.stack([xp.concat(parity, axis=-2) for parity in parities], axis=-3)
-
-
-def _degrees(max_degree: int) -> list[int]:
-    """Return the degree of every component."""
-    return [l for l in range(max_degree + 1) for _ in range(2 * l + 1)]

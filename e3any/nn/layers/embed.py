@@ -44,6 +44,7 @@ class Embed(Layer):
     embedding_init: Any = _embedding_init
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_degree(self.num_embeddings, "num_embeddings")
         check_degree(self.features, "features")
 

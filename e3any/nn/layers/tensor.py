@@ -7,7 +7,6 @@ from typing import Any
 
 from e3any_backends import Array, backend_of
 
-from e3any.config import cartesian_order_or_default
 from e3any.layout import Layout, check_degree
 from e3any.nn.initializers import tensor_lecun_normal
 from e3any.nn.layer import Layer, Parameters
@@ -56,6 +55,7 @@ class Tensor(Layer):
     kernel_init: Any = tensor_lecun_normal
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.max_degree is not None:
             check_degree(self.max_degree)
 
@@ -97,4 +97,4 @@ class Tensor(Layer):
 
     def plan(self, kernel: Array) -> Any:
         """Return the table of couplings that belongs to a kernel."""
-        return coupling_plan(tuple(kernel.shape[:6]), cartesian_order_or_default(self.cartesian_order))
+        return coupling_plan(tuple(kernel.shape[:6]), bool(self.cartesian_order))

@@ -8,10 +8,10 @@ from typing import Any
 from e3any_backends import Array
 
 from e3any.layout import Layout, check_degree
-from e3any.nn.initializers import lecun_normal, tensor_lecun_normal, zeros
+from e3any.nn.initializers import lecun_normal, zeros
 from e3any.nn.layer import Layer, Parameters
 from e3any.nn.layers.dense import Dense
-from e3any.nn.layers.tensor import Tensor
+from e3any.nn.layers.product import product_of
 
 __all__ = ["TensorDense"]
 
@@ -23,7 +23,7 @@ class TensorDense(Layer):
     .. math:: y = \mathrm{tensor}(\mathrm{dense}_1(x), \mathrm{dense}_2(x))
 
     Parameters are ``dense/...`` (:class:`Dense` with 2 F outputs, the first half of which is the first factor) and
-    ``tensor/kernel`` (:class:`Tensor`).
+    ``tensor/kernel`` (:class:`Tensor`) or ``fused_tensor/...`` (:class:`FusedTensor`).
 
     Parameters
     ----------
@@ -36,7 +36,10 @@ class TensorDense(Layer):
     include_pseudotensors : bool
         Whether the product has both parities.
     cartesian_order : bool, optional
-        Order of components, see :mod:`e3any.conventions`.
+        Order of components, see :mod:`e3any.conventions`; by default that of :class:`e3any.Config`.
+    use_fused_tensor : bool, optional
+        Whether maps are coupled by :class:`FusedTensor` instead of :class:`Tensor`; by default what
+        :class:`e3any.Config` says.
     dtype, param_dtype, precision : optional
         See :class:`Dense`.
     dense_kernel_init, dense_bias_init, tensor_kernel_init : Initializer or callable
@@ -48,14 +51,16 @@ class TensorDense(Layer):
     use_bias: bool = True
     include_pseudotensors: bool = True
     cartesian_order: bool | None = None
+    use_fused_tensor: bool | None = None
     dtype: Any = None
     param_dtype: Any = "float32"
     precision: Any = None
     dense_kernel_init: Any = lecun_normal
     dense_bias_init: Any = zeros
-    tensor_kernel_init: Any = tensor_lecun_normal
+    tensor_kernel_init: Any = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("features", "max_degree"):
             if getattr(self, name) is not None:
                 check_degree(getattr(self, name), name)
@@ -90,14 +95,6 @@ class TensorDense(Layer):
             self.dense_kernel_init,
             self.dense_bias_init,
         )
-        tensor = Tensor(
-            self.max_degree,
-            self.include_pseudotensors,
-            self.cartesian_order,
-            self.dtype,
-            self.param_dtype,
-            self.precision,
-            self.tensor_kernel_init,
-        )
+        name, product = product_of(self)
         both = dense(p / "dense", inputs)
-        return tensor(p / "tensor", both[..., :features], both[..., features:])
+        return product(p / name, both[..., :features], both[..., features:])

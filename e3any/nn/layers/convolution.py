@@ -1,0 +1,179 @@
+"""Continuous convolutions with learned filters: what message passing and attention share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from e3any_backends import Array, Backend, backend_of
+
+from e3any.conventions import degree_slice
+from e3any.layout import Layout, check_degree
+from e3any.nn.basis import FactoredBasis
+from e3any.nn.initializers import lecun_normal, zeros
+from e3any.nn.layer import Layer, Parameters
+from e3any.nn.layers.couplings import couple_pairs
+from e3any.nn.layers.dense import Dense
+from e3any.nn.layers.edges import Edges
+from e3any.nn.layers.product import product_of
+from e3any.nn.layers.tensor import Tensor
+from e3any.ops.indexed import indexed_sum
+
+__all__ = ["Convolution"]
+
+
+@dataclass(frozen=True)
+class Convolution(Layer):
+    """Hyper-parameters of layers that convolve features of neighbours, and the convolution itself.
+
+    Parameters
+    ----------
+    max_degree : int, optional
+        Largest degree of the output; the larger one of the inputs' and the basis' by default.
+    use_basis_bias : bool
+        Whether the filters have a bias (scalars only).
+    include_pseudotensors : bool
+        Whether the output has both parities.
+    cartesian_order : bool, optional
+        Order of components, see :mod:`e3any.conventions`.
+    use_fused_tensor : bool, optional
+        Whether features are coupled by :class:`FusedTensor` instead of :class:`Tensor`.
+    dtype, param_dtype, precision : optional
+        See :class:`Dense`.
+    dense_kernel_init, dense_bias_init, tensor_kernel_init : Initializer or callable
+        How parameters are drawn.
+    """
+
+    max_degree: int | None = None
+    use_basis_bias: bool = False
+    include_pseudotensors: bool = True
+    cartesian_order: bool | None = None
+    use_fused_tensor: bool | None = None
+    dtype: Any = None
+    param_dtype: Any = "float32"
+    precision: Any = None
+    dense_kernel_init: Any = lecun_normal
+    dense_bias_init: Any = zeros
+    tensor_kernel_init: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_degree is not None:
+            check_degree(self.max_degree)
+
+    def convolve(
+        self,
+        p: Parameters,
+        gathered: Array,
+        basis: Array | FactoredBasis | None,
+        edges: Edges,
+        num_src: int,
+        weights: Array | None = None,
+    ) -> Array:
+        """Couple the features of neighbours with filters and sum them over neighbourhoods.
+
+        Parameters
+        ----------
+        p : Parameters
+            Parameters.
+        gathered : array of shape (*edges, P, (L+1)**2, F)
+            Features of the node that sends, for every edge.
+        basis : FactoredBasis or array of shape (*edges, 1, (Lb+1)**2, K), optional
+            Basis functions; without, features are summed as they are.
+        edges : Edges
+            The edges.
+        num_src : int
+            Number of nodes that send.
+        weights : array that broadcasts to (*edges, F), optional
+            Factors of the features.
+
+        Returns
+        -------
+        array of shape (..., N, P', (L'+1)**2, F)
+            The sums.
+        """
+        if isinstance(basis, FactoredBasis) and not self.use_fused_tensor:
+            return self._sum_first(p, gathered, basis, edges, weights)
+        backend = backend_of(gathered)
+        if weights is not None:
+            gathered, weights = backend.promote(gathered, weights, dtype=self.dtype)
+            gathered = backend.scale_components(gathered, weights)
+        if basis is not None:
+            filters = self.filter(gathered.shape[-1])(
+                p / "filter", basis.array() if isinstance(basis, FactoredBasis) else basis
+            )
+            name, product = product_of(self)
+            gathered = product(p / name, filters, gathered)
+        return indexed_sum(gathered, **edges.reduction(num_src))
+
+    def filter(self, features: int) -> Dense:
+        """Return the linear map from basis functions to filters."""
+        return Dense(
+            features,
+            self.use_basis_bias,
+            self.dtype,
+            self.param_dtype,
+            self.precision,
+            self.dense_kernel_init,
+            self.dense_bias_init,
+        )
+
+    def _sum_first(
+        self, p: Parameters, gathered: Array, basis: FactoredBasis, edges: Edges, weights: Array | None
+    ) -> Array:
+        """Sum products of the basis with neighbours over every neighbourhood, then couple them."""
+        backend = backend_of(gathered, basis.radial, basis.angular)
+        max_degree, layout = basis.max_degree, Layout.of(gathered)
+        radial, bias = self.filter(layout.features).radial(p / "filter", basis.radial, max_degree)
+        name, tensor = product_of(self)
+        assert isinstance(tensor, Tensor)
+        kernel = tensor.kernel(p / name, Layout(max_degree, layout.features), layout)
+        gathered, kernel, angular, bias, weights, *radial = backend.promote(
+            gathered, kernel, basis.angular, bias, weights, *radial, dtype=self.dtype
+        )
+        if bias is not None:
+            # The bias belongs to the product of radial part and constant harmonic: multiply that out.
+            radial[0] = radial[0] * angular[..., :1] + bias
+            angular = backend.xp.concat([backend.xp.ones_like(angular[..., :1]), angular[..., 1:]], axis=-1)
+        if weights is not None:
+            radial = [weights * r for r in radial]
+        if edges.where is not None:
+            gathered = _masked(gathered, edges.where)
+        sums = _edge_sums if edges.adj_idx is None else _neighbour_sums
+        return couple_pairs(backend, sums(backend, gathered, angular, radial, edges), kernel, tensor.plan(kernel))
+
+
+def _masked(gathered: Array, where: Array) -> Array:
+    xp = backend_of(gathered, where).xp
+    return xp.where(where[..., None, None, None], gathered, xp.zeros_like(gathered))
+
+
+def _neighbour_sums(backend: Backend, gathered: Array, angular: Array, radial: list[Array], edges: Edges) -> Array:
+    """Return A of shape (..., N, (Lb+1)**2, P, (L+1)**2, F) for a dense list of neighbours."""
+    xp = backend.xp
+    lead, columns = gathered.shape[:-3], gathered.shape[-3:]
+    transposed = xp.matrix_transpose(angular)
+    sums = []
+    for l, weight in enumerate(radial):
+        scaled = backend.scale_components(gathered, weight)
+        scaled = xp.reshape(scaled, (*lead, columns[0] * columns[1] * columns[2]))
+        sums.append(xp.matmul(transposed[..., degree_slice(l), :], scaled))
+    return xp.reshape(xp.concat(sums, axis=-2), (*lead[:-1], angular.shape[-1], *columns))
+
+
+def _edge_sums(backend: Backend, gathered: Array, angular: Array, radial: list[Array], edges: Edges) -> Array:
+    """Return A of shape (..., N, (Lb+1)**2, P, (L+1)**2, F) for a sparse list of edges."""
+    sums = []
+    for l, weight in enumerate(radial):
+        scaled = backend.scale_components(gathered, weight)
+        for m in range(l**2, (l + 1) ** 2):
+            products = scaled * angular[..., m, None, None, None]
+            sums.append(
+                indexed_sum(
+                    products,
+                    dst_idx=edges.dst_idx,
+                    num_segments=edges.num_segments,
+                    indices_are_sorted=edges.indices_are_sorted,
+                )
+            )
+    return backend.xp.stack(sums, axis=-4)

@@ -1,0 +1,126 @@
+"""Lists of edges, dense or sparse, as layers receive them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from e3any_backends import Array, backend_of
+
+from e3any.layout import Layout
+from e3any.nn.basis import FactoredBasis
+from e3any.ops.index_lists import gather_dst, gather_src, index_kind
+from e3any.ops.indexed import check_mask
+
+__all__ = ["Edges"]
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Edges between nodes that send and nodes that receive.
+
+    Parameters
+    ----------
+    adj_idx : integer array of shape (..., N, M), optional
+        Dense list.
+    where : bool array of shape (..., N, M), optional
+        Which edges of a dense list count.
+    dst_idx, src_idx : integer arrays of shape (..., E), optional
+        Sparse list.
+    num_segments : int, optional
+        Number of nodes that receive, with a sparse list.
+    indices_are_sorted : bool
+        A promise that ``dst_idx`` ascends.
+    """
+
+    adj_idx: Array | None
+    where: Array | None
+    dst_idx: Array | None
+    src_idx: Array | None
+    num_segments: int | None
+    indices_are_sorted: bool
+
+    @classmethod
+    def between(
+        cls,
+        receivers: Array,
+        senders: Array,
+        *,
+        adj_idx: Array | None,
+        where: Array | None,
+        dst_idx: Array | None,
+        src_idx: Array | None,
+        num_segments: int | None,
+        indices_are_sorted: bool,
+    ) -> Edges:
+        """Check index lists against the features of nodes, of shape (..., N, P, (L+1)**2, F), and fill in defaults.
+
+        Raises
+        ------
+        RuntimeError
+            If neither or both kinds of index list are given.
+        TypeError
+            If a list or mask is of a wrong kind, or half of a sparse list is missing.
+        ValueError
+            If shapes do not fit.
+        """
+        kind = index_kind(adj_idx=adj_idx, dst_idx=dst_idx, src_idx=src_idx)
+        if kind == "sparse" and (dst_idx is None or src_idx is None):
+            raise TypeError("expected both dst_idx and src_idx, got only one of them")
+        indices: Any = adj_idx if kind == "dense" else dst_idx
+        batch = tuple(indices.shape[: -2 if kind == "dense" else -1])
+        for nodes in (receivers, senders):
+            _check_nodes(nodes, batch)
+        if kind == "sparse":
+            num = receivers.shape[-4] if num_segments is None else num_segments
+            return cls(None, None, dst_idx, src_idx, num, indices_are_sorted)
+        if where is not None:
+            check_mask(where, tuple(indices.shape))
+        return cls(adj_idx, where, None, None, None, False)
+
+    @property
+    def indices(self) -> Any:
+        """The array that has one entry for every edge."""
+        return self.dst_idx if self.adj_idx is None else self.adj_idx
+
+    def gather_src(self, x: Array) -> Array:
+        """Return for every edge the values of the node that sends; zero for padding."""
+        return gather_src(x, adj_idx=self.adj_idx, src_idx=self.src_idx)
+
+    def gather_dst(self, x: Array) -> Array:
+        """Return for every edge the values of the node that receives."""
+        return gather_dst(x, adj_idx=self.adj_idx, dst_idx=self.dst_idx)
+
+    def reduction(self, num_src: int) -> dict[str, Any]:
+        """Return the arguments of reductions such as :func:`e3any.ops.indexed_sum`.
+
+        Edges from nodes outside [0, num_src) are padding.
+        """
+        indices: Any = self.adj_idx if self.src_idx is None else self.src_idx
+        present = (indices >= 0) & (indices < num_src)
+        if self.adj_idx is not None:
+            return {"adj_idx": self.adj_idx, "where": present if self.where is None else self.where & present}
+        backend = backend_of(self.dst_idx)
+        dst_idx = backend.as_index(self.dst_idx)
+        dst_idx = backend.xp.where(present, dst_idx, backend.xp.full_like(dst_idx, -1))
+        sizes = {"num_segments": self.num_segments, "indices_are_sorted": self.indices_are_sorted}
+        return {"dst_idx": dst_idx, **sizes}
+
+    def check_basis(self, basis: Array | FactoredBasis) -> None:
+        """Raise a ValueError unless a basis has one entry for every edge."""
+        if isinstance(basis, FactoredBasis):
+            basis.check()
+            shape = tuple(basis.radial.shape[:-2])
+        else:
+            if Layout.of(basis, "basis").pseudotensors:
+                raise ValueError(f"expected a basis with a parity axis of length 1, got shape {tuple(basis.shape)}")
+            shape = tuple(basis.shape[:-3])
+        if shape != tuple(self.indices.shape):
+            raise ValueError(f"expected a basis for index lists of shape {tuple(self.indices.shape)}, got {shape}")
+
+
+def _check_nodes(inputs: Array, batch: tuple[int, ...]) -> None:
+    """Raise a ValueError unless inputs are features of nodes with the leading axes of an index list."""
+    if inputs.ndim < 4 or tuple(inputs.shape[:-4]) != batch:
+        expected = ", ".join([*map(str, batch), "N", "1 or 2", "(max_degree+1)**2", "features"])
+        raise ValueError(f"expected inputs of shape ({expected}) for this index list, got {tuple(inputs.shape)}")
