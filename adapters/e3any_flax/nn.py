@@ -16,6 +16,8 @@ Dense: Any = linen_class(_core.Dense, __name__)
 Embed: Any = linen_class(_core.Embed, __name__)
 FusedTensor: Any = linen_class(_core.FusedTensor, __name__)
 MessagePass: Any = linen_class(_core.MessagePass, __name__)
+MultiHeadAttention: Any = linen_class(_core.MultiHeadAttention, __name__)
+SelfAttention: Any = linen_class(_core.SelfAttention, __name__)
 Tensor: Any = linen_class(_core.Tensor, __name__)
 TensorDense: Any = linen_class(_core.TensorDense, __name__)
 

@@ -16,6 +16,8 @@ Dense: Any = module_class(_core.Dense, __name__)
 Embed: Any = module_class(_core.Embed, __name__)
 FusedTensor: Any = module_class(_core.FusedTensor, __name__)
 MessagePass: Any = module_class(_core.MessagePass, __name__)
+MultiHeadAttention: Any = module_class(_core.MultiHeadAttention, __name__)
+SelfAttention: Any = module_class(_core.SelfAttention, __name__)
 Tensor: Any = module_class(_core.Tensor, __name__)
 TensorDense: Any = module_class(_core.TensorDense, __name__)
 

@@ -34,7 +34,16 @@ from e3any.nn.features import (
     rotate,
 )
 from e3any.nn.layer import Layer, Parameters, ParameterSpec
-from e3any.nn.layers import Dense, Embed, FusedTensor, MessagePass, Tensor, TensorDense
+from e3any.nn.layers import (
+    Dense,
+    Embed,
+    FusedTensor,
+    MessagePass,
+    MultiHeadAttention,
+    SelfAttention,
+    Tensor,
+    TensorDense,
+)
 from e3any.nn.radial import (
     basic_bernstein,
     exponential_bernstein,
@@ -50,8 +59,10 @@ __all__ = [
     "FusedTensor",
     "Layer",
     "MessagePass",
+    "MultiHeadAttention",
     "ParameterSpec",
     "Parameters",
+    "SelfAttention",
     "Tensor",
     "TensorDense",
     "add",

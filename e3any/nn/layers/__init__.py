@@ -1,5 +1,6 @@
 """Layers, one file each."""
 
+from e3any.nn.layers.attention import MultiHeadAttention, SelfAttention
 from e3any.nn.layers.dense import Dense
 from e3any.nn.layers.embed import Embed
 from e3any.nn.layers.fused_tensor import FusedTensor
@@ -7,4 +8,13 @@ from e3any.nn.layers.message_pass import MessagePass
 from e3any.nn.layers.tensor import Tensor
 from e3any.nn.layers.tensor_dense import TensorDense
 
-__all__ = ["Dense", "Embed", "FusedTensor", "MessagePass", "Tensor", "TensorDense"]
+__all__ = [
+    "Dense",
+    "Embed",
+    "FusedTensor",
+    "MessagePass",
+    "MultiHeadAttention",
+    "SelfAttention",
+    "Tensor",
+    "TensorDense",
+]
