@@ -14,3 +14,5 @@ __all__ = list(_core.__all__)
 
 clebsch_gordan: Any = partial(_core.clebsch_gordan, xp=jnp)
 clebsch_gordan_for_degrees: Any = partial(_core.clebsch_gordan_for_degrees, xp=jnp)
+delley_quadrature: Any = partial(_core.delley_quadrature, xp=jnp)
+lebedev_quadrature: Any = partial(_core.lebedev_quadrature, xp=jnp)

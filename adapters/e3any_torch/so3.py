@@ -14,3 +14,5 @@ __all__ = list(_core.__all__)
 
 clebsch_gordan: Any = partial(_core.clebsch_gordan, xp=_xp)
 clebsch_gordan_for_degrees: Any = partial(_core.clebsch_gordan_for_degrees, xp=_xp)
+delley_quadrature: Any = partial(_core.delley_quadrature, xp=_xp)
+lebedev_quadrature: Any = partial(_core.lebedev_quadrature, xp=_xp)

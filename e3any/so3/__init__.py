@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from e3any.so3.clebsch_gordan import clebsch_gordan, clebsch_gordan_for_degrees
+from e3any.so3.quadrature import delley_quadrature, lebedev_quadrature
 from e3any.so3.rotations import (
     alignment_rotation,
     euler_angles_from_rotation,
@@ -17,7 +18,9 @@ __all__ = [
     "alignment_rotation",
     "clebsch_gordan",
     "clebsch_gordan_for_degrees",
+    "delley_quadrature",
     "euler_angles_from_rotation",
+    "lebedev_quadrature",
     "random_rotation",
     "rotation",
     "rotation_euler",
