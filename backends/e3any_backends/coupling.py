@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from e3any_backends.tables import Tables, attribute, lookup
+
 if TYPE_CHECKING:
     from e3any_backends.generic import Array, Backend
 
@@ -64,7 +66,7 @@ class SparseForm:
 
 
 @dataclass(frozen=True, eq=False)
-class Coupling:
+class Coupling(Tables):
     """A table of couplings; two tables are equal only if they are the same object.
 
     Parameters
@@ -131,7 +133,7 @@ class Coupling:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class Block(Tables):
     """Several paths as one matrix.
 
     Parameters
@@ -195,19 +197,20 @@ def _contract_blocks(
     xp = backend.xp
     w = xp.moveaxis(w, -2, 0)
     rows = []
-    for block in coupling.blocks:
+    for block in lookup(attribute, coupling.number, "blocks"):
         pairs = products(block.x, block.y)
+        matrix = backend.table_of(block, "matrix", like=pairs)
         trailing = tuple(pairs.shape[2:])
-        pairs = xp.reshape(pairs, (block.matrix.shape[1], math.prod(trailing)))
-        row = backend.matmul(backend.constant(block.matrix, like=pairs), pairs, precision="highest")
-        rows.append(xp.reshape(row, (block.matrix.shape[0], *trailing)))
+        pairs = xp.reshape(pairs, (matrix.shape[1], math.prod(trailing)))
+        row = backend.matmul(matrix, pairs, precision="highest")
+        rows.append(xp.reshape(row, (matrix.shape[0], *trailing)))
     stacked = rows[0] if len(rows) == 1 else xp.concat(rows, axis=0)
-    weighted = stacked * xp.take(w, backend.index(coupling.row_paths, like=w), axis=0)
+    weighted = stacked * xp.take(w, backend.table_of(coupling, "row_paths", like=w), axis=0)
     # Axis 1, behind the rows, is to be summed over.
     summed = weighted[:, 0, ...] if weighted.shape[1] == 1 else xp.sum(weighted, axis=1)
     shape = tuple(summed.shape[1:])
     flat = xp.reshape(summed, (summed.shape[0], math.prod(shape)))
-    z = backend.matmul(backend.constant(coupling.row_sums, like=flat), flat, precision="highest")
+    z = backend.matmul(backend.table_of(coupling, "row_sums", like=flat), flat, precision="highest")
     return xp.moveaxis(xp.reshape(z, (coupling.num_z, *shape)), 0, -2)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import array_api_compat
@@ -11,6 +11,7 @@ import numpy as np
 
 from e3any_backends.coupling import Coupling, couple_by_matmul, couple_pairs_by_matmul
 from e3any_backends.matrix_coupling import MatrixCoupling, couple_matrices_by_matmul
+from e3any_backends.tables import Tables, attribute, lookup
 
 Array: TypeAlias = Any
 Namespace: TypeAlias = Any
@@ -43,6 +44,10 @@ class Backend:
         """Return whether ``x`` is an array that the library computes with."""
         return array_api_compat.is_array_api_obj(x) and array_api_compat.array_namespace(x) is self.xp
 
+    def device(self, x: Array) -> Any:
+        """Return the device of ``x``."""
+        return array_api_compat.device(x)
+
     # -- constants and dtypes -------------------------------------------------------------------------------
 
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
@@ -50,12 +55,38 @@ class Backend:
         return self.xp.asarray(
             np.require(table, requirements=["C", "W"]),  # others are copied: PyTorch takes neither
             dtype=like.dtype if dtype is None else dtype,
-            device=array_api_compat.device(like),
+            device=self.device(like),
         )
 
     def index(self, table: Any, like: Array) -> Array:
         """Return a NumPy table of positions in the library and on the device of ``like``, not to be written to."""
         return self.constant(table, like, dtype=self.xp.int64)
+
+    def table(self, function: Callable[..., Any], *arguments: Any, like: Array) -> Array:
+        """Return a table in the library and on the device of ``like``, not to be written to.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(*arguments)`` returns an array of NumPy; it is called once and never traced.
+        *arguments
+            Hashable arguments, such as numbers and tuples of numbers.
+        like : array
+            Where the table is used.
+
+        Returns
+        -------
+        array
+            The table: real numbers have the dtype of ``like``, integers number rows, booleans stay what they are.
+        """
+        table = lookup(function, *arguments)
+        if table.dtype.kind == "f":
+            return self.constant(table, like)
+        return self.constant(table, like, dtype=self.xp.bool) if table.dtype.kind == "b" else self.index(table, like)
+
+    def table_of(self, tables: Tables, name: str, like: Array) -> Array:
+        """Return an attribute of an object as a table; see :meth:`table`."""
+        return self.table(attribute, tables.number, name, like=like)
 
     def as_index(self, x: Array) -> Array:
         """Cast integers of any width to a dtype that can number all rows of an array."""
@@ -155,7 +186,7 @@ class Backend:
         xp = self.xp
         num = x.shape[0]
         if num == 0:
-            return xp.zeros((indices.shape[0], *x.shape[1:]), dtype=x.dtype, device=array_api_compat.device(x))
+            return xp.zeros((indices.shape[0], *x.shape[1:]), dtype=x.dtype, device=self.device(x))
         indices = self.as_index(indices)
         valid = (indices >= 0) & (indices < num)
         rows = xp.take(x, xp.where(valid, indices, xp.zeros_like(indices)), axis=0)
@@ -193,14 +224,14 @@ class Backend:
         xp = self.xp
         member = self._membership(segments, num_segments)
         member = xp.reshape(member, (*member.shape, *(1,) * (x.ndim - 1)))
-        lowest = xp.full((1,), self.lower_bound(x), dtype=x.dtype, device=array_api_compat.device(x))
+        lowest = xp.full((1,), self.lower_bound(x), dtype=x.dtype, device=self.device(x))
         if x.shape[0] == 0:
             return xp.broadcast_to(lowest, (num_segments, *x.shape[1:]))
         return xp.max(xp.where(member, x[None, ...], lowest), axis=1)
 
     def _membership(self, segments: Array, num_segments: int) -> Array:
         xp, segments = self.xp, self.as_index(segments)
-        numbers = xp.arange(num_segments, dtype=segments.dtype, device=array_api_compat.device(segments))
+        numbers = xp.arange(num_segments, dtype=segments.dtype, device=self.device(segments))
         return numbers[:, None] == segments[None, :]
 
     def _rows_like(self, mask: Array, rows: Array) -> Array:
@@ -260,7 +291,7 @@ class Backend:
         Parameters
         ----------
         x, y : array of shape (*lead, P, components, F)
-            Factors; leading axes broadcast.
+            Factors, of the same rank; leading axes broadcast.
         weights : tuple of arrays of shape (2, degrees, F), (2, degrees, F) and (4, degrees, F)
             Weights of both parities of the factors, and of all products of parities.
         coupling : MatrixCoupling

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e3any_backends.coupling import SparseForm
+from e3any_backends.tables import Tables
 
 if TYPE_CHECKING:
     from e3any_backends.generic import Array, Backend
@@ -28,7 +29,7 @@ PRODUCTS = ((0, 0), (1, 1), (0, 1), (1, 0))
 
 
 @dataclass(frozen=True, eq=False)
-class MatrixForm:
+class MatrixForm(Tables):
     """The change between components and matrices for one feature.
 
     Parameters
@@ -128,13 +129,14 @@ def couple_matrices_by_matmul(
     xp = backend.xp
     left, shape = _to_matrices(backend, x, weights[0], coupling.x)
     right, other = _to_matrices(backend, y, weights[1], coupling.y)
-    d = coupling.size
+    d = math.isqrt(left.shape[1])
     left = xp.reshape(left, (2, d, d, *shape))
     right = xp.reshape(right, (2, d, d, *other))
     blocks = [_multiply(left[p, ...], right[q, ...], d) for p, q in PRODUCTS]
     lead = tuple(blocks[0].shape[2:])
     flat = xp.reshape(xp.stack(blocks), (len(PRODUCTS), d * d, math.prod(lead)))
-    rows = backend.matmul(backend.constant(coupling.z.coefficients.T, like=flat), flat, precision="highest")
+    coefficients = backend.table_of(coupling.z, "coefficients", like=flat)
+    rows = backend.matmul(xp.matrix_transpose(coefficients), flat, precision="highest")
     rows = xp.reshape(rows, (*rows.shape[:2], *lead)) * _component_weights(backend, weights[2], coupling.z, len(lead))
     parities = [rows[0, ...] + rows[1, ...], rows[2, ...] + rows[3, ...]]
     if coupling.z.num_parities == 1:  # what has another parity than its degree has been masked
@@ -149,17 +151,18 @@ def _to_matrices(backend: Backend, x: Array, w: Array, form: MatrixForm) -> tupl
     lead = tuple(x.shape[2:])
     x = x * _component_weights(backend, w, form, len(lead))
     x = xp.reshape(x, (*x.shape[:2], math.prod(lead)))
-    return backend.matmul(backend.constant(form.coefficients, like=x), x, precision="highest"), lead
+    return backend.matmul(backend.table_of(form, "coefficients", like=x), x, precision="highest"), lead
 
 
 def _component_weights(backend: Backend, w: Array, form: MatrixForm, rank: int) -> Array:
     """Return weights (blocks, components, 1, ..., F) from those of degrees (blocks, degrees, F)."""
     xp = backend.xp
-    w = xp.take(w, backend.index(form.degrees, like=w), axis=1)
+    w = xp.take(w, backend.table_of(form, "degrees", like=w), axis=1)
     w = xp.reshape(w, (*w.shape[:2], *(1,) * (rank - 1), w.shape[-1]))
-    if form.mask is None:
+    if form.num_parities == 2:
         return w
-    return w * backend.constant(np.reshape(form.mask, (*form.mask.shape[:2], *(1,) * rank)), like=w)
+    mask = backend.table_of(form, "mask", like=w)
+    return w * xp.reshape(mask, (*mask.shape[:2], *(1,) * rank))
 
 
 def _multiply(left: Array, right: Array, size: int) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import array_api_compat.torch
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from e3any_backends.generic import Array, Backend
+from e3any_backends.tables import lookup
 
 
 class TorchBackend(Backend):
@@ -22,12 +23,20 @@ class TorchBackend(Backend):
         """Return whether ``x`` is a tensor."""
         return isinstance(x, torch.Tensor)
 
+    def device(self, x: Array) -> Any:
+        """Return the device of ``x``."""
+        return x.device
+
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
         """Return a table or Python number in the dtype and on the device of ``like``."""
         dtype = like.dtype if dtype is None else dtype
         if isinstance(table, np.ndarray):
             return torch.from_numpy(np.require(table, requirements=["C", "W"])).to(device=like.device, dtype=dtype)
         return torch.as_tensor(table, dtype=dtype, device=like.device)
+
+    def table(self, function: Callable[..., Any], *arguments: Any, like: Array) -> Array:
+        """Return a table on the device of ``like``, copied there once."""
+        return _tensor(like.dtype, like.device, function, *arguments)[0]
 
     def is_floating(self, x: Array) -> bool:
         """Return whether ``x`` has a real floating-point dtype."""
@@ -84,3 +93,21 @@ class TorchBackend(Backend):
         """Draw from a normal distribution cut off at -2 and 2."""
         sample = torch.empty(tuple(shape), dtype=dtype, device=generator.device)
         return torch.nn.init.trunc_normal_(sample, a=-2.0, b=2.0, generator=generator)
+
+
+def _tensor(
+    dtype: torch.dtype, device: torch.device, function: Callable[..., Any], *arguments: Any
+) -> list[torch.Tensor]:
+    """Return a table as a tensor; real numbers have the given dtype."""
+    array = np.require(lookup(function, *arguments), requirements=["C", "W"])
+    table = torch.from_numpy(array)
+    if array.dtype.kind != "b":
+        table = table.to(dtype if array.dtype.kind == "f" else torch.int64)
+    # In a list, which gets a name of its own: compilers call all results of a function by one name.
+    return [table.to(device)]
+
+
+# Compilers call these and take what they return as constant. That is all that torch.compiler.assume_constant_result
+# does, which imports the compiler first.
+for _function in (lookup, _tensor):
+    setattr(_function, "_dynamo_marked_constant", True)  # noqa: B010

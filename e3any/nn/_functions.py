@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 from e3any_backends import Array, Backend
+from numpy.typing import NDArray
 
-__all__ = ["NODES", "WEIGHTS", "mean_decay", "scalar_like", "sigmoid", "softplus"]
+__all__ = ["mean_decay", "nodes", "scalar_like", "sigmoid", "softplus", "weights"]
 
-# Gauss-Legendre rule on [0, 1].
-_x, _w = np.polynomial.legendre.leggauss(8)
-NODES, WEIGHTS = 0.5 * (1.0 + _x), 0.5 * _w
+
+def nodes() -> NDArray[np.float64]:
+    """Return the nodes of a Gauss-Legendre rule on [0, 1]."""
+    return 0.5 * (1.0 + np.polynomial.legendre.leggauss(8)[0])
+
+
+def weights() -> NDArray[np.float64]:
+    """Return the weights of the rule, which sum to one."""
+    return 0.5 * np.polynomial.legendre.leggauss(8)[1]
 
 
 def scalar_like(backend: Backend, value: Array | float, like: Array) -> Array | float:
@@ -44,6 +51,9 @@ def mean_decay(backend: Backend, y: Array) -> Array:
     small = xp.abs(y) < 3.0
     near = xp.where(small, y, xp.zeros_like(y))
     far = xp.where(small, xp.full_like(y, 3.0), y)
-    weights = backend.constant(WEIGHTS * (1.0 - NODES), like=y)
-    terms = xp.exp(-near[..., None] * backend.constant(NODES, like=y)) * weights
+    terms = xp.exp(-near[..., None] * backend.table(nodes, like=y)) * backend.table(_falling_weights, like=y)
     return xp.where(small, 1.0 - near * xp.sum(terms, axis=-1, dtype=y.dtype), -xp.expm1(-far) / far)
+
+
+def _falling_weights() -> NDArray[np.float64]:
+    return weights() * (1.0 - nodes())

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from e3any_backends import Array, Backend, backend_of
 
 from e3any.layout import Layout
-from e3any.nn._functions import NODES, WEIGHTS, mean_decay, scalar_like, sigmoid, softplus
+from e3any.nn._functions import mean_decay, nodes, scalar_like, sigmoid, softplus, weights
 
 __all__ = [
     "bent_identity",
@@ -251,8 +251,8 @@ def shifted_softplus(x: Array) -> Array:
     def gate(backend: Backend, t: Array) -> Array:
         xp = backend.xp
         small = xp.abs(t) < 1.0
-        near = xp.where(small, t, xp.zeros_like(t))[..., None] * backend.constant(NODES, like=t)
-        mean = xp.sum(sigmoid(backend, near) * backend.constant(WEIGHTS, like=t), axis=-1, dtype=t.dtype)
+        near = xp.where(small, t, xp.zeros_like(t))[..., None] * backend.table(nodes, like=t)
+        mean = xp.sum(sigmoid(backend, near) * backend.table(weights, like=t), axis=-1, dtype=t.dtype)
         far = xp.where(small, xp.ones_like(t), t)
         # Of log(1 + e^t) = max(t, 0) + log(1 + e^-|t|) only the last is divided by t: its derivatives stay small.
         rest = xp.log1p(xp.exp(xp.where(far < 0, far, -far))) - math.log(2.0)

@@ -93,11 +93,14 @@ def reflect(x: Array) -> Array:
         If the shape is not that of features.
     """
     layout = Layout.of(x, "x")
-    if layout.pseudotensors:
-        signs = np.asarray([1.0, -1.0]).reshape(2, 1, 1)
-    else:
-        signs = np.where(even_degree_mask(layout.max_degree), 1.0, -1.0)
-    return x * backend_of(x).constant(signs, like=x)
+    return x * backend_of(x).table(_signs, layout.max_degree, layout.pseudotensors, like=x)
+
+
+def _signs(max_degree: int, pseudotensors: bool) -> Any:
+    """Return the parity of every component."""
+    if pseudotensors:
+        return np.asarray([1.0, -1.0]).reshape(2, 1, 1)
+    return np.where(even_degree_mask(max_degree), 1.0, -1.0)
 
 
 def change_max_degree_or_type(
@@ -152,9 +155,12 @@ def _proper_tensors(backend: Backend, x: Array, max_degree: int) -> Array:
 
 
 def _with_both_parities(backend: Backend, x: Array, max_degree: int) -> Array:
-    mask = even_degree_mask(max_degree)
-    keep = backend.constant(np.stack([mask, ~mask]), like=x, dtype=backend.xp.bool)
-    return backend.xp.where(keep, x, backend.xp.zeros_like(x))
+    return backend.xp.where(backend.table(_proper_mask, max_degree, like=x), x, backend.xp.zeros_like(x))
+
+
+def _proper_mask(max_degree: int) -> Any:
+    """Return which components of both parities are proper tensors."""
+    return np.stack([even_degree_mask(max_degree), odd_degree_mask(max_degree)])
 
 
 def add(*inputs: Array) -> Array:

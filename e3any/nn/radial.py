@@ -8,7 +8,6 @@ Derivatives are finite everywhere, at the ends of the interval as well.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any, Literal, get_args
 
@@ -248,7 +247,7 @@ def _by_exponentials(backend: Backend, u: Array, n: int) -> Array:
     inner_u, inner_v = u > tiny, 1.0 - u > tiny
     log_u = xp.where(inner_u, xp.log(xp.where(inner_u, u, half)), vanish)[..., None]
     log_v = xp.where(inner_v, xp.log1p(-xp.where(inner_v, u, half)), vanish)[..., None]
-    k_u, k_v, log_binomial = (backend.constant(row, like=u) for row in _exponents(n))
+    k_u, k_v, log_binomial = (backend.table(_exponents, n, like=u)[i, ...] for i in range(3))
     first, last = _EXACT_POWERS, n + 1 - _EXACT_POWERS
     low = xp.stack(_powers(backend, u, first - 1), axis=-1)
     high = xp.stack(_powers(backend, 1.0 - u, first - 1)[::-1], axis=-1)
@@ -266,7 +265,6 @@ def _powers(backend: Backend, t: Array, degree: int) -> list[Array]:
     return powers
 
 
-@functools.lru_cache
 def _exponents(n: int) -> np.ndarray:
     """Return factors of log u and log(1 - u), and logarithms of binomials."""
     k = np.arange(n + 1.0)

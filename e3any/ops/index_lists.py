@@ -223,9 +223,9 @@ def number_batch(backend: Backend, idx: Array, batch_ndim: int, num: int) -> Arr
     if batch_ndim == 0:
         return idx
     xp, batch = backend.xp, tuple(idx.shape[:batch_ndim])
-    first = backend.index(np.arange(math.prod(batch)) * num, like=idx)
-    first = xp.reshape(first, (*batch, *(1,) * (idx.ndim - batch_ndim)))
     numbers = backend.as_index(idx)  # the dtype of idx may be too small for the numbers of the batch
+    first = xp.arange(math.prod(batch), dtype=numbers.dtype, device=backend.device(idx)) * num
+    first = xp.reshape(first, (*batch, *(1,) * (idx.ndim - batch_ndim)))
     valid = (numbers >= 0) & (numbers < num)
     numbers = numbers + first
     return xp.where(valid, numbers, xp.full_like(numbers, -1))

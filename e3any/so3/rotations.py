@@ -278,10 +278,10 @@ def _half_turn(backend: Backend, u: Array, v: Array) -> Array:
     # Any vector that is not along u: its components in other places, or x where they are all the same.
     other = xp.roll(u, 1, axis=-1)
     diagonal = xp.abs(xp.sum(u * other, axis=-1, keepdims=True)) > 0.9
-    other = xp.where(diagonal, backend.constant([1.0, 0.0, 0.0], like=u), other)
+    other = xp.where(diagonal, backend.table(np.eye, 1, 3, like=u), other)
     w = normalize(xp.where(known, normal, _cross(xp, u, other)), axis=-1)
     w = normalize(w - u * xp.sum(w * u, axis=-1, keepdims=True), axis=-1)
-    return 2.0 * w[..., :, None] * w[..., None, :] - backend.constant(np.eye(3), like=u)
+    return 2.0 * w[..., :, None] * w[..., None, :] - backend.table(np.eye, 3, like=u)
 
 
 def _rodrigues(backend: Backend, k: Array, sine: Array, versine: Array) -> Array:
@@ -290,7 +290,7 @@ def _rodrigues(backend: Backend, k: Array, sine: Array, versine: Array) -> Array
     x, y, z = (k[..., i] for i in range(3))
     zero = xp.zeros_like(x)
     skew = _matrix(backend, [zero, z, -y, -z, zero, x, y, -x, zero])
-    identity = backend.constant(np.eye(3), like=k)
+    identity = backend.table(np.eye, 3, like=k)
     square = k[..., :, None] * k[..., None, :] - xp.sum(k * k, axis=-1)[..., None, None] * identity
     return identity + sine[..., None, None] * skew + versine[..., None, None] * square
 

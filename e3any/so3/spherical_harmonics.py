@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from e3any_backends import Array, Backend, backend_of
+from e3any_backends.tables import host_table
 
 from e3any.config import Normalization, cartesian_order_or_default, normalization_or_default
 from e3any.conventions import cartesian_permutation, normalization_factor
@@ -135,8 +136,15 @@ def _harmonics(backend: Backend, r: Array, factors: list[float], cartesian_order
         negative = [polar[m][l - m] * sines[m] for m in range(l, 0, -1)]
         positive = [polar[m][l - m] * cosines[m] for m in range(1, l + 1)]
         degree = [*negative, polar[0][l], *positive]
-        slots += [degree[i] for i in cartesian_permutation(l)] if cartesian_order else degree
+        slots += [degree[i] for i in _in_cartesian_order(l)] if cartesian_order else degree
     return xp.stack(slots, axis=-1)
+
+
+@host_table
+def _in_cartesian_order(degree: int) -> list[int]:
+    """Return the position, among orders -l..l, of each component in Cartesian order."""
+    positions: list[int] = cartesian_permutation(degree).tolist()
+    return positions
 
 
 def _azimuthal(x: Array, y: Array, max_degree: int) -> tuple[list[Array], list[Array]]:

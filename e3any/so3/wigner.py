@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from array_api_compat import device
 from e3any_backends import Array, Backend, backend_of
 from numpy.typing import NDArray
 
@@ -93,7 +92,7 @@ def _next_block(backend: Backend, block: Array, rot: Array, degree: int) -> Arra
     """Return the matrix of a degree from that of the degree below."""
     xp = backend.xp
     products = _raise_order(backend, block, rot)
-    scale, couple = (backend.constant(table, like=rot) for table in _tables(degree))
+    scale, couple = (backend.table(table, degree, like=rot) for table in (_scale, _couple))
     # One large matrix product in place of many small ones.
     flat = xp.reshape(products, (-1, couple.shape[0]))
     product = backend.matmul(flat, couple, precision="highest")
@@ -115,21 +114,29 @@ def _raise_order(backend: Backend, block: Array, rot: Array) -> Array:
     return xp.concat([pairs, last], axis=-3)
 
 
-@lru_cache(maxsize=64)
-def _tables(degree: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the scale of every row, shape (2l+1, 1), and C as a matrix, shape (3(2l-1), 2l+1)."""
+def _scale(degree: int) -> NDArray[np.float64]:
+    """Return the scale of every row, of shape (2l+1, 1)."""
     l = degree
     # The reciprocal of the coefficient that couples m-1 and 1 (for the last row 0 and 0) to m.
     scale = [math.sqrt(l * (2 * l - 1) / ((l + m) * (l + m - 1))) for m in range(l, 1, -1) for _ in range(2)]
     scale += [math.sqrt(2 * (2 * l - 1) / (l + 1))] * 2 + [math.sqrt((2 * l - 1) / l)]
-    couple = clebsch_gordan_for_degrees(l - 1, 1, l, cartesian_order=True)
-    return np.asarray(scale)[:, None], couple.transpose(1, 0, 2).reshape(-1, 2 * l + 1)
+    return np.asarray(scale)[:, None]
+
+
+def _couple(degree: int) -> Any:
+    """Return C as a matrix, of shape (3(2l-1), 2l+1)."""
+    table = clebsch_gordan_for_degrees(degree - 1, 1, degree, cartesian_order=True)
+    return table.transpose(1, 0, 2).reshape(-1, 2 * degree + 1)
+
+
+def _from_cartesian_order(degree: int) -> NDArray[np.intp]:
+    return np.argsort(cartesian_permutation(degree))
 
 
 def _ascending_orders(backend: Backend, block: Array, degree: int) -> Array:
     """Reorder rows and columns from Cartesian order to m = -l..l."""
     xp = backend.xp
-    indices = backend.index(np.argsort(cartesian_permutation(degree)), like=block)
+    indices = backend.table(_from_cartesian_order, degree, like=block)
     return xp.take(xp.take(block, indices, axis=-2), indices, axis=-1)
 
 
@@ -150,5 +157,5 @@ def _block_diagonal(backend: Backend, blocks: list[Array]) -> Array:
 def _zeros(backend: Backend, block: Array, width: int) -> Array:
     """Return zeros with the leading axes of a block, without memory of their own where possible."""
     xp = backend.xp
-    zero = xp.zeros((), dtype=block.dtype, device=device(block))
+    zero = xp.zeros((), dtype=block.dtype, device=backend.device(block))
     return xp.broadcast_to(zero, (*block.shape[:-2], width))

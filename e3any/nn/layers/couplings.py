@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from e3any_backends import Array, Backend
 from e3any_backends.coupling import Coupling, Path
+from e3any_backends.tables import Tables, host_table
 from numpy.typing import NDArray
 
 from e3any.conventions import degree_slice
@@ -33,7 +33,7 @@ Triple = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class CouplingPlan:
+class CouplingPlan(Tables):
     """How two features of given layouts couple to a third.
 
     Parameters
@@ -44,8 +44,10 @@ class CouplingPlan:
         Table of paths, free of parity.
     weight_index : integer array of shape (S, R, paths)
         Which weight, in the flattened kernel, each path has for the parities s and r.
-    weight_mask : array of shape (S, R, paths, 1) or None
-        Zero where a path is forbidden for s and r; None if all are allowed.
+    weight_mask : array of shape (S, R, paths, 1)
+        Zero where a path is forbidden for s and r.
+    is_masked : bool
+        Whether any path is forbidden.
     num_classes : int
         How many blocks, one per class of paths, the table's output has.
     """
@@ -53,7 +55,8 @@ class CouplingPlan:
     kernel_shape: tuple[int, ...]
     coupling: Coupling
     weight_index: NDArray[np.intp]
-    weight_mask: NDArray[np.float64] | None
+    weight_mask: NDArray[np.float64]
+    is_masked: bool
     num_classes: int
 
 
@@ -92,7 +95,7 @@ def output_layout(x: Layout, y: Layout, max_degree: int | None, include_pseudote
     return Layout(degree, x.features, include_pseudotensors and not only_proper)
 
 
-@lru_cache(maxsize=256)
+@host_table
 def coupling_plan(kernel_shape: tuple[int, ...], cartesian_order: bool) -> CouplingPlan:
     """Tabulate the couplings of a kernel of shape (P1, L1+1, P2, L2+1, P3, L3+1)."""
     p1, n1, p2, n2, p3, n3 = kernel_shape
@@ -112,7 +115,7 @@ def coupling_plan(kernel_shape: tuple[int, ...], cartesian_order: bool) -> Coupl
     )
     coupling = Coupling(paths, n1**2, n2**2, num_classes * n3**2)
     index, mask = _weights(kernel_shape, triples)
-    return CouplingPlan(kernel_shape, coupling, index, mask, num_classes)
+    return CouplingPlan(kernel_shape, coupling, index, mask, not mask.all(), num_classes)
 
 
 def _triples(n1: int, n2: int, n3: int) -> Iterator[Triple]:
@@ -131,9 +134,7 @@ def _shifted(s: slice, by: int) -> slice:
     return slice(s.start + by, s.stop + by)
 
 
-def _weights(
-    kernel_shape: tuple[int, ...], triples: list[Triple]
-) -> tuple[NDArray[np.intp], NDArray[np.float64] | None]:
+def _weights(kernel_shape: tuple[int, ...], triples: list[Triple]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return, for every (s, r, path), the position of its weight in the flattened kernel and whether it counts."""
     p1, _, p2, _, p3, _ = kernel_shape
     sums, outs = (2 if p1 == p2 == 2 else 1), max(p1, p2)
@@ -148,7 +149,7 @@ def _weights(
                 k = (r ^ _class((l1, l2, l3), p1, p2)) if p3 == 2 else 0
                 index[s, r, number] = np.ravel_multi_index((i, l1, j, l2, k, l3), kernel_shape)
                 mask[s, r, number] = allowed[i, l1, j, l2, k, l3]
-    return index, None if mask.all() else mask
+    return index, mask
 
 
 def check_leading_axes(x: Array, y: Array) -> None:
@@ -225,11 +226,11 @@ def _path_weights(backend: Backend, kernel: Array, plan: CouplingPlan, rank: int
     """Return the weights (S, R, 1, ..., paths, F) of the table's paths, of rank ``rank + 1``."""
     xp, features = backend.xp, kernel.shape[-1]
     flat = xp.reshape(kernel, (-1, features))
-    index = backend.index(plan.weight_index.ravel(), like=kernel)
-    weights = xp.reshape(xp.take(flat, index, axis=0), (*plan.weight_index.shape, features))
-    if plan.weight_mask is not None:
-        weights = weights * backend.constant(plan.weight_mask, like=weights)
-    sums, outs, paths = plan.weight_index.shape
+    index = backend.table_of(plan, "weight_index", like=kernel)
+    sums, outs, paths = index.shape
+    weights = xp.reshape(xp.take(flat, xp.reshape(index, (-1,)), axis=0), (sums, outs, paths, features))
+    if plan.is_masked:
+        weights = weights * backend.table_of(plan, "weight_mask", like=weights)
     return xp.reshape(weights, (sums, outs, *(1,) * (rank - 3), paths, features))
 
 

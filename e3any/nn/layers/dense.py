@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
+from numpy.typing import NDArray
 
 from e3any.conventions import component_degrees, degree_slice, parity_names
 from e3any.layout import Layout, check_degree
@@ -132,9 +133,8 @@ class Dense(Layer):
         lead = x.shape[:-3]
         x = xp.moveaxis(x, (-3, -2), (0, 1))
         x = xp.reshape(x, (num_parities * size, -1, layout.features))
-        degrees = component_degrees(layout.max_degree)
-        which = np.concatenate([p * (layout.max_degree + 1) + degrees for p in range(num_parities)])
-        kernel = xp.take(xp.stack(kernels), backend.index(which, like=x), axis=0)
+        which = backend.table(_kernel_of_component, layout.max_degree, num_parities, like=x)
+        kernel = xp.take(xp.stack(kernels), which, axis=0)
         y = backend.matmul(x, kernel, self.precision)
         if bias is not None and y.shape[1]:
             rest = xp.zeros_like(y[1:, :1, :])
@@ -152,3 +152,8 @@ class Dense(Layer):
         per_parity = layout.max_degree + 1
         parities = [blocks[i : i + per_parity] for i in range(0, len(blocks), per_parity)]
         return xp.stack([xp.concat(parity, axis=-2) for parity in parities], axis=-3)
+
+
+def _kernel_of_component(max_degree: int, num_parities: int) -> NDArray[np.intp]:
+    """Return which kernel acts on each component of both parities."""
+    return np.concatenate([p * (max_degree + 1) + component_degrees(max_degree) for p in range(num_parities)])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from e3any_backends import Array, backend_of
 from e3any_backends.matrix_coupling import PRODUCTS, MatrixCoupling, MatrixForm
+from e3any_backends.tables import host_table
 
 from e3any.conventions import component_degrees
 from e3any.layout import Layout, check_degree
@@ -107,6 +107,8 @@ class FusedTensor(Layer):
         stack = backend.xp.stack
         weights = stack(kernels[:2]), stack(kernels[2:4]), stack(kernels[4:])
         sizes = tuple((layout.max_degree, layout.num_parities) for layout in (x, y, z))
+        rank = max(inputs1.ndim, inputs2.ndim)
+        inputs1, inputs2 = (_with_rank(backend.xp, a, rank) for a in (inputs1, inputs2))
         coupling = _coupling(sizes, bool(self.cartesian_order))
         return backend.couple_matrices(inputs1, inputs2, weights, coupling)
 
@@ -129,6 +131,11 @@ class FusedTensor(Layer):
         return (layout.max_degree + 1, layout.features), init, self.param_dtype
 
 
+def _with_rank(xp: Any, x: Array, rank: int) -> Array:
+    """Pad leading axes."""
+    return xp.reshape(x, (*(1,) * (rank - x.ndim), *x.shape))
+
+
 def _present(layout: Layout, parity: int) -> Any:
     """Return which degrees have a parity, of shape (L+1, 1), or True if all do."""
     return layout.pseudotensors or (np.arange(layout.max_degree + 1) % 2 == parity)[:, None]
@@ -147,7 +154,7 @@ def _product_scale_and_mask(x: Layout, y: Layout, z: Layout, parity: int) -> tup
     return scale, True if parity == 0 else degrees > 0
 
 
-@lru_cache(maxsize=256)
+@host_table
 def _coupling(sizes: tuple[tuple[int, int], ...], cartesian_order: bool) -> MatrixCoupling:
     """Tabulate the matrices of all components, for the largest degree and the number of parities of x, y and z."""
     half = math.ceil(max(sizes)[0] / 2)

@@ -1,0 +1,80 @@
+"""Tables: what NumPy computes once, and what is constant for everything that traces a computation.
+
+A table is named by the function that computes it and its arguments, which are Python constants.
+Compilers can hand such a name on without looking into the function or into arrays of NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache, wraps
+from itertools import count
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
+
+__all__ = ["Tables", "attribute", "host_table", "lookup"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_numbers = count()
+_known: WeakValueDictionary[int, Tables] = WeakValueDictionary()
+
+
+@lru_cache(maxsize=4096)
+def _computed(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    return function(*arguments)
+
+
+def lookup(function: Callable[..., T], *arguments: Any) -> T:
+    """Return ``function(*arguments)``, computed once and not to be written to.
+
+    The backends of libraries with a compiler tell it to call this function instead of tracing it.
+
+    Parameters
+    ----------
+    function : callable
+        A function that has no other arguments and no side effects.
+    *arguments
+        Numbers, strings, and tuples of these.
+
+    Returns
+    -------
+    Any
+        What the function returns.
+    """
+    result: T = _computed(function, arguments)
+    return result
+
+
+def host_table(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function of positional arguments so that it is evaluated by :func:`lookup`."""
+
+    @wraps(function)
+    def table(*arguments: P.args, **_: P.kwargs) -> T:
+        return lookup(function, *arguments)
+
+    return table
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """An object with arrays of NumPy among its attributes; two are equal only if they are the same object.
+
+    Attributes
+    ----------
+    number : int
+        What compilers call the object by: they hand numbers on, but no objects.
+    """
+
+    number: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "number", next(_numbers))
+        _known[self.number] = self
+
+
+def attribute(number: int, name: str) -> Any:
+    """Return an attribute of the object of a number."""
+    return getattr(_known[number], name)
