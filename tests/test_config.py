@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import e3any_flax
+import e3any_torch
+import jax
 import numpy as np
 import pytest
 
-from e3any import Config
+from e3any import Config, Layout, nn
 from e3any.so3 import spherical_harmonics
 
 FACTORY = {"cartesian_order": True, "normalization": "racah", "use_fused_tensor": False}
@@ -57,6 +60,22 @@ def test_harmonics_look_defaults_up_at_the_time_of_the_call(rng):
     np.testing.assert_array_equal(spherical_harmonics(r, 2), expected)
     given = spherical_harmonics(r, 2, cartesian_order=True, normalization="racah")
     np.testing.assert_array_equal(given, before)
+
+
+def test_layers_take_settings_when_they_are_built(rng):
+    x = rng.normal(size=(2, 1, 4, 3)).astype("float32")
+    with Config.use(use_fused_tensor=True, cartesian_order=False):
+        built = nn.TensorDense(), e3any_flax.nn.TensorDense(), e3any_torch.nn.TensorDense(Layout(1, 3))
+    assert [layer.use_fused_tensor for layer in (*built[:2], built[2].description)] == [True] * 3
+    assert [layer.cartesian_order for layer in (*built[:2], built[2].description)] == [False] * 3
+    variables = built[1].init(jax.random.PRNGKey(0), x)
+    assert "fused_tensor" in variables["params"]
+    assert {name.partition(".")[0] for name in built[2].state_dict()} == {"dense", "fused_tensor"}
+    expected = nn.TensorDense(use_fused_tensor=True, cartesian_order=False)(variables["params"], jax.numpy.asarray(x))
+    np.testing.assert_array_equal(built[1].apply(variables, x), expected)
+    assert nn.TensorDense().use_fused_tensor is False
+    with Config.use(use_fused_tensor=True):
+        assert nn.TensorDense(use_fused_tensor=False).use_fused_tensor is False
 
 
 def test_unknown_settings_raise_and_change_nothing():

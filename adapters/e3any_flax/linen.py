@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen
-from flax.core import Scope
+from flax.core import Scope, init
 
 from e3any.nn import Layer, Parameters
 
@@ -40,9 +41,40 @@ class _ScopeParameters(Parameters):
         return self._children[name]
 
 
+def draw(specs: Mapping[str, Any], key: Any) -> dict[str, Any]:
+    """Draw parameters as a Linen module does, without applying it.
+
+    Parameters
+    ----------
+    specs : mapping
+        A nested mapping of :class:`~e3any.nn.ParameterSpec`, from :meth:`~e3any.nn.Layer.parameters`.
+    key : jax.Array
+        The key.
+
+    Returns
+    -------
+    dict
+        What the module that has these parameters has after ``init`` with this key.
+    """
+
+    def fill(p: Parameters, specs: Mapping[str, Any]) -> None:
+        for name, spec in specs.items():
+            if isinstance(spec, Mapping):
+                fill(p / name, spec)
+            else:
+                p.param(name, spec.shape, spec.init, spec.dtype)
+
+    _, variables = init(lambda scope: fill(_ScopeParameters(scope), specs))({"params": key})
+    return dict(variables.get("params", {}))
+
+
+def as_jax(tree: Any) -> Any:
+    """Return a tree whose arrays of NumPy are arrays of JAX."""
+    return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, tree)
+
+
 def _apply(description: Layer, scope: Scope | None, inputs: Any, options: dict[str, Any]) -> Any:
-    """Apply a description to arrays of JAX, and to those of NumPy as if they were."""
-    inputs, options = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, (inputs, options))
+    inputs, options = as_jax((inputs, options))
     return description(_ScopeParameters(scope), *inputs, **options)
 
 
@@ -102,6 +134,12 @@ def linen_class(description: type[Layer], module: str) -> type[linen.Module]:
         """Return the description that the module applies."""
         return description(**{field.name: getattr(self, field.name) for field in fields})
 
+    def __post_init__(self: Any) -> None:
+        # Hyper-parameters are checked, and settings taken, when a module is built.
+        for name, value in vars(layer(self)).items():
+            object.__setattr__(self, name, value)
+        linen.Module.__post_init__(self)
+
     @linen.compact
     def __call__(self: Any, *inputs: Any, **options: Any) -> Any:
         """Apply the layer to arrays of JAX or NumPy; see ``forward`` of the description."""
@@ -110,6 +148,10 @@ def linen_class(description: type[Layer], module: str) -> type[linen.Module]:
     members: dict[str, Any] = {
         field.name: field.default for field in fields if field.default is not dataclasses.MISSING
     }
-    members |= {"__annotations__": {field.name: Any for field in fields}, "__call__": __call__}
+    members |= {
+        "__annotations__": {field.name: Any for field in fields},
+        "__call__": __call__,
+        "__post_init__": __post_init__,
+    }
     members |= {"description": property(layer), "__doc__": description.__doc__, "__module__": module}
     return type(description.__name__, (linen.Module,), members)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -109,14 +110,15 @@ class JaxBackend(Backend):
         self, x: Array, y: Array, weights: tuple[Array, Array, Array], coupling: MatrixCoupling
     ) -> Array:
         """Couple two features by products of matrices, each step unrolled, up to a size of the matrices."""
-        rank = max(x.ndim, y.ndim) - 1
+        rank = x.ndim - 1
         factors = []
         for factor, weight, form in zip((x, y), weights[:2], (coupling.x.form, coupling.y.form), strict=True):
-            flat = jnp.reshape(factor, (1,) * (rank + 1 - factor.ndim) + (*factor.shape[:-3], -1, factor.shape[-1]))
+            flat = jnp.reshape(factor, (*factor.shape[:-3], math.prod(factor.shape[-3:-1]), factor.shape[-1]))
             factors.append(contract((flat[None], _blocks_as_rows(weight, rank)), form, inputs=(0, 2), output=1))
         product = _multiply_matrices(factors[0], factors[1], coupling.size)
         z = contract((product[None], _blocks_as_rows(weights[2], rank)), coupling.z.form, inputs=(1, 2), output=0)
-        return jnp.reshape(z, (*z.shape[:-2], coupling.z.num_parities, -1, z.shape[-1]))
+        components = z.shape[-2] // coupling.z.num_parities
+        return jnp.reshape(z, (*z.shape[:-2], coupling.z.num_parities, components, z.shape[-1]))
 
     def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw uniform numbers in [0, 1) for a key."""

@@ -153,10 +153,10 @@ class MultiHeadAttention(_Attention):
         a_{ij} = \frac{c_{ij} \exp s_{ij}}{\sum_k c_{ik} \exp s_{ik}} \qquad
         s_{ij} = \frac{1}{\sqrt{d}} \sum_{l_p} e^{(l_p)}_{ij} \, q^{(l_p)}_i \cdot k^{(l_p)}_j
 
-    for every head, where queries q are linear maps of one, keys k and values v of another set of features, e is a linear
-    map of the radial part of the basis, c a cut-off, and d the number of terms of the product of q and k. As the
-    products of queries and keys are invariant, so are the weights a. Without relative positional encodings the factor e,
-    or the filter, is left out.
+    for every head. Queries q are linear maps of one set of features, keys k and values v of another; e is a linear map
+    of the radial part of the basis, c a cut-off, and d the number of terms of the product of q and k. As the products
+    of queries and keys are invariant, so are the weights a. Without relative positional encodings the factor e, or the
+    filter, is left out.
 
     Feature f of queries and keys belongs to head f mod H, feature f of values to head f // (F / H): the layout of
     e3x, whose checkpoints load.
@@ -224,7 +224,7 @@ class MultiHeadAttention(_Attention):
         cutoff_value : array of shape (..., N, M) or (..., E), optional
             Factors c of the exponentials. Nodes whose factors are all zero get zero.
         adj_idx, where, dst_idx, src_idx, num_segments, indices_are_sorted : optional
-            Index list, see :class:`MessagePass`; N nodes receive by default, and numbers outside of [0, N') are padding.
+            Index list, see :class:`MessagePass`; N nodes receive by default, numbers outside of [0, N') are padding.
 
         Returns
         -------
