@@ -36,7 +36,9 @@ class TorchBackend(Backend):
 
     def table(self, function: Callable[..., Any], *arguments: Any, like: Array) -> Array:
         """Return a table on the device of ``like``, copied there once."""
-        return _tensor(like.dtype, like.device, function, *arguments)[0]
+        # What stands in for a tensor in a trace must not outlive it.
+        keep = type(like) in (torch.Tensor, torch.nn.Parameter)
+        return _tensor(like.dtype, like.device, keep, function, *arguments)[0]
 
     def is_floating(self, x: Array) -> bool:
         """Return whether ``x`` has a real floating-point dtype."""
@@ -95,16 +97,28 @@ class TorchBackend(Backend):
         return torch.nn.init.trunc_normal_(sample, a=-2.0, b=2.0, generator=generator)
 
 
+_MAX_TENSORS = 4096
+_tensors: dict[tuple[Any, ...], list[torch.Tensor]] = {}
+
+
 def _tensor(
-    dtype: torch.dtype, device: torch.device, function: Callable[..., Any], *arguments: Any
+    dtype: torch.dtype, device: torch.device, keep: bool, function: Callable[..., Any], *arguments: Any
 ) -> list[torch.Tensor]:
     """Return a table as a tensor; real numbers have the given dtype."""
+    key = dtype, device, function, arguments
+    if keep and key in _tensors:
+        return _tensors[key]
     array = np.require(lookup(function, *arguments), requirements=["C", "W"])
-    table = torch.from_numpy(array)
+    tensor = torch.from_numpy(array)
     if array.dtype.kind != "b":
-        table = table.to(dtype if array.dtype.kind == "f" else torch.int64)
+        tensor = tensor.to(dtype if array.dtype.kind == "f" else torch.int64)
     # In a list, which gets a name of its own: compilers call all results of a function by one name.
-    return [table.to(device)]
+    result = [tensor.to(device)]
+    if keep and not result[0].is_inference():
+        if len(_tensors) >= _MAX_TENSORS:
+            _tensors.clear()
+        _tensors[key] = result
+    return result
 
 
 # Compilers call these and take what they return as constant. That is all that torch.compiler.assume_constant_result

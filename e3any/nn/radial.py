@@ -247,7 +247,8 @@ def _by_exponentials(backend: Backend, u: Array, n: int) -> Array:
     inner_u, inner_v = u > tiny, 1.0 - u > tiny
     log_u = xp.where(inner_u, xp.log(xp.where(inner_u, u, half)), vanish)[..., None]
     log_v = xp.where(inner_v, xp.log1p(-xp.where(inner_v, u, half)), vanish)[..., None]
-    k_u, k_v, log_binomial = (backend.table(_exponents, n, like=u)[i, ...] for i in range(3))
+    exponents = backend.table(_exponents, n, like=u)
+    k_u, k_v, log_binomial = (exponents[i, ...] for i in range(3))
     first, last = _EXACT_POWERS, n + 1 - _EXACT_POWERS
     low = xp.stack(_powers(backend, u, first - 1), axis=-1)
     high = xp.stack(_powers(backend, 1.0 - u, first - 1)[::-1], axis=-1)
