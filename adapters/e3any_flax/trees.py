@@ -1,4 +1,4 @@
-"""Trees of parameters from and to Flax."""
+"""Trees of parameters from and to Flax: variables of Linen, modules and states of NNX."""
 
 from __future__ import annotations
 
@@ -7,52 +7,93 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from e3any.nn.layer import check_tree
 
 __all__ = ["load_tree", "to_tree"]
 
 
-def to_tree(params: Mapping[str, Any]) -> dict[str, Any]:
+def to_tree(params: Mapping[str, Any] | nnx.Module) -> dict[str, Any]:
     """Return parameters as a nested dictionary of NumPy arrays.
 
     Parameters
     ----------
-    params : mapping
-        Variables of a module (``{"params": ...}``), or its parameters.
+    params : mapping or flax.nnx.Module
+        Variables of a Linen module (``{"params": ...}``), or its parameters; an NNX module, or a state of it, of which
+        every :class:`flax.nnx.Param` is taken.
 
     Returns
     -------
     dict
-        The tree, ready for :func:`e3any.checkpoint.save`.
+        The tree, ready for :func:`e3any.checkpoint.save`. Numbers in lists of NNX are names: ``"0"``, ``"1"``, ...
     """
+    if isinstance(params, nnx.Module | nnx.State):
+        return _mapped(lambda param: np.asarray(param[...]), _params_of(params))
     return _mapped(np.asarray, params.get("params", params))
 
 
-def load_tree(like: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return variables for a module from a nested mapping of arrays.
+def load_tree(like: Mapping[str, Any] | nnx.Module, tree: Mapping[str, Any]) -> Any:
+    """Return variables for a module from a nested mapping of arrays, or copy them to an NNX module.
 
     Parameters
     ----------
-    like : mapping
-        Variables of the module (``{"params": ...}``), or its parameters; shapes may stand for arrays.
+    like : mapping or flax.nnx.Module
+        Variables of a Linen module (``{"params": ...}``), or its parameters; an NNX module, which is changed, or a
+        state of it, which is not. Shapes may stand for arrays.
     tree : mapping
         The tree, from :func:`e3any.checkpoint.load`.
 
     Returns
     -------
-    dict
-        JAX arrays in the nesting and the dtypes of ``like``, and all other collections of variables that it has.
+    dict or flax.nnx.State or None
+        JAX arrays in the nesting and the dtypes of ``like``, and all other variables that it has. Nothing if ``like``
+        is a module.
 
     Raises
     ------
     ValueError
-        If parameters are missing or left over, or if a shape differs.
+        If parameters are missing or left over, or if a shape differs; nothing is changed then.
     """
-    inner = like.get("params", like)
-    check_tree(tree, inner)
-    params = _mapped(lambda old, new: jnp.asarray(new, old.dtype), inner, tree)
+    if isinstance(like, nnx.Module):
+        nnx.update(like, load_tree(nnx.state(like, nnx.Param), tree))
+        return None
+    if isinstance(like, nnx.State):
+        return _with_params(like, _loaded(_params_of(like), tree))
+    params = _loaded(like.get("params", like), tree)
     return {**like, "params": params} if "params" in like else params
+
+
+def _loaded(like: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
+    check_tree(tree, like)
+    return _mapped(lambda old, new: jnp.asarray(new, old.dtype), like, tree)
+
+
+def _params_of(node: nnx.Module | nnx.State[Any, Any]) -> dict[str, Any]:
+    """Return the variables of NNX that are parameters, in a nested dictionary."""
+    state = nnx.state(node) if isinstance(node, nnx.Module) else node
+    tree: dict[str, Any] = {}
+    for path, variable in nnx.to_flat_state(state):
+        if isinstance(variable, nnx.Param):
+            *names, last = map(str, path)
+            inner = tree
+            for name in names:
+                inner = inner.setdefault(name, {})
+            inner[last] = variable
+    return tree
+
+
+def _with_params(state: nnx.State[Any, Any], tree: Mapping[str, Any]) -> nnx.State[Any, Any]:
+    """Return a state with other values of its parameters."""
+
+    def leaf(path: tuple[Any, ...], variable: Any) -> Any:
+        value: Any = tree
+        for name in path:
+            value = value[str(name)]
+        return variable.replace(value)
+
+    flat = nnx.to_flat_state(state)
+    return nnx.from_flat_state([(path, leaf(path, x) if isinstance(x, nnx.Param) else x) for path, x in flat])
 
 
 def _mapped(function: Callable[..., Any], like: Mapping[str, Any], *trees: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,28 @@
+"""Layers as NNX modules, constructed from layouts of inputs; functions as in :mod:`e3any_flax.nn`.
+
+::
+
+    from e3any_flax import Layout, nnx as e3n
+
+    layer = e3n.TensorDense(Layout(max_degree=2, features=32), features=64, rngs=flax.nnx.Rngs(0))
+    y = layer(x)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from e3any import nn as _core
+from e3any_flax.nn import *  # noqa: F403
+from e3any_flax.nnx_module import LayerModule, nnx_class, to_nnx
+
+__all__ = [*_core.__all__, "LayerModule", "nnx_class", "to_nnx"]
+
+Dense: Any = nnx_class(_core.Dense, __name__)
+Embed: Any = nnx_class(_core.Embed, __name__)
+FusedTensor: Any = nnx_class(_core.FusedTensor, __name__)
+MessagePass: Any = nnx_class(_core.MessagePass, __name__)
+MultiHeadAttention: Any = nnx_class(_core.MultiHeadAttention, __name__)
+SelfAttention: Any = nnx_class(_core.SelfAttention, __name__)
+Tensor: Any = nnx_class(_core.Tensor, __name__)
+TensorDense: Any = nnx_class(_core.TensorDense, __name__)

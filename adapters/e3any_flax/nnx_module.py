@@ -1,0 +1,130 @@
+"""NNX modules from descriptions of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from e3any import Layout
+from e3any.nn import Layer
+from e3any_flax.linen import as_jax, draw
+
+__all__ = ["LayerModule", "nnx_class", "to_nnx"]
+
+
+class LayerModule(nnx.Module):
+    """An NNX module that applies a description of a layer, or of a whole model.
+
+    Parameters are :class:`flax.nnx.Param` in nodes of :class:`flax.nnx.Dict`, under the names that they have
+    everywhere: ``module["0+"].kernel``, ``module.dense["0+"].kernel``.
+
+    Parameters
+    ----------
+    description : e3any.nn.Layer
+        The layer. Its parameters are those of the module, under the same names.
+    *inputs : Layout or array
+        What the layer is going to be applied to: only layouts, shapes and dtypes matter.
+    rngs : flax.nnx.Rngs
+        Where initial parameters are drawn from. One key of the stream ``params`` is taken, and the module has the
+        parameters that the Linen module of the description has after ``init`` with this key.
+    **options
+        Inputs that are given by name, such as index lists.
+
+    Raises
+    ------
+    ValueError
+        If parameters depend on inputs and there are none, or if NNX has another use for the name of a parameter.
+    """
+
+    def __init__(self, description: Layer, *inputs: Any, rngs: nnx.Rngs, **options: Any) -> None:
+        if not (inputs or options or description.example()[0]):
+            name = type(description).__name__
+            raise ValueError(f"expected layouts or examples of the inputs of {name}, got none")
+        self.description = description
+        inputs, options = jax.tree.map(_to_numpy, (inputs, options))
+        _register(self, draw(description.parameters(*inputs, **options), rngs.params()))
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Apply the layer to arrays of JAX or NumPy; see ``forward`` of the description."""
+        inputs, options = as_jax((inputs, options))
+        return self.description(_parameters(self), *inputs, **options)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a node, or a parameter, whose name is no identifier of Python."""
+        return vars(self)[name]
+
+
+def _to_numpy(x: Any) -> Any:
+    if isinstance(x, jax.core.Tracer | jax.ShapeDtypeStruct):
+        return np.zeros(x.shape, x.dtype)
+    return np.asarray(x) if isinstance(x, jax.Array) else x
+
+
+def _register(node: nnx.Module, tree: Mapping[str, Any]) -> None:
+    for name, value in tree.items():
+        if hasattr(node, name):
+            raise ValueError(f"expected names that are no attributes of {type(node).__name__}, got {name!r}")
+        if isinstance(value, Mapping):
+            setattr(node, name, nnx.Dict())
+            _register(getattr(node, name), value)
+        else:
+            setattr(node, name, nnx.Param(value))
+
+
+def _parameters(node: nnx.Module) -> dict[str, Any]:
+    """Return the arrays of a module as a nested dictionary."""
+    tree: dict[str, Any] = {}
+    for name, value in vars(node).items():
+        if isinstance(value, nnx.Variable):
+            tree[name] = value[...]
+        elif isinstance(value, nnx.Dict):
+            tree[name] = _parameters(value)
+    return tree
+
+
+def to_nnx(layer: Layer, *inputs: Any, rngs: nnx.Rngs, **options: Any) -> LayerModule:
+    """Return an NNX module for any description.
+
+    Parameters
+    ----------
+    layer : e3any.nn.Layer
+        Description of a layer or model, the user's own included.
+    *inputs, rngs, **options
+        See :class:`LayerModule`.
+
+    Returns
+    -------
+    LayerModule
+        The module.
+    """
+    return LayerModule(layer, *inputs, rngs=rngs, **options)
+
+
+def nnx_class(description: type[Layer], module: str) -> type[LayerModule]:
+    """Return a class of modules that is constructed from layouts of inputs and hyper-parameters.
+
+    Parameters
+    ----------
+    description : type
+        Class of the description.
+    module : str
+        Where the class is going to live.
+
+    Returns
+    -------
+    type
+        A subclass of :class:`LayerModule` of the same name. Its leading arguments that are layouts describe the
+        inputs; all others are hyper-parameters, and ``rngs``.
+    """
+
+    def __init__(self: LayerModule, *arguments: Any, rngs: nnx.Rngs, **options: Any) -> None:
+        layouts = [a for a in arguments if isinstance(a, Layout)]
+        rest = [a for a in arguments if not isinstance(a, Layout)]
+        LayerModule.__init__(self, description(*rest, **options), *layouts, rngs=rngs)
+
+    members = {"__init__": __init__, "__doc__": description.__doc__, "__module__": module}
+    return type(description.__name__, (LayerModule,), members)
