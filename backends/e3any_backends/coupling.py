@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,7 +173,7 @@ def _merged(coupling: Coupling) -> Block:
 def couple_by_matmul(backend: Backend, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
     """Couple two features by one matrix product per pair of blocks; see :meth:`Backend.couple`."""
     xp = backend.xp
-    x, y = xp.moveaxis(x, -2, 0), xp.moveaxis(y, -2, 0)
+    x, y = _components_first(xp, x), _components_first(xp, y)
 
     def products(block_x: slice, block_y: slice) -> Array:
         return x[block_x, None, ...] * y[None, block_y, ...]
@@ -195,7 +195,7 @@ def _contract_blocks(
     backend: Backend, products: Callable[[slice, slice], Array], w: Array, coupling: Coupling
 ) -> Array:
     xp = backend.xp
-    w = xp.moveaxis(w, -2, 0)
+    w = _components_first(xp, w)
     rows = []
     for block in lookup(attribute, coupling.number, "blocks"):
         pairs = products(block.x, block.y)
@@ -211,7 +211,11 @@ def _contract_blocks(
     shape = tuple(summed.shape[1:])
     flat = xp.reshape(summed, (summed.shape[0], math.prod(shape)))
     z = backend.matmul(backend.table_of(coupling, "row_sums", like=flat), flat, precision="highest")
-    return xp.moveaxis(xp.reshape(z, (coupling.num_z, *shape)), 0, -2)
+    return xp.moveaxis(xp.reshape(z, (coupling.num_z, *shape)), (0,), (-2,))
+
+
+def _components_first(xp: Any, x: Array) -> Array:
+    return xp.moveaxis(x, (-2,), (0,))  # PyTorch has no vmap of the function of single axes
 
 
 def _ends(s: slice) -> tuple[int, int]:

@@ -48,6 +48,11 @@ class TorchBackend(Backend):
         """Return whether ``x`` has an integer dtype."""
         return not (x.dtype.is_floating_point or x.dtype.is_complex or x.dtype == torch.bool)
 
+    def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
+        """Multiply matrices of one dtype, which the result keeps; autocast may round the factors."""
+        product = torch.matmul(a, b)
+        return product if product.dtype == a.dtype else product.to(a.dtype)
+
     def stop_gradient(self, x: Array) -> Array:
         """Return ``x``, treated as a constant by automatic differentiation."""
         return x.detach()
@@ -114,11 +119,20 @@ def _tensor(
         tensor = tensor.to(dtype if array.dtype.kind == "f" else torch.int64)
     # In a list, which gets a name of its own: compilers call all results of a function by one name.
     result = [tensor.to(device)]
-    if keep and not result[0].is_inference():
+    if keep and _is_plain(result[0]):
         if len(_tensors) >= _MAX_TENSORS:
             _tensors.clear()
         _tensors[key] = result
     return result
+
+
+def _is_plain(x: torch.Tensor) -> bool:
+    """Return whether a tensor outlives the transformation or the inference mode that it was made in."""
+    try:
+        x.data_ptr()
+    except RuntimeError:
+        return False
+    return not x.is_inference()
 
 
 # Compilers call these and take what they return as constant. That is all that torch.compiler.assume_constant_result

@@ -255,7 +255,8 @@ def _reduce_segments(
 ) -> Array:
     """Reduce over the segments of a whole batch at once."""
     backend = backend_of(inputs, dst_idx)
-    xp, num = backend.xp, int(num_segments)
+    xp = backend.xp
+    num = int(num_segments) if backend.owns(num_segments) else num_segments  # which may be symbolic
     batch, rest = tuple(dst_idx.shape[:-1]), tuple(inputs.shape[dst_idx.ndim :])
     flat = xp.reshape(inputs, (math.prod(dst_idx.shape), *rest))
     segments = xp.reshape(number_batch(backend, dst_idx, len(batch), num), (-1,))

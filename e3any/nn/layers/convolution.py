@@ -157,7 +157,7 @@ def _neighbour_sums(backend: Backend, gathered: Array, angular: Array, radial: l
     for l, weight in enumerate(radial):
         scaled = backend.scale_components(gathered, weight)
         scaled = xp.reshape(scaled, (*lead, columns[0] * columns[1] * columns[2]))
-        sums.append(xp.matmul(transposed[..., degree_slice(l), :], scaled))
+        sums.append(backend.matmul(transposed[..., degree_slice(l), :], scaled))
     return xp.reshape(xp.concat(sums, axis=-2), (*lead[:-1], angular.shape[-1], *columns))
 
 

@@ -211,14 +211,14 @@ def couple_pairs(backend: Backend, pairs: Array, kernel: Array, plan: CouplingPl
     array of shape (..., P3, (L3+1)**2, F)
         The product.
     """
-    pairs = backend.xp.moveaxis(pairs, -3, 0)[None, ...]
+    pairs = backend.xp.moveaxis(pairs, (-3,), (0,))[None, ...]
     weights = _path_weights(backend, kernel, plan, pairs.ndim - 2)
     return _collect_parities(backend, backend.couple_pairs(pairs, weights, plan.coupling), plan)
 
 
 def _parity_first(xp: Any, x: Array, rank: int) -> Array:
     """Move the parity axis to the front and pad leading axes to a common rank."""
-    x = xp.moveaxis(x, -3, 0)
+    x = xp.moveaxis(x, (-3,), (0,))
     return xp.reshape(x, (x.shape[0], *(1,) * (rank - x.ndim), *x.shape[1:]))
 
 
@@ -247,4 +247,4 @@ def _collect_parities(backend: Backend, product: Array, plan: CouplingPlan) -> A
     if num_parities == 1 and product.shape[0] == 2:
         blocks = [product[l % 2, ..., degree_slice(l), :] for l in range(plan.kernel_shape[5])]
         product = xp.concat(blocks, axis=-2)[None, ...]
-    return xp.moveaxis(product, 0, -3)
+    return xp.moveaxis(product, (0,), (-3,))
