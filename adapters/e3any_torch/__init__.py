@@ -2,7 +2,8 @@
 
 from e3any import Config, Layout, __version__
 from e3any_torch import nn, ops, so3
-from e3any_torch.module import LayerModule, load_tree, module_class, to_torch, to_tree
+from e3any_torch.module import LayerModule, module_class, to_torch
+from e3any_torch.trees import load_tree, to_state_dict, to_tree
 
 __all__ = [
     "Config",
@@ -14,6 +15,7 @@ __all__ = [
     "nn",
     "ops",
     "so3",
+    "to_state_dict",
     "to_torch",
     "to_tree",
 ]

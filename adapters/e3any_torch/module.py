@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 from e3any import Layout
 from e3any.nn import Layer, Parameters
-from e3any.nn.layer import check_tree, initialize
+from e3any.nn.layer import initialize
+from e3any_torch.trees import to_numpy
 
-__all__ = ["LayerModule", "load_tree", "module_class", "to_torch", "to_tree"]
+__all__ = ["LayerModule", "module_class", "to_torch"]
 
 
 class _ModuleParameters(Parameters):
@@ -72,7 +73,7 @@ class LayerModule(torch.nn.Module):
     def _build(self, inputs: Any, options: dict[str, Any]) -> None:
         device = next((x.device for x in inputs if isinstance(x, torch.Tensor)), torch.device("cpu"))
         generator = self._generator or torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
-        specs = self.description.parameters(*map(_to_numpy, inputs), **{k: _to_numpy(v) for k, v in options.items()})
+        specs = self.description.parameters(*map(to_numpy, inputs), **{k: to_numpy(v) for k, v in options.items()})
         _register(self, initialize(specs, generator), device)
         self._generator, self._is_built = None, True
 
@@ -94,15 +95,6 @@ def _register(node: torch.nn.Module, tree: Mapping[str, Any], device: torch.devi
             _register(child, value, device)
         else:
             node.register_parameter(name, torch.nn.Parameter(value.to(device)))
-
-
-def _to_numpy(x: Any) -> Any:
-    if isinstance(x, torch.Tensor):
-        x = x.detach().cpu()
-        return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
-    if isinstance(x, tuple) and hasattr(x, "_fields"):
-        return type(x)(*map(_to_numpy, x))
-    return x
 
 
 def to_torch(layer: Layer, *inputs: Any, generator: torch.Generator | None = None, **options: Any) -> LayerModule:
@@ -145,53 +137,13 @@ def module_class(description: type[Layer], module: str) -> type[LayerModule]:
         rest = [a for a in arguments if not isinstance(a, Layout)]
         LayerModule.__init__(self, description(*rest, **options), *layouts, generator=generator)
 
-    members = {"__init__": __init__, "__doc__": description.__doc__, "__module__": module}
+    def forward(self: LayerModule, *inputs: Any, **options: Any) -> Any:
+        return LayerModule.forward(self, *inputs, **options)
+
+    # What reads the signature, such as torch.export, learns the names of inputs.
+    signature = inspect.signature(description.forward)
+    names = [p for name, p in signature.parameters.items() if name != "p"]
+    forward.__signature__ = signature.replace(parameters=names)  # type: ignore[attr-defined]
+    forward.__doc__ = description.forward.__doc__
+    members = {"__init__": __init__, "forward": forward, "__doc__": description.__doc__, "__module__": module}
     return type(description.__name__, (LayerModule,), members)
-
-
-def to_tree(module: torch.nn.Module) -> dict[str, Any]:
-    """Return the parameters of a module as a nested dictionary of NumPy arrays.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The module.
-
-    Returns
-    -------
-    dict
-        The tree, ready for :func:`e3any.checkpoint.save`; bfloat16, which NumPy lacks, becomes float32.
-    """
-    tree: dict[str, Any] = {}
-    for key, value in module.named_parameters():
-        *names, last = key.split(".")
-        node = tree
-        for name in names:
-            node = node.setdefault(name, {})
-        node[last] = _to_numpy(value).copy()
-    return tree
-
-
-def load_tree(module: torch.nn.Module, tree: Mapping[str, Any]) -> None:
-    """Copy a nested mapping of arrays to the parameters of a module.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The module, which has its parameters.
-    tree : mapping
-        The tree, from :func:`e3any.checkpoint.load`.
-
-    Raises
-    ------
-    ValueError
-        If parameters are missing or left over, or if a shape differs; nothing is copied then.
-    """
-    check_tree(tree, to_tree(module))
-    with torch.no_grad():
-        for key, parameter in module.named_parameters():
-            value: Any = tree
-            for name in key.split("."):
-                value = value[name]
-            array = np.array(value)
-            parameter.copy_(torch.from_numpy(array.astype(np.float32) if array.dtype.name == "bfloat16" else array))
