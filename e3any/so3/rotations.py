@@ -278,7 +278,7 @@ def _half_turn(backend: Backend, u: Array, v: Array) -> Array:
     # Any vector that is not along u: its components in other places, or x where they are all the same.
     other = xp.roll(u, 1, axis=-1)
     diagonal = xp.abs(xp.sum(u * other, axis=-1, keepdims=True)) > 0.9
-    other = xp.where(diagonal, backend.table(np.eye, 1, 3, like=u), other)
+    other = xp.where(diagonal, backend.table(np.eye, 1, 3, like=u)[0, :], other)
     w = normalize(xp.where(known, normal, _cross(xp, u, other)), axis=-1)
     w = normalize(w - u * xp.sum(w * u, axis=-1, keepdims=True), axis=-1)
     return 2.0 * w[..., :, None] * w[..., None, :] - backend.table(np.eye, 3, like=u)

@@ -95,6 +95,10 @@ class TestAlignmentRotation:
         derivatives = jax.jit(jax.vmap(lambda v: (first(u, v), second(u, v))))(v)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(derivatives))
 
+    def test_single_vectors_give_a_single_matrix(self, library, compiled):
+        u, v = library.array(AXES[0]), library.array(AXES[1])
+        assert tuple(compiled(alignment_rotation)(u, v).shape) == (3, 3)
+
     def test_vectors_broadcast_and_dtype_is_kept(self, library, compiled):
         u, v = library.array(np.ones(3), "float32"), library.array(np.ones((4, 3)), "float32")
         rot = compiled(alignment_rotation)(u, v)
