@@ -149,11 +149,10 @@ def test_files_that_are_cut_or_changed_are_refused_or_give_arrays(trained):
         changed = bytearray(content)
         changed[rng.integers(len(content))] ^= int(rng.integers(1, 256))
         try:
-            tree = load_e3x(bytes(changed))
+            kinds = {type(x) for x in jax.tree.leaves(load_e3x(bytes(changed)))}
         except ValueError as error:
-            assert str(error).startswith("expected")
-        else:
-            assert all(isinstance(x, np.ndarray) for x in jax.tree.leaves(tree))
+            kinds = {str(error).partition(" ")[0]}
+        assert kinds in ({np.ndarray}, {"expected"})
 
 
 @pytest.mark.parametrize("value", [{}, {"params": {}}, {"params": 3}, [np.ones(2)], "text", None])
