@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
 from e3any import Layout
-from e3any.nn import Layer, Parameters
-from e3any.nn.layer import initialize
+from e3any.nn import FactoredBasis, Layer, Parameters
+from e3any.nn.layer import check_tree, initialize, leaves
 from e3any_torch.trees import to_numpy
 
 __all__ = ["LayerModule", "module_class", "to_torch"]
@@ -46,12 +46,25 @@ class LayerModule(torch.nn.Module):
     description : e3any.nn.Layer
         The layer. Its parameters are those of the module, under the same names.
     *inputs : Layout or tensor or array
-        What the layer is going to be applied to: only layouts and shapes matter. Without any, the module is lazy
-        and creates its parameters when it is called for the first time.
+        What the layer is going to be applied to: only layouts and shapes matter. Without any, the module is lazy:
+        it gets its parameters at the first call, or before it from a ``state_dict``. It must have them in order to
+        be compiled or exported.
     generator : torch.Generator, optional
         Where initial parameters are drawn from; by default PyTorch's global seed decides.
     **options
         Inputs that are given by name, such as index lists.
+
+    Notes
+    -----
+    Modules are pure functions of their inputs and parameters, without side effects. So
+
+    - :func:`torch.compile` takes them without graph breaks, and :func:`torch.export.export` with sizes that are
+      dynamic; a factored basis may be among the inputs;
+    - :mod:`torch.func` transforms them in both modes, to any order;
+    - :mod:`copy`, :mod:`pickle` and ``state_dict`` hold all that they are, and what :mod:`torch.nn.utils` does to a
+      parameter, such as a parametrization or pruning, takes effect;
+    - :class:`torch.autocast` decides how matrices are multiplied, while features keep the dtype that they have
+      without it.
     """
 
     def __init__(
@@ -63,6 +76,9 @@ class LayerModule(torch.nn.Module):
         self._is_built = False
         if inputs or options or not _needs_inputs(description):
             self._build(inputs, options)
+        else:
+            # Follows the module to other devices and dtypes until there are parameters.
+            self.register_buffer("_placeholder", torch.empty(0, dtype=torch.float32), persistent=False)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Apply the layer to tensors; see ``forward`` of the description."""
@@ -71,11 +87,38 @@ class LayerModule(torch.nn.Module):
         return self.description(_ModuleParameters(self), *inputs, **options)
 
     def _build(self, inputs: Any, options: dict[str, Any]) -> None:
-        device = next((x.device for x in inputs if isinstance(x, torch.Tensor)), torch.device("cpu"))
-        generator = self._generator or torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
+        if torch.compiler.is_compiling():
+            raise RuntimeError("expected a module with parameters to compile or export, got one that was never called")
         specs = self.description.parameters(*map(to_numpy, inputs), **{k: to_numpy(v) for k, v in options.items()})
-        _register(self, initialize(specs, generator), device)
+        if any(True for _ in self.parameters()):
+            check_tree(_tree(self), specs)
+        else:
+            generator = self._generator or torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
+            device = next((x.device for x in inputs if isinstance(x, torch.Tensor)), None)
+            self._register(leaves(initialize(specs, generator)), device)
         self._generator, self._is_built = None, True
+
+    def _register(self, values: Iterable[tuple[tuple[str, ...], torch.Tensor]], device: Any = None) -> None:
+        """Create parameters under paths, where and as the module has been told to be."""
+        placeholder, dtype = getattr(self, "_placeholder", None), None
+        if placeholder is not None:
+            device = placeholder.device if placeholder.device.type != "cpu" else device
+            dtype = placeholder.dtype if placeholder.dtype != torch.float32 else None
+            del self._placeholder
+        for (*path, name), value in values:
+            node: torch.nn.Module = self
+            for child in path:
+                if child not in dict(node.named_children()):
+                    node.add_module(child, torch.nn.Module())
+                node = getattr(node, child)
+            node.register_parameter(name, torch.nn.Parameter(value.to(device=device, dtype=dtype)))
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any, **options: Any) -> None:
+        """Load a state, which tells a module without parameters which ones it has."""
+        if not (self._is_built or any(True for _ in self.parameters())):
+            state = {k.removeprefix(prefix): value for k, value in state_dict.items() if k.startswith(prefix)}
+            self._register((tuple(k.split(".")), value.clone()) for k, value in state.items())
+        super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
 
     def extra_repr(self) -> str:
         """Return the description."""
@@ -87,14 +130,12 @@ def _needs_inputs(description: Layer) -> bool:
     return not description.example()[0]
 
 
-def _register(node: torch.nn.Module, tree: Mapping[str, Any], device: torch.device) -> None:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            child = torch.nn.Module()
-            node.add_module(name, child)
-            _register(child, value, device)
-        else:
-            node.register_parameter(name, torch.nn.Parameter(value.to(device)))
+def _tree(node: torch.nn.Module) -> dict[str, Any]:
+    """Return the parameters as they are nested."""
+    return {
+        **dict(node.named_parameters(recurse=False)),
+        **{name: _tree(child) for name, child in node.named_children()},
+    }
 
 
 def to_torch(layer: Layer, *inputs: Any, generator: torch.Generator | None = None, **options: Any) -> LayerModule:
@@ -142,8 +183,12 @@ def module_class(description: type[Layer], module: str) -> type[LayerModule]:
 
     # What reads the signature, such as torch.export, learns the names of inputs.
     signature = inspect.signature(description.forward)
-    names = [p for name, p in signature.parameters.items() if name != "p"]
-    forward.__signature__ = signature.replace(parameters=names)  # type: ignore[attr-defined]
+    this, _, *rest = signature.parameters.values()
+    forward.__signature__ = signature.replace(parameters=[this, *rest])  # type: ignore[attr-defined]
     forward.__doc__ = description.forward.__doc__
     members = {"__init__": __init__, "forward": forward, "__doc__": description.__doc__, "__module__": module}
     return type(description.__name__, (LayerModule,), members)
+
+
+# Programs that torch.export saves name the types that inputs are packed in.
+torch.utils._pytree._register_namedtuple(FactoredBasis, serialized_type_name="e3any.nn.FactoredBasis")
