@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from e3any.nn import radial
-from e3any.nn.radial import basic_bernstein, exponential_mapping, reciprocal_mapping
+from e3any import nn as radial
+from e3any.nn import basic_bernstein, exponential_mapping, reciprocal_mapping
 from e3any.testing import assert_parity
 
 KINDS = ("shifted", "damped", "cuspless")

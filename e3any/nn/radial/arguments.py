@@ -1,0 +1,27 @@
+"""Checks that all radial functions share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from e3any_backends import Array, Backend
+
+from e3any.nn._functions import scalar_like
+from e3any.nn.cutoffs import check_positive, checked_backend
+
+__all__ = ["check_num", "scaled"]
+
+
+def check_num(num: Any) -> None:
+    """Raise a ValueError unless ``num`` is an integer >= 1."""
+    if isinstance(num, bool) or not isinstance(num, int | np.integer) or num < 1:
+        raise ValueError(f"expected num to be an integer >= 1, got {num!r}")
+
+
+def scaled(x: Array, num: Any, limit: Array | float) -> tuple[Backend, Array]:
+    """Check the arguments of a function with a limit; return the backend and x in units of the limit."""
+    backend = checked_backend(x)
+    check_num(num)
+    check_positive(limit, "limit")
+    return backend, x / scalar_like(backend, limit, x)

@@ -1,0 +1,199 @@
+"""Radial functions of distances that are mapped to (0, 1], for all of the half line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from e3any_backends import Array, Backend
+
+from e3any.nn.cutoffs import checked_backend
+from e3any.nn.radial.arguments import check_num
+from e3any.nn.radial.bernstein import bernstein
+from e3any.nn.radial.chebyshev import chebyshev
+from e3any.nn.radial.gaussian import gaussian
+from e3any.nn.radial.mappings import ReciprocalMapping, exponential_mapping, reciprocal_mapping
+from e3any.nn.radial.trigonometric import fourier
+
+__all__ = [
+    "exponential_bernstein",
+    "exponential_chebyshev",
+    "exponential_fourier",
+    "exponential_gaussian",
+    "reciprocal_bernstein",
+    "reciprocal_chebyshev",
+    "reciprocal_fourier",
+    "reciprocal_gaussian",
+]
+
+Family = Callable[[Backend, Array, int], Array]
+
+
+def reciprocal_bernstein(
+    x: Array, num: int, kind: ReciprocalMapping = "shifted", use_reciprocal_weighting: bool = False
+) -> Array:
+    r"""Return Bernstein polynomials :math:`B_k(1 - \rho(x))` of a reciprocal mapping.
+
+    See :func:`basic_bernstein` for the polynomials.
+
+    Parameters
+    ----------
+    x : array of shape (...)
+        Distances.
+    num : int
+        Number of functions K.
+    kind : {'shifted', 'damped', 'cuspless'}, optional
+        The mapping :math:`\rho`, see :func:`reciprocal_mapping`.
+    use_reciprocal_weighting : bool, optional
+        Whether the functions are multiplied by :math:`\rho(x)`.
+
+    Returns
+    -------
+    array of shape (..., num)
+        Values of the functions.
+
+    Raises
+    ------
+    ValueError
+        If ``num`` is no integer >= 1, or ``kind`` is unknown.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+    return _of_reciprocal(bernstein, x, num, kind, use_reciprocal_weighting)
+
+
+def reciprocal_chebyshev(
+    x: Array, num: int, kind: ReciprocalMapping = "shifted", use_reciprocal_weighting: bool = False
+) -> Array:
+    r"""Return Chebyshev polynomials :math:`T_k(2 \rho(x) - 1)` of a reciprocal mapping.
+
+    See :func:`basic_chebyshev` for the functions. Parameters, results and errors are those of
+    :func:`reciprocal_bernstein`.
+    """
+    return _of_reciprocal(chebyshev, x, num, kind, use_reciprocal_weighting)
+
+
+def reciprocal_fourier(
+    x: Array, num: int, kind: ReciprocalMapping = "shifted", use_reciprocal_weighting: bool = False
+) -> Array:
+    r"""Return cosines :math:`\cos(\pi k (1 - \rho(x)))` of a reciprocal mapping.
+
+    See :func:`basic_fourier` for the functions. Parameters, results and errors are those of
+    :func:`reciprocal_bernstein`.
+    """
+    return _of_reciprocal(fourier, x, num, kind, use_reciprocal_weighting)
+
+
+def reciprocal_gaussian(
+    x: Array, num: int, kind: ReciprocalMapping = "shifted", use_reciprocal_weighting: bool = False
+) -> Array:
+    r"""Return Gaussians :math:`g_k(1 - \rho(x))` of a reciprocal mapping.
+
+    See :func:`basic_gaussian` for the functions. Parameters, results and errors are those of
+    :func:`reciprocal_bernstein`.
+    """
+    return _of_reciprocal(gaussian, x, num, kind, use_reciprocal_weighting)
+
+
+def exponential_bernstein(
+    x: Array,
+    num: int,
+    gamma: Array | float = 1.0,
+    cuspless: bool = False,
+    use_exponential_weighting: bool = False,
+) -> Array:
+    r"""Return Bernstein polynomials :math:`B_k(1 - \epsilon(x))` of an exponential mapping.
+
+    Parameters
+    ----------
+    x : array of shape (...)
+        Distances.
+    num : int
+        Number of functions K.
+    gamma : float or array, optional
+        Rate :math:`\gamma` of the mapping. Arrays may be traced and differentiated.
+    cuspless : bool, optional
+        Which mapping :math:`\epsilon`, see :func:`exponential_mapping`.
+    use_exponential_weighting : bool, optional
+        Whether the functions are multiplied by :math:`\epsilon(x)`.
+
+    Returns
+    -------
+    array of shape (..., num)
+        Values of the functions.
+
+    Raises
+    ------
+    ValueError
+        If ``num`` is no integer >= 1.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+    return _of_exponential(bernstein, x, num, gamma, cuspless, use_exponential_weighting)
+
+
+def exponential_chebyshev(
+    x: Array,
+    num: int,
+    gamma: Array | float = 1.0,
+    cuspless: bool = False,
+    use_exponential_weighting: bool = False,
+) -> Array:
+    r"""Return Chebyshev polynomials :math:`T_k(2 \epsilon(x) - 1)` of an exponential mapping.
+
+    See :func:`basic_chebyshev` for the functions. Parameters, results and errors are those of
+    :func:`exponential_bernstein`.
+    """
+    return _of_exponential(chebyshev, x, num, gamma, cuspless, use_exponential_weighting)
+
+
+def exponential_fourier(
+    x: Array,
+    num: int,
+    gamma: Array | float = 1.0,
+    cuspless: bool = False,
+    use_exponential_weighting: bool = False,
+) -> Array:
+    r"""Return cosines :math:`\cos(\pi k (1 - \epsilon(x)))` of an exponential mapping.
+
+    See :func:`basic_fourier` for the functions. Parameters, results and errors are those of
+    :func:`exponential_bernstein`.
+    """
+    return _of_exponential(fourier, x, num, gamma, cuspless, use_exponential_weighting)
+
+
+def exponential_gaussian(
+    x: Array,
+    num: int,
+    gamma: Array | float = 1.0,
+    cuspless: bool = False,
+    use_exponential_weighting: bool = False,
+) -> Array:
+    r"""Return Gaussians :math:`g_k(1 - \epsilon(x))` of an exponential mapping.
+
+    See :func:`basic_gaussian` for the functions. Parameters, results and errors are those of
+    :func:`exponential_bernstein`.
+    """
+    return _of_exponential(gaussian, x, num, gamma, cuspless, use_exponential_weighting)
+
+
+def _of_reciprocal(
+    family: Family, x: Array, num: int, kind: ReciprocalMapping, use_reciprocal_weighting: bool
+) -> Array:
+    checked_backend(x)
+    check_num(num)
+    return _of_mapping(family, reciprocal_mapping(x, kind), num, use_reciprocal_weighting)
+
+
+def _of_exponential(
+    family: Family, x: Array, num: int, gamma: Array | float, cuspless: bool, use_exponential_weighting: bool
+) -> Array:
+    checked_backend(x)
+    check_num(num)
+    return _of_mapping(family, exponential_mapping(x, gamma, cuspless), num, use_exponential_weighting)
+
+
+def _of_mapping(family: Family, mapping: Array, num: int, use_weighting: bool) -> Array:
+    """Return the functions of a mapping; those of Chebyshev's begin at its far end."""
+    u = 2.0 * mapping - 1.0 if family is chebyshev else 1.0 - mapping
+    functions = family(checked_backend(mapping), u, num)
+    return functions * mapping[..., None] if use_weighting else functions

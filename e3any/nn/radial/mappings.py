@@ -1,0 +1,78 @@
+"""Mappings of distances to the interval (0, 1]."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from e3any_backends import Array
+
+from e3any.nn._functions import mean_decay, scalar_like
+from e3any.nn.cutoffs import checked_backend
+
+__all__ = ["ReciprocalMapping", "exponential_mapping", "reciprocal_mapping"]
+
+ReciprocalMapping = Literal["shifted", "damped", "cuspless"]
+
+
+def reciprocal_mapping(x: Array, kind: ReciprocalMapping = "shifted") -> Array:
+    r"""Map distances to (0, 1], with a tail of 1/x.
+
+    .. math::
+        \rho_\mathrm{shifted}(x) = \frac{1}{x + 1} \qquad \rho_\mathrm{damped}(x) = \frac{1 - e^{-x}}{x}
+        \qquad \rho_\mathrm{cuspless}(x) = \frac{1}{x + e^{-x}}
+
+    Parameters
+    ----------
+    x : array
+        Distances.
+    kind : {'shifted', 'damped', 'cuspless'}, optional
+        Which mapping; the derivative of the last one is zero at x = 0.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Values of the mapping.
+
+    Raises
+    ------
+    ValueError
+        If ``kind`` is unknown.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+    backend = checked_backend(x)
+    if kind not in get_args(ReciprocalMapping):
+        raise ValueError(f"expected kind to be one of {get_args(ReciprocalMapping)}, got {kind!r}")
+    if kind == "damped":
+        return mean_decay(backend, x)
+    return 1.0 / (x + (1.0 if kind == "shifted" else backend.xp.exp(-x)))
+
+
+def exponential_mapping(x: Array, gamma: Array | float = 1.0, cuspless: bool = False) -> Array:
+    r"""Map distances to (0, 1], with an exponential tail.
+
+    .. math::
+        \epsilon(x) = e^{-\gamma x} \qquad \epsilon_\mathrm{cuspless}(x) = e^{-\gamma (x + e^{-x} - 1)}
+
+    Parameters
+    ----------
+    x : array
+        Distances.
+    gamma : float or array, optional
+        Rate :math:`\gamma`. Arrays may be traced and differentiated.
+    cuspless : bool, optional
+        Whether to take the second form, whose derivative is zero at x = 0.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Values of the mapping.
+
+    Raises
+    ------
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+    backend = checked_backend(x)
+    y = x + backend.xp.expm1(-x) if cuspless else x
+    return backend.xp.exp(-scalar_like(backend, gamma, x) * y)

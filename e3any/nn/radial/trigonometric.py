@@ -1,0 +1,106 @@
+"""Trigonometric functions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from e3any_backends import Array, Backend
+from numpy.typing import NDArray
+
+from e3any.nn.radial.arguments import scaled
+
+__all__ = ["basic_fourier", "fourier", "sinc"]
+
+# Terms of the series of sin(z)/z, and up to where they are enough for float64.
+_TERMS = 10
+_SMALL = 1.0
+
+
+def sinc(x: Array, num: int, limit: Array | float = 1.0) -> Array:
+    r"""Return the spherical waves of a sphere, zero at its surface and beyond.
+
+    .. math::
+        f_k(t) = \begin{cases} \dfrac{\sin(\pi k t)}{\pi k t} & t \le 1 \\ 0 & t > 1 \end{cases} \qquad
+        t = x / x_\mathrm{max} \qquad k = 1, \dots, K
+
+    Parameters
+    ----------
+    x : array of shape (...)
+        Distances.
+    num : int
+        Number of functions K.
+    limit : float or array, optional
+        The limit :math:`x_\mathrm{max} > 0`. Arrays may be traced and differentiated.
+
+    Returns
+    -------
+    array of shape (..., num)
+        Values of the functions. First derivatives are not continuous at the limit.
+
+    Raises
+    ------
+    ValueError
+        If ``num`` is no integer >= 1, or ``limit`` is a number that is not positive.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+    backend, t = scaled(x, num, limit)
+    xp = backend.xp
+    inside = t <= 1.0
+    t = xp.where(inside, t, xp.zeros_like(t))
+    z = backend.table(_frequencies, 1, num, like=t) * t[..., None]
+    small = xp.abs(z) < _SMALL
+    far = xp.where(small, xp.full_like(z, _SMALL), z)
+    near = xp.where(small, z, xp.zeros_like(z))
+    values = xp.where(small, _series(backend, near * near), xp.sin(far) / far)
+    return xp.where(inside[..., None], values, xp.zeros_like(values))
+
+
+def basic_fourier(x: Array, num: int, limit: Array | float = 1.0) -> Array:
+    r"""Return cosines of a distance.
+
+    .. math::
+        f_k(t) = \cos(\pi k t) \qquad t = x / x_\mathrm{max} \qquad k = 0, \dots, K - 1
+
+    Parameters
+    ----------
+    x : array of shape (...)
+        Distances.
+    num : int
+        Number of functions K.
+    limit : float or array, optional
+        The limit :math:`x_\mathrm{max} > 0`. Arrays may be traced and differentiated.
+
+    Returns
+    -------
+    array of shape (..., num)
+        Values of the functions.
+
+    Raises
+    ------
+    ValueError
+        If ``num`` is no integer >= 1, or ``limit`` is a number that is not positive.
+    TypeError
+        If ``x`` is no floating-point array.
+    """
+    backend, t = scaled(x, num, limit)
+    # The period of all functions: multiples of far distances would overflow.
+    return fourier(backend, t - 2.0 * backend.stop_gradient(backend.xp.round(0.5 * t)), num)
+
+
+def fourier(backend: Backend, t: Array, num: int) -> Array:
+    """Return the cosines along a new last axis."""
+    return backend.xp.cos(backend.table(_frequencies, 0, num - 1, like=t) * t[..., None])
+
+
+def _frequencies(first: int, last: int) -> NDArray[np.float64]:
+    return math.pi * np.arange(first, last + 1.0)
+
+
+def _series(backend: Backend, z2: Array) -> Array:
+    """Return sin(z)/z from the square of z."""
+    total = backend.xp.ones_like(z2)
+    for n in range(_TERMS, 0, -1):
+        total = 1.0 - z2 * total / (2 * n * (2 * n + 1))
+    return total
