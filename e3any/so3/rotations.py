@@ -10,6 +10,7 @@ from e3any_backends import Array, Backend, backend_of, generator_backend
 
 from e3any.layout import check_degree, check_vectors
 from e3any.ops.safe import normalize
+from e3any.so3._matrices import angles, check_rotations, cross, floating, matrix, rodrigues
 
 __all__ = [
     "alignment_rotation",
@@ -55,9 +56,9 @@ def rotation(axis: Array, angle: Array | float) -> Array:
     array([0., 1., 0.])
     """
     backend = backend_of(axis, angle)
-    axis, angle = _floating(backend, axis=axis, angle=angle)
+    axis, angle = floating(backend, axis=axis, angle=angle)
     check_vectors(axis, "axis")
-    return _rodrigues(backend, normalize(axis, axis=-1), backend.xp.sin(angle), 1.0 - backend.xp.cos(angle))
+    return rodrigues(backend, normalize(axis, axis=-1), backend.xp.sin(angle), 1.0 - backend.xp.cos(angle))
 
 
 def alignment_rotation(u: Array, v: Array) -> Array:
@@ -101,7 +102,7 @@ def alignment_rotation(u: Array, v: Array) -> Array:
     array([0., 1., 0.])
     """
     backend = backend_of(u, v)
-    u, v = _floating(backend, u=u, v=v)
+    u, v = floating(backend, u=u, v=v)
     check_vectors(u, "u")
     check_vectors(v, "v")
     return _align(backend, normalize(u, axis=-1), normalize(v, axis=-1))
@@ -136,18 +137,15 @@ def rotation_euler(a: Array | float, b: Array | float, c: Array | float) -> Arra
            [-1.,  0.,  0.],
            [ 0.,  0.,  1.]])
     """
-    if all(isinstance(angle, int | float) for angle in (a, b, c)):
-        a = np.asarray(float(a))
-    backend = backend_of(a, b, c)
+    backend, (a, b, c) = angles(a, b, c)
     xp = backend.xp
-    angles = xp.broadcast_arrays(*_floating(backend, a=a, b=b, c=c))
-    (sa, ca), (sb, cb), (sc, cc) = ((xp.sin(angle), xp.cos(angle)) for angle in angles)
+    (sa, ca), (sb, cb), (sc, cc) = ((xp.sin(angle), xp.cos(angle)) for angle in (a, b, c))
     entries = [
         *(cb * cc, cb * sc, -sb),
         *(sa * sb * cc - ca * sc, sa * sb * sc + ca * cc, sa * cb),
         *(ca * sb * cc + sa * sc, ca * sb * sc - sa * cc, ca * cb),
     ]
-    return _matrix(backend, entries)
+    return matrix(backend, entries)
 
 
 def euler_angles_from_rotation(rot: Array) -> tuple[Array, Array, Array]:
@@ -182,9 +180,8 @@ def euler_angles_from_rotation(rot: Array) -> tuple[Array, Array, Array]:
     [0.1, 0.2, 0.3]
     """
     backend = backend_of(rot)
-    (rot,) = _floating(backend, rot=rot)
-    if rot.ndim < 2 or tuple(rot.shape[-2:]) != (3, 3):
-        raise ValueError(f"expected rot of shape (..., 3, 3), got {tuple(rot.shape)}")
+    (rot,) = floating(backend, rot=rot)
+    check_rotations(rot)
     xp = backend.xp
     (xx, xy, xz), (yx, yy, _), (zx, zy, _) = ([rot[..., i, j] for j in range(3)] for i in range(3))
     cos2 = xx * xx + xy * xy
@@ -207,12 +204,12 @@ def random_rotation(key: Any, perturbation: Array | float = 1.0, num: int = 1, *
     key : jax.Array or numpy.random.Generator or torch.Generator
         A JAX key, or the generator object of NumPy or PyTorch.
     perturbation : array or float
-        Between 0 (the identity) and 1 (uniformly distributed). Arrays of shape () or (num,) are clipped to
+        From 0 (the identity) to 1 (uniformly distributed); numbers and arrays of shape () or (num,) are clipped to
         this range.
     num : int
         Number of rotations.
     dtype : dtype, optional
-        The dtype; if not given, float32 for JAX and the library's default for others.
+        The dtype; if not given, the library's default, in JAX that of its setting of double precision.
 
     Returns
     -------
@@ -222,7 +219,7 @@ def random_rotation(key: Any, perturbation: Array | float = 1.0, num: int = 1, *
     Raises
     ------
     ValueError
-        If a number ``perturbation`` is not between 0 and 1, or ``num`` is no integer >= 0.
+        If ``num`` is no integer >= 0.
     TypeError
         If ``key`` is no generator.
 
@@ -234,10 +231,11 @@ def random_rotation(key: Any, perturbation: Array | float = 1.0, num: int = 1, *
     """
     backend = generator_backend(key)
     check_degree(num, "num")
-    if isinstance(perturbation, int | float) and not 0.0 <= perturbation <= 1.0:
-        raise ValueError(f"expected perturbation to be between 0 and 1, got {perturbation}")
+    dtype = backend.xp.zeros(()).dtype if dtype is None else dtype
     axis, angle = _random_axis_and_angle(backend, backend.random_uniform(key, (num, 3), dtype))
-    if not isinstance(perturbation, int | float):
+    if isinstance(perturbation, int | float):
+        perturbation = min(max(perturbation, 0.0), 1.0)
+    else:
         perturbation = backend.xp.astype(backend.xp.clip(perturbation, 0.0, 1.0), angle.dtype)
     rot = rotation(axis, angle * perturbation)
     return rot[0, ...] if num == 1 else rot
@@ -264,53 +262,21 @@ def _align(backend: Backend, u: Array, v: Array) -> Array:
     obtuse = cos < 0.0
     half_turn = _half_turn(backend, u, v)
     from_u = xp.where(obtuse[..., None], -u, u)
-    cross = _cross(xp, from_u, v)
+    normal = cross(xp, from_u, v)
     # Rodrigues' formula for K = sin(angle) times a unit one, hence without the sine.
-    rot = _rodrigues(backend, cross, xp.ones_like(cos), 1.0 / (1.0 + xp.abs(cos)))
+    rot = rodrigues(backend, normal, xp.ones_like(cos), 1.0 / (1.0 + xp.abs(cos)))
     return xp.where(obtuse[..., None, None], backend.matmul(half_turn, rot, precision="highest"), rot)
 
 
 def _half_turn(backend: Backend, u: Array, v: Array) -> Array:
     """Return the half turn 2 w^T w - 1 about a unit vector at right angles to u, and to v where possible."""
     xp = backend.xp
-    normal = _cross(xp, u, v)
+    normal = cross(xp, u, v)
     known = xp.sum(normal * normal, axis=-1, keepdims=True) > (8.0 * float(xp.finfo(u.dtype).eps)) ** 2
     # Any vector that is not along u: its components in other places, or x where they are all the same.
     other = xp.roll(u, 1, axis=-1)
     diagonal = xp.abs(xp.sum(u * other, axis=-1, keepdims=True)) > 0.9
     other = xp.where(diagonal, backend.table(np.eye, 1, 3, like=u)[0, :], other)
-    w = normalize(xp.where(known, normal, _cross(xp, u, other)), axis=-1)
+    w = normalize(xp.where(known, normal, cross(xp, u, other)), axis=-1)
     w = normalize(w - u * xp.sum(w * u, axis=-1, keepdims=True), axis=-1)
     return 2.0 * w[..., :, None] * w[..., None, :] - backend.table(np.eye, 3, like=u)
-
-
-def _rodrigues(backend: Backend, k: Array, sine: Array, versine: Array) -> Array:
-    """Return 1 + sine K + versine K^2 for vectors k."""
-    xp = backend.xp
-    x, y, z = (k[..., i] for i in range(3))
-    zero = xp.zeros_like(x)
-    skew = _matrix(backend, [zero, z, -y, -z, zero, x, y, -x, zero])
-    identity = backend.table(np.eye, 3, like=k)
-    square = k[..., :, None] * k[..., None, :] - xp.sum(k * k, axis=-1)[..., None, None] * identity
-    return identity + sine[..., None, None] * skew + versine[..., None, None] * square
-
-
-def _matrix(backend: Backend, entries: list[Array]) -> Array:
-    """Stack nine arrays, row by row, to matrices of shape (..., 3, 3)."""
-    flat = backend.xp.stack(entries, axis=-1)
-    return backend.xp.reshape(flat, (*flat.shape[:-1], 3, 3))
-
-
-def _cross(xp: Any, u: Array, v: Array) -> Array:
-    (a, b, c), (x, y, z) = ([vector[..., i] for i in range(3)] for vector in (u, v))
-    return xp.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-1)
-
-
-def _floating(backend: Backend, **arrays: Array | float) -> tuple[Array, ...]:
-    """Turn numbers to arrays of the library and check and promote floating-point dtypes."""
-    like = next(x for x in arrays.values() if not isinstance(x, int | float))
-    for name, x in arrays.items():
-        if not isinstance(x, int | float) and not backend.is_floating(x):
-            raise TypeError(f"expected {name} to be a floating-point array, got dtype {x.dtype}")
-    converted = [backend.constant(x, like=like) if isinstance(x, int | float) else x for x in arrays.values()]
-    return tuple(backend.promote(*converted))

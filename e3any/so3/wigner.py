@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from e3any.config import cartesian_order_or_default
 from e3any.conventions import cartesian_permutation
 from e3any.layout import check_degree
+from e3any.so3._matrices import check_rotations
 from e3any.so3.clebsch_gordan import clebsch_gordan_for_degrees
+from e3any.so3.quaternions import rotation_from_quaternion
+from e3any.so3.rotations import rotation_euler
 
-__all__ = ["wigner_d"]
+__all__ = ["wigner_d", "wigner_d_from_euler", "wigner_d_from_quaternion"]
 
 
 def wigner_d(rot: Array, max_degree: int, cartesian_order: bool | None = None) -> Array:
@@ -68,12 +71,81 @@ def wigner_d(rot: Array, max_degree: int, cartesian_order: bool | None = None) -
            [ 0.,  0.,  0.,  1.]])
     """
     backend = backend_of(rot)
-    if rot.ndim < 2 or tuple(rot.shape[-2:]) != (3, 3):
-        raise ValueError(f"expected rot of shape (..., 3, 3), got {tuple(rot.shape)}")
+    check_rotations(rot)
     check_degree(max_degree)
     if not backend.is_floating(rot):
         raise TypeError(f"expected rot to be a floating-point array, got dtype {rot.dtype}")
     return _block_diagonal(backend, _blocks(backend, rot, max_degree, cartesian_order_or_default(cartesian_order)))
+
+
+def wigner_d_from_quaternion(q: Array, max_degree: int, cartesian_order: bool | None = None) -> Array:
+    """Return the Wigner-D matrices of the rotations of quaternions, see :func:`wigner_d`.
+
+    Parameters
+    ----------
+    q : array of shape (..., 4)
+        Quaternions w, x, y, z, of any length, see :func:`rotation_from_quaternion`.
+    max_degree : int
+        Largest degree L.
+    cartesian_order : bool, optional
+        Whether the components are in Cartesian order; the default is that of :class:`e3any.Config`.
+
+    Returns
+    -------
+    array of shape (..., (L+1)**2, (L+1)**2)
+        The matrices.
+
+    Raises
+    ------
+    ValueError
+        If ``q`` is not of shape (..., 4), or ``max_degree`` is no integer >= 0.
+    TypeError
+        If ``q`` is no floating-point array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> wigner_d_from_quaternion(np.asarray([1.0, 0.0, 0.0, 0.0]), max_degree=1)
+    array([[1., 0., 0., 0.],
+           [0., 1., 0., 0.],
+           [0., 0., 1., 0.],
+           [0., 0., 0., 1.]])
+    """
+    return wigner_d(rotation_from_quaternion(q), max_degree, cartesian_order)
+
+
+def wigner_d_from_euler(
+    a: Array | float, b: Array | float, c: Array | float, max_degree: int, cartesian_order: bool | None = None
+) -> Array:
+    """Return the Wigner-D matrices of the rotations of Euler angles, see :func:`wigner_d`.
+
+    Parameters
+    ----------
+    a, b, c : array of shape (...) or float
+        Angles about x, then y, then z, see :func:`rotation_euler`.
+    max_degree : int
+        Largest degree L.
+    cartesian_order : bool, optional
+        Whether the components are in Cartesian order; the default is that of :class:`e3any.Config`.
+
+    Returns
+    -------
+    array of shape (..., (L+1)**2, (L+1)**2)
+        The matrices. With numbers only, a NumPy array.
+
+    Raises
+    ------
+    ValueError
+        If ``max_degree`` is no integer >= 0.
+    TypeError
+        If an angle is neither a number nor a floating-point array.
+
+    Examples
+    --------
+    >>> wigner_d_from_euler(0.1, 0.2, 0.3, max_degree=2).shape
+    (9, 9)
+    """
+    return wigner_d(rotation_euler(a, b, c), max_degree, cartesian_order)
 
 
 def _blocks(backend: Backend, rot: Array, max_degree: int, cartesian_order: bool) -> list[Array]:

@@ -12,7 +12,17 @@ from backends_matrix import Library
 
 from e3any.config import Config
 from e3any.conventions import degree_slice
-from e3any.so3 import random_rotation, spherical_harmonics, wigner_d
+from e3any.so3 import (
+    compose_quaternions,
+    random_rotation,
+    rotation_euler,
+    rotation_from_quaternion,
+    spherical_harmonics,
+    wigner_d,
+    wigner_d_from_euler,
+    wigner_d_from_quaternion,
+)
+from e3any.testing import assert_parity
 
 
 @pytest.fixture
@@ -146,3 +156,25 @@ def test_wrong_kinds_are_refused(library: Library):
         wigner_d([[1.0, 0.0, 0.0]], 1)
     with pytest.raises(TypeError, match="floating-point"):
         wigner_d(library.array(np.eye(3), "int64"), 1)
+
+
+def test_matrices_of_quaternions_and_euler_angles_are_those_of_their_rotations(library, compiled, rng):
+    q, angles = rng.normal(size=(3, 4)), rng.normal(size=(3, 5))
+    d = compiled(lambda q: wigner_d_from_quaternion(q, 3, cartesian_order=False))(library.array(q))
+    assert_parity(library.numpy(d), wigner_d(rotation_from_quaternion(q), 3, cartesian_order=False))
+    d = compiled(lambda *angles: wigner_d_from_euler(*angles, 3))(*map(library.array, angles))
+    assert_parity(library.numpy(d), wigner_d(rotation_euler(*angles), 3))
+    assert_parity(wigner_d_from_euler(0.1, 0.2, 0.3, 20), wigner_d(rotation_euler(0.1, 0.2, 0.3), 20))
+
+
+def test_matrix_of_composed_quaternions_is_the_product_of_matrices(rng):
+    p, q = rng.normal(size=(2, 4))
+    d = wigner_d_from_quaternion(p, 6) @ wigner_d_from_quaternion(q, 6)
+    assert_parity(wigner_d_from_quaternion(compose_quaternions(p, q), 6), d)
+
+
+def test_quaternions_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"expected q of shape \(\.\.\., 4\), got \(3,\)"):
+        wigner_d_from_quaternion(np.ones(3), 2)
+    with pytest.raises(ValueError, match="expected max_degree to be an integer >= 0, got -1"):
+        wigner_d_from_euler(0.1, 0.2, 0.3, -1)

@@ -1,0 +1,57 @@
+"""What functions of rotations share: their arguments, and matrices from entries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from e3any_backends import Array, Backend, backend_of
+
+__all__ = ["angles", "check_rotations", "cross", "floating", "matrix", "rodrigues"]
+
+
+def rodrigues(backend: Backend, k: Array, sine: Array, versine: Array) -> Array:
+    """Return 1 + sine K + versine K^2 for vectors k."""
+    xp = backend.xp
+    x, y, z = (k[..., i] for i in range(3))
+    zero = xp.zeros_like(x)
+    skew = matrix(backend, [zero, z, -y, -z, zero, x, y, -x, zero])
+    identity = backend.table(np.eye, 3, like=k)
+    square = k[..., :, None] * k[..., None, :] - xp.sum(k * k, axis=-1)[..., None, None] * identity
+    return identity + sine[..., None, None] * skew + versine[..., None, None] * square
+
+
+def matrix(backend: Backend, entries: list[Array]) -> Array:
+    """Stack nine arrays, row by row, to matrices of shape (..., 3, 3)."""
+    flat = backend.xp.stack(entries, axis=-1)
+    return backend.xp.reshape(flat, (*flat.shape[:-1], 3, 3))
+
+
+def cross(xp: Any, u: Array, v: Array) -> Array:
+    """Return the vector products of the last axes."""
+    (a, b, c), (x, y, z) = ([vector[..., i] for i in range(3)] for vector in (u, v))
+    return xp.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-1)
+
+
+def floating(backend: Backend, **arrays: Array | float) -> tuple[Array, ...]:
+    """Turn numbers to arrays of the library and check and promote floating-point dtypes."""
+    like = next(x for x in arrays.values() if not isinstance(x, int | float))
+    for name, x in arrays.items():
+        if not isinstance(x, int | float) and not backend.is_floating(x):
+            raise TypeError(f"expected {name} to be a floating-point array, got dtype {x.dtype}")
+    converted = [backend.constant(x, like=like) if isinstance(x, int | float) else x for x in arrays.values()]
+    return tuple(backend.promote(*converted))
+
+
+def check_rotations(rot: Array) -> None:
+    """Raise a ValueError unless the last two axes of an array have length 3."""
+    if rot.ndim < 2 or tuple(rot.shape[-2:]) != (3, 3):
+        raise ValueError(f"expected rot of shape (..., 3, 3), got {tuple(rot.shape)}")
+
+
+def angles(a: Array | float, b: Array | float, c: Array | float) -> tuple[Backend, list[Array]]:
+    """Return three angles broadcast, as arrays of NumPy where all are numbers."""
+    if all(isinstance(angle, int | float) for angle in (a, b, c)):
+        a = np.asarray(float(a))
+    backend = backend_of(a, b, c)
+    return backend, backend.xp.broadcast_arrays(*floating(backend, a=a, b=b, c=c))
