@@ -10,8 +10,10 @@ import e3any_numpy
 import e3any_torch
 import e3x
 import pytest
+from backends_matrix import Library
 
 from e3any import Config, so3
+from e3any.testing import assert_parity
 
 FUNCTIONS = [name for name in dir(e3x.so3) if inspect.isfunction(getattr(e3x.so3, name))]
 DEFAULTS = {"cartesian_order": Config.cartesian_order, "normalization": Config.normalization}
@@ -53,3 +55,16 @@ def test_every_name_of_e3x_exists(library):
 def test_lists_are_refused(name, arguments):
     with pytest.raises(TypeError, match="expected an array of an array API library, got list"):
         getattr(so3, name)([1.0, 0.0, 0.0], *arguments)
+
+
+@pytest.mark.parametrize("name", ["lebedev_quadrature", "delley_quadrature"])
+def test_adapters_return_quadrature_rules_as_arrays_of_their_library(name):
+    for adapter, library in ((e3any_flax, Library.JAX), (e3any_torch, Library.TORCH), (e3any_numpy, Library.NUMPY)):
+        for actual, expected in zip(getattr(adapter.so3, name)(num=20), getattr(so3, name)(num=20)):
+            assert library.owns(actual)
+            assert_parity(library.numpy(actual), expected, dtype="float64")
+
+
+def test_numpy_functions_of_tensors_take_lists():
+    assert e3any_numpy.so3.tensor_to_irreps([1.0, 2.0, 3.0], 1).tolist() == [1.0, 2.0, 3.0]
+    assert isinstance(e3any_numpy.so3.CartesianTensor("ij"), so3.CartesianTensor)
