@@ -1,0 +1,177 @@
+"""A program for e3x, run with ``import e3x`` and with ``import e3any_flax as e3x``."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from functools import cache, partial
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import e3any_flax
+import e3x
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from layer_cases import KEY, jit
+
+from e3any.testing import assert_parity
+
+SOURCE = (Path(__file__).parent / "e3x_program.py").read_text(encoding="utf-8")
+RTOL = {"float32": 1e-6, "float64": 1e-12}
+# These read values of arrays.
+EAGER = {"dense_to_sparse_indices", "is_traceless_symmetric", "sparse_to_dense_indices"}
+GROUPS = {"so3": "so3", "ops": "ops", "nn": "nn", "initializers": "nn.initializers"}
+dtypes = pytest.mark.parametrize("dtype", RTOL)
+
+
+def program(library: str) -> ModuleType:
+    """Run the text of the program with a library under the name of e3x."""
+    head, separator, tail = SOURCE.partition("import e3x\n")
+    assert separator
+    module = ModuleType(f"program_for_{library}")
+    sys.modules[module.__name__] = module  # where modules of Linen look for their types
+    text = head + ("import e3x\n" if library == "e3x" else f"import {library} as e3x\n") + tail
+    exec(compile(text, f"e3x_program.py for {library}", "exec"), module.__dict__)
+    return module
+
+
+PROGRAMS = {library: program(library) for library in ("e3x", "e3any_flax")}
+
+
+def inputs() -> SimpleNamespace:
+    """Return inputs: four nodes, their edges, and a list of neighbours with padding."""
+    rng = np.random.default_rng(1)
+    dst, src = np.nonzero(~np.eye(4, dtype=bool))
+    a = rng.normal(size=(3, 3))
+    floats = {
+        "x": rng.normal(size=(4, 2, 9, 3)),
+        "positions": rng.normal(size=(4, 3)),
+        "r": rng.normal(size=(12, 3)),
+        "t": rng.uniform(0.1, 0.9, size=12),
+        "angle": rng.uniform(-3, 3, size=12),
+        "weights": rng.normal(size=(4, 3)),
+        "rotation": np.linalg.qr(rng.normal(size=(5, 3, 3)))[0],
+        "traceless": a + a.T - 2 * np.trace(a) * np.eye(3) / 3,
+    }
+    floats["rotation"] *= np.linalg.det(floats["rotation"])[:, None, None]
+    integers = {"numbers": [6, 1, 1, 8], "dst": dst, "src": src, "adj": [[1, 2, 3], [0, 2, 4], [0, 1, 4], [0, 4, 4]]}
+    # Numbers that single precision has, except for rotations, which have to be orthogonal.
+    arrays = {name: x if name == "rotation" else x.astype("float32") for name, x in floats.items()}
+    return SimpleNamespace(**arrays, **{name: np.asarray(x, "int32") for name, x in integers.items()})
+
+
+def public(name: str) -> list[str]:
+    """Return the functions and classes of a module of e3x."""
+    module = lookup(e3x, name)
+    return [
+        n
+        for n, x in sorted(vars(module).items())
+        if not n.startswith("_") and getattr(x, "__module__", "").startswith("e3x") and callable(x)
+    ]
+
+
+def lookup(library: ModuleType, name: str) -> ModuleType:
+    for part in name.split("."):
+        library = getattr(library, part)
+    return library
+
+
+def is_layer(name: str) -> bool:
+    return inspect.isclass(getattr(e3x.nn, name))
+
+
+def is_there(group: str, name: str) -> bool:
+    return hasattr(lookup(e3any_flax, GROUPS[group]), name)
+
+
+GROUPS = {g: path for g, path in GROUPS.items() if g != "initializers" or is_there(g, "tensor_variance_scaling")}
+LAYERS = [n for n in public("nn") if is_layer(n) and is_there("nn", n)]
+FUNCTIONS = [
+    (group, n)
+    for group, path in GROUPS.items()
+    for n in public(path)
+    if not (group == "nn" and is_layer(n)) and not n.endswith("InitializerFn") and is_there(group, n)
+]
+functions = pytest.mark.parametrize(("group", "name"), FUNCTIONS)
+layers = pytest.mark.parametrize("name", LAYERS)
+
+
+def parameters(function):
+    """Return names, kinds and whether there is a default."""
+    signature = inspect.signature(function)
+    return [(p.name, p.kind, p.default is not p.empty) for p in signature.parameters.values()]
+
+
+def assert_same_parameters(ours, theirs):
+    """Compare signatures; there may be more options by name at the end."""
+    extra = [p for p in ours[len(theirs) :] if p[1] not in (inspect.Parameter.KEYWORD_ONLY,) or not p[2]]
+    assert ours[: len(theirs)] == theirs
+    assert not extra
+
+
+@functions
+def test_functions_take_the_arguments_of_e3x(group, name):
+    ours, theirs = (getattr(lookup(library, GROUPS[group]), name) for library in (e3any_flax, e3x))
+    assert_same_parameters(parameters(ours), parameters(theirs))
+
+
+@layers
+def test_layers_take_the_arguments_of_e3x(name):
+    ours, theirs = (getattr(library.nn, name) for library in (e3any_flax, e3x))
+    assert_same_parameters(parameters(ours), parameters(theirs))
+
+
+def arrays_of(dtype: str) -> dict:
+    return {n: jnp.asarray(x, dtype if x.dtype.kind == "f" else x.dtype) for n, x in vars(inputs()).items()}
+
+
+@cache
+def results(library: str, group: str, dtype: str) -> dict:
+    """Return the results of a program for all functions of a group."""
+    names = [n for g, n in FUNCTIONS if g == group]
+
+    def run(arrays: dict, names: set) -> dict:
+        cases = getattr(PROGRAMS[library], group)(SimpleNamespace(**arrays))
+        return {n: [np.asarray(x) if n in EAGER else x for x in jax.tree.leaves(cases[n]())] for n in names}
+
+    eager = EAGER.intersection(names)
+    arrays = arrays_of(dtype)
+    return jit(partial(run, names=set(names) - eager))(arrays) | run(arrays, eager)
+
+
+@dtypes
+@functions
+def test_functions_give_the_same_numbers(group, name, dtype):
+    # What e3x computes in single precision has larger errors here and there. Random numbers depend on the precision.
+    reference = dtype if group == "initializers" else "float64"
+    ours, theirs = results("e3any_flax", group, dtype)[name], results("e3x", group, reference)[name]
+    assert_parity(ours, theirs, rtol=RTOL[dtype])
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Variables of both models for one key, and outputs for those of e3x: in both precisions, of e3x in double."""
+
+    def run(key):
+        models = {library: PROGRAMS[library].Model() for library in PROGRAMS}
+        by_dtype = {d: [arrays_of(d)[n] for n in ("numbers", "positions", "dst", "src")] for d in RTOL}
+        variables = {n: model.init(key, *by_dtype["float64"]) for n, model in models.items()}
+        outputs = {d: models["e3any_flax"].apply(variables["e3x"], *arrays) for d, arrays in by_dtype.items()}
+        outputs["e3x"] = models["e3x"].apply(variables["e3x"], *by_dtype["float64"])
+        return variables, outputs
+
+    return jit(run)(KEY)
+
+
+def test_models_have_the_same_parameters(trained):
+    ours, theirs = trained[0]["e3any_flax"], trained[0]["e3x"]
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    # The compiler may join products in another order.
+    jax.tree.map(partial(np.testing.assert_array_max_ulp, maxulp=2), ours, theirs)
+
+
+@dtypes
+def test_models_give_the_same_outputs(trained, dtype):
+    assert_parity(trained[1][dtype], trained[1]["e3x"], dtype, rtol=RTOL[dtype])
