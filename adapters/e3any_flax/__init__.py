@@ -5,7 +5,7 @@
 """
 
 from e3any import Config, Layout, __version__
-from e3any_flax import nn, nnx, ops, so3
+from e3any_flax import matrix, nn, nnx, ops, so3
 from e3any_flax.e3x_checkpoint import load_e3x
 from e3any_flax.linen import LayerModule, linen_class, to_linen
 from e3any_flax.nnx_module import to_nnx
@@ -19,6 +19,7 @@ __all__ = [
     "linen_class",
     "load_e3x",
     "load_tree",
+    "matrix",
     "nn",
     "nnx",
     "ops",

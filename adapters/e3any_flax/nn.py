@@ -14,6 +14,7 @@ __all__ = list(_core.__all__)
 
 Dense: Any = linen_class(_core.Dense, __name__)
 Embed: Any = linen_class(_core.Embed, __name__)
+ExponentialBasis: Any = linen_class(_core.ExponentialBasis, __name__)
 FusedTensor: Any = linen_class(_core.FusedTensor, __name__)
 MessagePass: Any = linen_class(_core.MessagePass, __name__)
 MultiHeadAttention: Any = linen_class(_core.MultiHeadAttention, __name__)

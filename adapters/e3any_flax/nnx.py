@@ -20,6 +20,7 @@ __all__ = [*_core.__all__, "LayerModule", "nnx_class", "to_nnx"]
 
 Dense: Any = nnx_class(_core.Dense, __name__)
 Embed: Any = nnx_class(_core.Embed, __name__)
+ExponentialBasis: Any = nnx_class(_core.ExponentialBasis, __name__)
 FusedTensor: Any = nnx_class(_core.FusedTensor, __name__)
 MessagePass: Any = nnx_class(_core.MessagePass, __name__)
 MultiHeadAttention: Any = nnx_class(_core.MultiHeadAttention, __name__)

@@ -1,7 +1,7 @@
 """PyTorch modules for the layers of e3any."""
 
 from e3any import Config, Layout, __version__
-from e3any_torch import nn, ops, so3
+from e3any_torch import matrix, nn, ops, so3
 from e3any_torch.module import LayerModule, module_class, to_torch
 from e3any_torch.trees import load_tree, to_state_dict, to_tree
 
@@ -11,6 +11,7 @@ __all__ = [
     "Layout",
     "__version__",
     "load_tree",
+    "matrix",
     "module_class",
     "nn",
     "ops",

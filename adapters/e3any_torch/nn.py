@@ -14,6 +14,7 @@ __all__ = list(_core.__all__)
 
 Dense: Any = module_class(_core.Dense, __name__)
 Embed: Any = module_class(_core.Embed, __name__)
+ExponentialBasis: Any = module_class(_core.ExponentialBasis, __name__)
 FusedTensor: Any = module_class(_core.FusedTensor, __name__)
 MessagePass: Any = module_class(_core.MessagePass, __name__)
 MultiHeadAttention: Any = module_class(_core.MultiHeadAttention, __name__)

@@ -88,6 +88,10 @@ class Backend:
         """Return an attribute of an object as a table; see :meth:`table`."""
         return self.table(attribute, tables.number, name, like=like)
 
+    def select(self, x: Array, table: Array, axis: int) -> Array:
+        """Return the slices of ``x`` along an axis that a table of positions names."""
+        return self.xp.take(x, table, axis=axis)
+
     def as_index(self, x: Array) -> Array:
         """Cast integers of any width to a dtype that can number all rows of an array."""
         return x if x.dtype in (self.xp.int32, self.xp.int64) else self.xp.astype(x, self.xp.int64)
@@ -140,6 +144,10 @@ class Backend:
     def stop_gradient(self, x: Array) -> Array:
         """Return ``x``, treated as a constant by automatic differentiation."""
         return x
+
+    def derivative(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        """Return the derivative of a function of one array along a vector of ones."""
+        raise TypeError(f"derivatives need JAX or PyTorch, got {self.xp.__name__}")
 
     # -- functions ------------------------------------------------------------------------------------------
 
@@ -305,6 +313,10 @@ class Backend:
         return couple_matrices_by_matmul(self, x, y, weights, coupling)
 
     # -- random numbers -------------------------------------------------------------------------------------
+
+    def split(self, generator: Any, num: int) -> list[Any]:
+        """Return generators of independent numbers: here the one that advances, several times."""
+        return [generator] * num
 
     def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw uniform numbers in [0, 1) with the library's own generator."""

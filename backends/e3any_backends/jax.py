@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -63,6 +63,10 @@ class JaxBackend(Backend):
         """Return ``x``, treated as a constant by automatic differentiation."""
         return jax.lax.stop_gradient(x)
 
+    def derivative(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        """Return the derivative of a function along a vector of ones."""
+        return lambda x: jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
+
     def erf(self, x: Array) -> Array:
         """Return the error function."""
         return jax.lax.erf(x)
@@ -119,6 +123,10 @@ class JaxBackend(Backend):
         z = contract((product[None], _blocks_as_rows(weights[2], rank)), coupling.z.form, inputs=(1, 2), output=0)
         components = z.shape[-2] // coupling.z.num_parities
         return jnp.reshape(z, (*z.shape[:-2], coupling.z.num_parities, components, z.shape[-1]))
+
+    def split(self, generator: Any, num: int) -> list[Any]:
+        """Return the keys that a key is split into."""
+        return list(jax.random.split(generator, num))
 
     def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw uniform numbers in [0, 1) for a key."""

@@ -40,6 +40,10 @@ class TorchBackend(Backend):
         keep = type(like) in (torch.Tensor, torch.nn.Parameter)
         return _tensor(like.dtype, like.device, keep, function, *arguments)[0]
 
+    def select(self, x: Array, table: Array, axis: int) -> Array:
+        """Return slices of ``x`` along an axis; no position is negative."""
+        return torch.index_select(x, axis, table)
+
     def is_floating(self, x: Array) -> bool:
         """Return whether ``x`` has a real floating-point dtype."""
         return bool(x.dtype.is_floating_point)
@@ -56,6 +60,10 @@ class TorchBackend(Backend):
     def stop_gradient(self, x: Array) -> Array:
         """Return ``x``, treated as a constant by automatic differentiation."""
         return x.detach()
+
+    def derivative(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        """Return the derivative of a function along a vector of ones."""
+        return lambda x: torch.func.jvp(function, (x,), (torch.ones_like(x),))[1]
 
     def erf(self, x: Array) -> Array:
         """Return the error function."""
@@ -117,9 +125,12 @@ def _tensor(
     tensor = torch.from_numpy(array)
     if array.dtype.kind != "b":
         tensor = tensor.to(dtype if array.dtype.kind == "f" else torch.int64)
+    tensor = tensor.to(device)
+    # What torch._dynamo.mark_static does: tables have one size where others are dynamic.
+    setattr(tensor, "_dynamo_static_indices", set(range(tensor.ndim)))  # noqa: B010
     # In a list, which gets a name of its own: compilers call all results of a function by one name.
-    result = [tensor.to(device)]
-    if keep and _is_plain(result[0]):
+    result = [tensor]
+    if keep and _is_plain(tensor):
         if len(_tensors) >= _MAX_TENSORS:
             _tensors.clear()
         _tensors[key] = result

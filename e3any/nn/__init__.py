@@ -37,6 +37,7 @@ from e3any.nn.layer import Layer, Parameters, ParameterSpec
 from e3any.nn.layers import (
     Dense,
     Embed,
+    ExponentialBasis,
     FusedTensor,
     MessagePass,
     MultiHeadAttention,
@@ -68,6 +69,7 @@ from e3any.nn.radial import (
 __all__ = [
     "Dense",
     "Embed",
+    "ExponentialBasis",
     "FactoredBasis",
     "FusedTensor",
     "Layer",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -19,20 +19,40 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = Any
 Distribution: TypeAlias = Literal["truncated_normal", "normal", "uniform"]
+Mode: TypeAlias = Literal["fan_in", "fan_out", "fan_avg"]
+#: What initialisers are called as: ``init(generator, shape, dtype)``.
+InitializerFn: TypeAlias = Callable[..., Any]
+#: What makes initialisers for :class:`e3any.nn.FusedTensor`: ``make(scale, mask)``.
+FusedTensorInitializerFn: TypeAlias = Callable[..., InitializerFn]
 
 # Standard deviation of a standard normal distribution that is cut off at -2 and 2.
 _TRUNCATED_STD = 0.87962566103423978
 
 __all__ = [
+    "Constant",
+    "Distribution",
+    "FusedTensorInitializerFn",
     "Initializer",
+    "InitializerFn",
     "MaskedScaling",
+    "Mode",
     "TensorVarianceScaling",
     "VarianceScaling",
     "Zeros",
     "fused_tensor_normal",
     "fused_tensor_uniform",
     "lecun_normal",
+    "tensor_glorot_normal",
+    "tensor_glorot_uniform",
+    "tensor_he_normal",
+    "tensor_he_uniform",
+    "tensor_kaiming_normal",
+    "tensor_kaiming_uniform",
     "tensor_lecun_normal",
+    "tensor_lecun_uniform",
+    "tensor_variance_scaling",
+    "tensor_xavier_normal",
+    "tensor_xavier_uniform",
     "zeros",
 ]
 
@@ -71,6 +91,24 @@ class Zeros(Initializer):
 
 
 @dataclass(frozen=True)
+class Constant(Initializer):
+    """All entries have one value.
+
+    Parameters
+    ----------
+    value : float
+        The value.
+    """
+
+    value: float
+
+    def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Return the value in every entry; nothing is drawn."""
+        backend = generator_backend(generator)
+        return backend.xp.full(tuple(shape), self.value, dtype=backend.dtype(dtype or "float32"))
+
+
+@dataclass(frozen=True)
 class VarianceScaling(Initializer):
     r"""Independent entries of variance ``scale / n``, where n is a fan of the parameter.
 
@@ -87,7 +125,7 @@ class VarianceScaling(Initializer):
     """
 
     scale: float = 1.0
-    mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
+    mode: Mode = "fan_in"
     distribution: Distribution = "truncated_normal"
     in_axis: int = -2
     out_axis: int = -1
@@ -118,7 +156,7 @@ class TensorVarianceScaling(Initializer):
     """
 
     scale: float = 1.0
-    mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
+    mode: Mode = "fan_in"
     distribution: Distribution = "truncated_normal"
 
     def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
@@ -257,4 +295,63 @@ def draw(
 
 zeros = Zeros()
 lecun_normal = VarianceScaling()
-tensor_lecun_normal = TensorVarianceScaling()
+
+
+def tensor_variance_scaling(
+    scale: float, mode: Mode, distribution: Distribution, dtype: Any = "float32"
+) -> TensorVarianceScaling:
+    """Return an initialiser for kernels of :class:`e3any.nn.Tensor`, see :class:`TensorVarianceScaling`.
+
+    Parameters
+    ----------
+    scale : float
+        Numerator of the variance.
+    mode : {'fan_in', 'fan_out', 'fan_avg'}
+        Which fan is the denominator.
+    distribution : {'truncated_normal', 'normal', 'uniform'}
+        The distribution.
+    dtype : optional
+        Accepted for compatibility: the dtype of the result is that asked of the initialiser.
+
+    Returns
+    -------
+    TensorVarianceScaling
+        The initialiser.
+    """
+    return TensorVarianceScaling(scale, mode, distribution)
+
+
+def tensor_glorot_uniform(dtype: Any = "float32") -> TensorVarianceScaling:
+    """Return an initialiser of variance 1 / mean fan, uniformly distributed, for kernels of tensor products."""
+    return TensorVarianceScaling(1.0, "fan_avg", "uniform")
+
+
+def tensor_glorot_normal(dtype: Any = "float32") -> TensorVarianceScaling:
+    """Return an initialiser of variance 1 / mean fan, truncated normal, for kernels of tensor products."""
+    return TensorVarianceScaling(1.0, "fan_avg", "truncated_normal")
+
+
+def tensor_lecun_uniform(dtype: Any = "float32") -> TensorVarianceScaling:
+    """Return an initialiser of variance 1 / fan-in, uniformly distributed, for kernels of tensor products."""
+    return TensorVarianceScaling(1.0, "fan_in", "uniform")
+
+
+def tensor_lecun_normal(dtype: Any = "float32") -> TensorVarianceScaling:
+    """Return an initialiser of variance 1 / fan-in, truncated normal, for kernels of tensor products."""
+    return TensorVarianceScaling(1.0, "fan_in", "truncated_normal")
+
+
+def tensor_he_uniform(dtype: Any = "float32") -> TensorVarianceScaling:
+    """Return an initialiser of variance 2 / fan-in, uniformly distributed, for kernels of tensor products."""
+    return TensorVarianceScaling(2.0, "fan_in", "uniform")
+
+
+def tensor_he_normal(dtype: Any = "float32") -> TensorVarianceScaling:
+    """Return an initialiser of variance 2 / fan-in, truncated normal, for kernels of tensor products."""
+    return TensorVarianceScaling(2.0, "fan_in", "truncated_normal")
+
+
+tensor_xavier_uniform = tensor_glorot_uniform
+tensor_xavier_normal = tensor_glorot_normal
+tensor_kaiming_uniform = tensor_he_uniform
+tensor_kaiming_normal = tensor_he_normal

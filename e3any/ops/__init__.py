@@ -1,17 +1,22 @@
 """Operations on arrays: gathering, reductions over neighbourhoods, safe norms."""
 
+from e3any.ops.derivatives import evaluate_derivatives
 from e3any.ops.index_lists import (
     dense_pairwise_indices,
+    dense_to_sparse_indices,
     gather_dst,
     gather_src,
     index_kind,
     sparse_pairwise_indices,
+    sparse_to_dense_indices,
 )
 from e3any.ops.indexed import indexed_max, indexed_min, indexed_softmax, indexed_sum
 from e3any.ops.safe import inverse_softplus, norm, normalize, normalize_and_return_norm
 
 __all__ = [
     "dense_pairwise_indices",
+    "dense_to_sparse_indices",
+    "evaluate_derivatives",
     "gather_dst",
     "gather_src",
     "index_kind",
@@ -24,4 +29,5 @@ __all__ = [
     "normalize",
     "normalize_and_return_norm",
     "sparse_pairwise_indices",
+    "sparse_to_dense_indices",
 ]

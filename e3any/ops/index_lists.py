@@ -10,10 +10,12 @@ from e3any_backends import Array, Backend, backend_of
 
 __all__ = [
     "dense_pairwise_indices",
+    "dense_to_sparse_indices",
     "gather_dst",
     "gather_src",
     "index_kind",
     "sparse_pairwise_indices",
+    "sparse_to_dense_indices",
 ]
 
 
@@ -128,6 +130,102 @@ def _pairs(num: Any, mask_self: bool) -> tuple[Any, Any]:
     nodes = np.arange(num, dtype=np.int64)
     dst, src = np.repeat(nodes, num), np.tile(nodes, num)
     return (dst[dst != src], src[dst != src]) if mask_self else (dst, src)
+
+
+def dense_to_sparse_indices(adj_idx: Array, pad_idx: int | None = None) -> tuple[Array, Array]:
+    """Return the sparse list that has the edges of a dense one. The number of edges depends on values: not jittable.
+
+    Parameters
+    ----------
+    adj_idx : integer array of shape (..., N, M)
+        Dense list.
+    pad_idx : int, optional
+        Numbers from this one on, and negative ones, are padding; by default the largest number plus one.
+
+    Returns
+    -------
+    dst_idx, src_idx : integer arrays of shape (..., E)
+        The edges, ``dst_idx`` ascending. E is the largest number of edges of a batch; others are filled up with
+        ``pad_idx``.
+
+    Raises
+    ------
+    TypeError
+        If the list is no integer array.
+    ValueError
+        If it has fewer than two axes.
+    """
+    index_kind(adj_idx=adj_idx)
+    backend = backend_of(adj_idx)
+    xp, (*batch, num, width) = backend.xp, adj_idx.shape
+    if 0 in adj_idx.shape:
+        empty = xp.reshape(adj_idx, (-1,))[:0]
+        return (xp.reshape(empty, (*batch, 0)),) * 2 if math.prod(batch) else (xp.zeros_like(adj_idx)[..., 0],) * 2
+    pad = int(xp.max(adj_idx)) + 1 if pad_idx is None else int(pad_idx)
+    edges = xp.reshape(adj_idx, (math.prod(batch), num * width))
+    present = (edges >= 0) & (edges < pad)
+    count = int(xp.max(xp.sum(xp.astype(present, xp.int64), axis=1)))
+    # Edges first, padding last, both in their order.
+    order = xp.argsort(xp.astype(~present, xp.int32), axis=1, stable=True)[:, :count]
+    flat = _in_batch(backend, order, num * width)
+    src_idx, kept = (xp.reshape(xp.take(xp.reshape(x, (-1,)), flat), order.shape) for x in (edges, present))
+    dst_idx = xp.astype(order // width, adj_idx.dtype)
+    padding = xp.full_like(dst_idx, pad)
+    dst_idx, src_idx = xp.where(kept, dst_idx, padding), xp.where(kept, src_idx, padding)
+    return xp.reshape(dst_idx, (*batch, count)), xp.reshape(src_idx, (*batch, count))
+
+
+def sparse_to_dense_indices(dst_idx: Array, src_idx: Array, pad_idx: int | None = None) -> Array:
+    """Return the dense list that has the edges of a sparse one. Its width depends on values: not jittable.
+
+    Parameters
+    ----------
+    dst_idx, src_idx : integer arrays of shape (..., E)
+        Sparse list.
+    pad_idx : int, optional
+        The number N of nodes; edges to numbers from this one on, and negative ones, are padding. By default the
+        largest number in ``dst_idx`` plus one.
+
+    Returns
+    -------
+    integer array of shape (..., N, M)
+        For every node the nodes that send, in the order of the list. M is the largest number of neighbours; other
+        entries are ``pad_idx``.
+
+    Raises
+    ------
+    TypeError
+        If the lists are no integer arrays.
+    ValueError
+        If the lists differ in shape, or have no axis.
+    """
+    index_kind(dst_idx=dst_idx, src_idx=src_idx)
+    backend = backend_of(dst_idx, src_idx)
+    xp, (*batch, num_edges) = backend.xp, dst_idx.shape
+    if 0 in dst_idx.shape:
+        return xp.reshape(xp.reshape(dst_idx, (-1,))[:0], (*batch, 0, 0))
+    num, many = int(xp.max(dst_idx)) + 1 if pad_idx is None else int(pad_idx), math.prod(batch)
+    dst = xp.reshape(backend.as_index(dst_idx), (many, num_edges))
+    # One more node of every batch receives the padding.
+    dst = xp.where((dst >= 0) & (dst < num), dst, xp.full_like(dst, num))
+    node = _in_batch(backend, dst, num + 1)
+    order = xp.argsort(node, stable=True)
+    counts = backend.segment_sum(xp.ones_like(node), node, many * (num + 1))
+    starts = xp.reshape(xp.cumulative_sum(counts) - counts, (many, num + 1))[:, :num]
+    counts = xp.reshape(counts, (many, num + 1))[:, :num]
+    width = int(xp.max(counts)) if num else 0
+    position = backend.index(np.arange(width), like=counts)
+    present = position < counts[..., None]
+    which = xp.where(present, starts[..., None] + position, xp.zeros_like(position))
+    src_idx = xp.take(xp.reshape(src_idx, (-1,)), order)
+    rows = xp.reshape(xp.take(src_idx, xp.reshape(which, (-1,))), which.shape)
+    return xp.reshape(xp.where(present, rows, xp.full_like(rows, num)), (*batch, num, width))
+
+
+def _in_batch(backend: Backend, x: Array, size: int) -> Array:
+    """Number positions (batch, K) below ``size`` through the whole batch, and flatten them."""
+    first = backend.index(np.arange(x.shape[0]) * size, like=x)[:, None]
+    return backend.xp.reshape(x + first, (-1,))
 
 
 def gather_src(inputs: Array, *, adj_idx: Array | None = None, src_idx: Array | None = None, **_: Any) -> Array:

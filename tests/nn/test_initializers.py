@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from e3any.nn import initializers
 from e3any.nn.initializers import (
     TensorVarianceScaling,
     VarianceScaling,
@@ -72,7 +73,7 @@ def test_numbers_of_every_distribution_are_those_of_jax(mode, distribution):
 def test_numbers_of_kernels_are_those_of_e3x(shape):
     key = jax.random.key(4)
     expected = e3x.nn.initializers.tensor_lecun_normal()(key, shape, jnp.float64)
-    np.testing.assert_allclose(tensor_lecun_normal(key, shape, "float64"), expected, rtol=1e-14)
+    np.testing.assert_allclose(tensor_lecun_normal()(key, shape, "float64"), expected, rtol=1e-14)
 
 
 @modes
@@ -119,7 +120,7 @@ def test_spread_is_the_scale_over_the_fan(make, distribution, mode):
 
 @generators
 def test_dtype_library_and_repetition(make):
-    for init, shape in ((lecun_normal, (3, 4)), (tensor_lecun_normal, KERNELS[1]), (zeros, (3, 4))):
+    for init, shape in ((lecun_normal, (3, 4)), (tensor_lecun_normal(), KERNELS[1]), (zeros, (3, 4))):
         x, same = init(make(), shape), init(make(), shape)
         assert tuple(x.shape) == shape
         assert str(x.dtype).endswith("float32")
@@ -134,7 +135,7 @@ def test_dtype_library_and_repetition(make):
 def test_parameters_without_entries_are_drawn(make):
     for shape in ((0, 4), (4, 0), (0, 0)):
         assert tuple(lecun_normal(make(), shape).shape) == shape
-    assert tuple(tensor_lecun_normal(make(), (1, 2, 1, 2, 1, 2, 0)).shape) == (1, 2, 1, 2, 1, 2, 0)
+    assert tuple(tensor_lecun_normal()(make(), (1, 2, 1, 2, 1, 2, 0)).shape) == (1, 2, 1, 2, 1, 2, 0)
 
 
 def test_other_axes_count_in_both_fans():
@@ -146,14 +147,14 @@ def test_other_axes_count_in_both_fans():
 
 def test_initializers_are_values():
     assert VarianceScaling() == lecun_normal
-    assert hash(TensorVarianceScaling()) == hash(tensor_lecun_normal)
+    assert hash(TensorVarianceScaling()) == hash(tensor_lecun_normal())
     assert VarianceScaling(2.0) != lecun_normal
 
 
 @pytest.mark.parametrize("shape", [(), (3, 4), (1, 2, 1, 2, 1, 2)])
 def test_kernels_of_other_shapes_raise(shape):
     with pytest.raises(ValueError, match="expected a shape of 7 axes"):
-        tensor_lecun_normal(np.random.default_rng(0), shape)
+        tensor_lecun_normal()(np.random.default_rng(0), shape)
 
 
 def test_unknown_distributions_raise():
@@ -166,3 +167,18 @@ def test_other_generators_raise(generator):
     for init in (zeros, lecun_normal):
         with pytest.raises(TypeError, match=r"expected a JAX key, a numpy.random.Generator or a torch.Gener"):
             init(generator, (2, 2))
+
+
+@pytest.mark.parametrize("distribution", ["normal", "uniform"])
+@pytest.mark.parametrize("kind", ["glorot", "he", "kaiming", "lecun", "xavier"])
+def test_named_initialisers_draw_the_numbers_of_e3x(kind, distribution):
+    name, key = f"tensor_{kind}_{distribution}", jax.random.key(3)
+    expected = getattr(e3x.nn.initializers, name)()(key, KERNELS[1], jnp.float64)
+    actual = getattr(initializers, name)()(key, KERNELS[1], "float64")
+    np.testing.assert_allclose(actual, expected, rtol=1e-14)
+
+
+@generators
+def test_constant_has_one_value(make):
+    value = initializers.Constant(2.5)(make(), (2, 3), "float64")
+    np.testing.assert_array_equal(np.asarray(value), np.full((2, 3), 2.5))

@@ -3,6 +3,7 @@
 from e3any.nn.layers.attention import MultiHeadAttention, SelfAttention
 from e3any.nn.layers.dense import Dense
 from e3any.nn.layers.embed import Embed
+from e3any.nn.layers.exponential_basis import ExponentialBasis
 from e3any.nn.layers.fused_tensor import FusedTensor
 from e3any.nn.layers.message_pass import MessagePass
 from e3any.nn.layers.tensor import Tensor
@@ -11,6 +12,7 @@ from e3any.nn.layers.tensor_dense import TensorDense
 __all__ = [
     "Dense",
     "Embed",
+    "ExponentialBasis",
     "FusedTensor",
     "MessagePass",
     "MultiHeadAttention",

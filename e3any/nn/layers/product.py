@@ -20,4 +20,4 @@ def product_of(layer: Any) -> tuple[str, Tensor | FusedTensor]:
     init = layer.tensor_kernel_init
     if layer.use_fused_tensor:
         return "fused_tensor", FusedTensor(**options, kernel_init=fused_tensor_normal if init is None else init)
-    return "tensor", Tensor(**options, kernel_init=tensor_lecun_normal if init is None else init)
+    return "tensor", Tensor(**options, kernel_init=tensor_lecun_normal() if init is None else init)

@@ -14,6 +14,8 @@ from e3any.nn.layers.couplings import check_leading_axes, couple, coupling_plan,
 
 __all__ = ["Tensor"]
 
+_kernel_init = tensor_lecun_normal()
+
 
 @dataclass(frozen=True)
 class Tensor(Layer):
@@ -52,7 +54,7 @@ class Tensor(Layer):
     dtype: Any = None
     param_dtype: Any = "float32"
     precision: Any = None
-    kernel_init: Any = tensor_lecun_normal
+    kernel_init: Any = _kernel_init
 
     def __post_init__(self) -> None:
         super().__post_init__()

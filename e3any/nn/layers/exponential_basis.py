@@ -1,0 +1,79 @@
+"""Basis functions whose range is learned."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from e3any_backends import Array, backend_of
+
+from e3any.nn._functions import softplus
+from e3any.nn.basis import basis
+from e3any.nn.cutoffs import check_positive
+from e3any.nn.initializers import Constant
+from e3any.nn.layer import Layer, Parameters
+from e3any.nn.radial import exponential_bernstein
+from e3any.ops.safe import inverse_softplus
+
+__all__ = ["ExponentialBasis"]
+
+
+@dataclass(frozen=True)
+class ExponentialBasis(Layer):
+    r"""Basis functions of displacement vectors, with a learned rate of the exponential mapping.
+
+    The parameter ``gamma`` of shape () holds the inverse softplus of the rate,
+    :math:`\gamma = \log(1 + e^{\mathrm{parameter}}) > 0`.
+
+    Parameters
+    ----------
+    initial_gamma : float
+        The rate to begin with.
+    param_dtype : optional
+        Dtype that the parameter is created with.
+    """
+
+    initial_gamma: float = 1.0
+    param_dtype: Any = "float32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self.initial_gamma, "initial_gamma")
+
+    def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return one vector and the smallest basis."""
+        options = {"max_degree": 0, "num": 1, "radial_fn": exponential_bernstein}
+        return layouts or (np.zeros((1, 3), np.float32),), options
+
+    def forward(self, p: Parameters, r: Array, *, radial_fn: Callable[..., Array], **options: Any) -> Any:
+        """Evaluate basis functions.
+
+        Parameters
+        ----------
+        p : Parameters
+            Parameters.
+        r : array of shape (..., 3)
+            Displacement vectors.
+        radial_fn : callable
+            ``radial_fn(norm, num, gamma=)`` returns radial functions of shape (..., num), such as
+            :func:`e3any.nn.exponential_bernstein`.
+        **options
+            What :func:`e3any.nn.basis` takes.
+
+        Returns
+        -------
+        array or tuple
+            What :func:`e3any.nn.basis` returns.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See :func:`e3any.nn.basis`.
+        """
+        init = Constant(float(inverse_softplus(np.asarray(float(self.initial_gamma)))))
+        parameter = p.param("gamma", (), init, self.param_dtype)
+        gamma = softplus(backend_of(parameter), parameter)
+        return basis(r, radial_fn=functools.partial(radial_fn, gamma=gamma), **options)
