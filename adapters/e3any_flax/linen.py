@@ -145,9 +145,12 @@ def linen_class(description: type[Layer], module: str) -> type[linen.Module]:
         """Apply the layer to arrays of JAX or NumPy; see ``forward`` of the description."""
         return _apply(layer(self), self.scope, inputs, options)
 
-    members: dict[str, Any] = {
-        field.name: field.default for field in fields if field.default is not dataclasses.MISSING
-    }
+    members: dict[str, Any] = {}
+    for field in fields:
+        if field.default_factory is not dataclasses.MISSING:
+            members[field.name] = field.default_factory()
+        elif field.default is not dataclasses.MISSING:
+            members[field.name] = field.default
     members |= {
         "__annotations__": {field.name: Any for field in fields},
         "__call__": __call__,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map
 
 from e3any import Layout
 from e3any.nn import FactoredBasis, Layer, Parameters
@@ -87,16 +88,23 @@ class LayerModule(torch.nn.Module):
         return self.description(_ModuleParameters(self), *inputs, **options)
 
     def _build(self, inputs: Any, options: dict[str, Any]) -> None:
+        device = next((x.device for x in inputs if isinstance(x, torch.Tensor)), None)
         if torch.compiler.is_compiling():
             raise RuntimeError("expected a module with parameters to compile or export, got one that was never called")
-        specs = self.description.parameters(*map(to_numpy, inputs), **{k: to_numpy(v) for k, v in options.items()})
+        inputs, options = tree_map(self._example, (inputs, options))
+        specs = self.description.parameters(*inputs, **options)
         if any(True for _ in self.parameters()):
             check_tree(_tree(self), specs)
         else:
             generator = self._generator or torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
-            device = next((x.device for x in inputs if isinstance(x, torch.Tensor)), None)
             self._register(leaves(initialize(specs, generator)), device)
         self._generator, self._is_built = None, True
+
+    def _example(self, x: Any) -> Any:
+        """Return a tensor as an array, of the dtype that goes with the parameters as they are described."""
+        placeholder = getattr(self, "_placeholder", None)
+        same = isinstance(x, torch.Tensor) and placeholder is not None and x.dtype == placeholder.dtype
+        return to_numpy(x.float() if same else x)
 
     def _register(self, values: Iterable[tuple[tuple[str, ...], torch.Tensor]], device: Any = None) -> None:
         """Create parameters under paths, where and as the module has been told to be."""
@@ -190,5 +198,6 @@ def module_class(description: type[Layer], module: str) -> type[LayerModule]:
     return type(description.__name__, (LayerModule,), members)
 
 
-# Programs that torch.export saves name the types that inputs are packed in.
+# Programs that torch.export saves name the types that inputs are packed in, and hold inputs.
+torch.serialization.add_safe_globals([FactoredBasis])
 torch.utils._pytree._register_namedtuple(FactoredBasis, serialized_type_name="e3any.nn.FactoredBasis")

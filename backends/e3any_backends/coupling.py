@@ -205,7 +205,7 @@ def _contract_blocks(
         row = backend.matmul(matrix, pairs, precision="highest")
         rows.append(xp.reshape(row, (matrix.shape[0], *trailing)))
     stacked = rows[0] if len(rows) == 1 else xp.concat(rows, axis=0)
-    weighted = stacked * xp.take(w, backend.table_of(coupling, "row_paths", like=w), axis=0)
+    weighted = stacked * backend.select(w, backend.table_of(coupling, "row_paths", like=w), axis=0)
     # Axis 1, behind the rows, is to be summed over.
     summed = weighted[:, 0, ...] if weighted.shape[1] == 1 else xp.sum(weighted, axis=1)
     shape = tuple(summed.shape[1:])

@@ -157,7 +157,7 @@ def _to_matrices(backend: Backend, x: Array, w: Array, form: MatrixForm) -> tupl
 def _component_weights(backend: Backend, w: Array, form: MatrixForm, rank: int) -> Array:
     """Return weights (blocks, components, 1, ..., F) from those of degrees (blocks, degrees, F)."""
     xp = backend.xp
-    w = xp.take(w, backend.table_of(form, "degrees", like=w), axis=1)
+    w = backend.select(w, backend.table_of(form, "degrees", like=w), axis=1)
     w = xp.reshape(w, (*w.shape[:2], *(1,) * (rank - 1), w.shape[-1]))
     if form.num_parities == 2:
         return w

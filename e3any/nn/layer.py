@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 from e3any_backends import backend_of
+from e3any_backends.tables import lookup
 
 from e3any.config import Config
 from e3any.layout import Layout
@@ -79,6 +80,12 @@ class Layer(abc.ABC):
     A field that bears the name of a setting of :class:`~e3any.Config` and is None takes its value when the layer is
     built.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, value in list(vars(cls).items()):
+            if isinstance(value, Initializer):
+                setattr(cls, name, _default(value))
 
     def __post_init__(self) -> None:
         for name in _SETTINGS:
@@ -148,6 +155,20 @@ class Layer(abc.ABC):
         tree: dict[str, Any] = {}
         self.forward(_Recorder(tree), *inputs, **options)
         return tree
+
+
+def _default(initializer: Initializer) -> Any:
+    """Return a field with a default that compilers can hand on: they trace models that construct their layers."""
+    _initializers.append(initializer)
+    number = len(_initializers) - 1
+    return field(default_factory=lambda: lookup(_initializer, number))
+
+
+_initializers: list[Initializer] = []
+
+
+def _initializer(number: int) -> Initializer:
+    return _initializers[number]
 
 
 @dataclass(frozen=True)

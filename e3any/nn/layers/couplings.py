@@ -228,7 +228,7 @@ def _path_weights(backend: Backend, kernel: Array, plan: CouplingPlan, rank: int
     flat = xp.reshape(kernel, (-1, features))
     index = backend.table_of(plan, "weight_index", like=kernel)
     sums, outs, paths = index.shape
-    weights = xp.reshape(xp.take(flat, xp.reshape(index, (-1,)), axis=0), (sums, outs, paths, features))
+    weights = xp.reshape(backend.select(flat, xp.reshape(index, (-1,)), axis=0), (sums, outs, paths, features))
     if plan.is_masked:
         weights = weights * backend.table_of(plan, "weight_mask", like=weights)
     return xp.reshape(weights, (sums, outs, *(1,) * (rank - 3), paths, features))

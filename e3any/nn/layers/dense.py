@@ -134,7 +134,7 @@ class Dense(Layer):
         x = xp.moveaxis(x, (-3, -2), (0, 1))
         x = xp.reshape(x, (num_parities * size, -1, layout.features))
         which = backend.table(_kernel_of_component, layout.max_degree, num_parities, like=x)
-        kernel = xp.take(xp.stack(kernels), which, axis=0)
+        kernel = backend.select(xp.stack(kernels), which, axis=0)
         y = backend.matmul(x, kernel, self.precision)
         if bias is not None and y.shape[1]:
             rest = xp.zeros_like(y[1:, :1, :])
