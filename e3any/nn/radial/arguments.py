@@ -20,8 +20,15 @@ def check_num(num: Any) -> None:
 
 
 def scaled(x: Array, num: Any, limit: Array | float) -> tuple[Backend, Array]:
-    """Check the arguments of a function with a limit; return the backend and x in units of the limit."""
+    """Check the arguments of a function with a limit; return the backend and x in units of the limit.
+
+    Far away, where numbers are multiples of two limits, it is constant: quotients and their derivatives overflow.
+    """
     backend = checked_backend(x)
     check_num(num)
     check_positive(limit, "limit")
-    return backend, x / scalar_like(backend, limit, x)
+    xp, unit = backend.xp, scalar_like(backend, limit, x)
+    farthest = 2.0 / float(xp.finfo(x.dtype).eps)
+    far = xp.abs(x) > farthest * unit
+    end = xp.full_like(x, farthest)
+    return backend, xp.where(far, xp.where(x < 0.0, -end, end), xp.where(far, xp.zeros_like(x), x) / unit)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 from e3any_backends import Array, Backend
+from numpy.typing import NDArray
 
 from e3any.nn.radial.arguments import scaled
 
@@ -44,15 +46,27 @@ def basic_chebyshev(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     """
     backend, t = scaled(x, num, limit)
     xp = backend.xp
-    return chebyshev(
-        backend, 2.0 * xp.where(t > 1.0, xp.ones_like(t), xp.where(t < 0.0, xp.zeros_like(t), t)) - 1.0, num
-    )
+    return chebyshev(backend, xp.where(t > 1.0, xp.ones_like(t), xp.where(t < 0.0, xp.zeros_like(t), t)), num)
 
 
-def chebyshev(backend: Backend, y: Array, num: int) -> Array:
-    """Return the polynomials of degrees below ``num`` along a new last axis, for y between -1 and 1."""
-    # By recursion: the arc cosine has no derivatives at the ends.
-    polynomials = [backend.xp.ones_like(y), y]
-    while len(polynomials) < num:
-        polynomials.append(2.0 * y * polynomials[-1] - polynomials[-2])
-    return backend.xp.stack(polynomials[:num], axis=-1)
+def chebyshev(backend: Backend, t: Array, num: int) -> Array:
+    r"""Return the polynomials :math:`T_k(2t - 1)` along a new last axis, for t between 0 and 1.
+
+    By the recursion :math:`T_{k+1} = T_k + d_{k+1}`, :math:`d_{k+1} = d_k + 2 (y - 1) T_k`, which is precise for
+    y near 1, and for y < 0 by :math:`T_k(y) = (-1)^k\, T_k(-y)`. The arc cosine has no derivatives at the ends.
+    """
+    xp = backend.xp
+    lower = t < 0.5
+    slope = -4.0 * xp.where(lower, t, 1.0 - t)  # 2 (|y| - 1)
+    polynomial, difference = xp.ones_like(t), 0.5 * slope
+    polynomials = [polynomial]
+    for _ in range(1, num):
+        polynomial = polynomial + difference
+        difference = difference + slope * polynomial
+        polynomials.append(polynomial)
+    values = xp.stack(polynomials, axis=-1)
+    return xp.where(lower[..., None], values * backend.table(_signs, num, like=t), values)
+
+
+def _signs(num: int) -> NDArray[np.float64]:
+    return 1.0 - 2.0 * (np.arange(num) % 2)

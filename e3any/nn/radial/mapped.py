@@ -194,6 +194,6 @@ def _of_exponential(
 
 def _of_mapping(family: Family, mapping: Array, num: int, use_weighting: bool) -> Array:
     """Return the functions of a mapping; those of Chebyshev's begin at its far end."""
-    u = 2.0 * mapping - 1.0 if family is chebyshev else 1.0 - mapping
+    u = mapping if family is chebyshev else 1.0 - mapping
     functions = family(checked_backend(mapping), u, num)
     return functions * mapping[..., None] if use_weighting else functions
