@@ -69,4 +69,4 @@ def chebyshev(backend: Backend, t: Array, num: int) -> Array:
 
 
 def _signs(num: int) -> NDArray[np.float64]:
-    return 1.0 - 2.0 * (np.arange(num) % 2)
+    return np.asarray([(-1.0) ** k for k in range(num)])
