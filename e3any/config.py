@@ -12,50 +12,94 @@ _DEFAULTS: dict[str, Any] = {"cartesian_order": True, "normalization": "racah", 
 _settings: dict[str, Any] = dict(_DEFAULTS)
 
 
-class Config:
+class _Settings(type):
+    """The settings as attributes of a class, which can be read and set."""
+
+    @property
+    def cartesian_order(cls) -> bool:
+        """Whether components are in Cartesian order, see :mod:`e3any.conventions`."""
+        return bool(_settings["cartesian_order"])
+
+    @cartesian_order.setter
+    def cartesian_order(cls, value: bool) -> None:
+        _update(cartesian_order=value)
+
+    @property
+    def normalization(cls) -> Normalization:
+        """The normalisation of spherical harmonics, see :mod:`e3any.conventions`."""
+        value: Normalization = _settings["normalization"]
+        return value
+
+    @normalization.setter
+    def normalization(cls, value: Normalization) -> None:
+        _update(normalization=value)
+
+    @property
+    def use_fused_tensor(cls) -> bool:
+        """Whether layers couple by the fused tensor product."""
+        return bool(_settings["use_fused_tensor"])
+
+    @use_fused_tensor.setter
+    def use_fused_tensor(cls, value: bool) -> None:
+        _update(use_fused_tensor=value)
+
+
+class Config(metaclass=_Settings):
     """Defaults of options that many functions share.
 
-    An argument that is given always wins; an argument that is ``None`` takes the value set here at the time of the
-    call. ``Config.set_*`` changes a default from then on, ``Config.use`` within a block.
+    ``Config.cartesian_order``, ``Config.normalization`` and ``Config.use_fused_tensor`` are the defaults. An argument
+    that is given always wins; an argument that is ``None`` takes the value at the time when a function is called or a
+    layer is built. ``Config.set_*`` changes a default from then on, ``Config.use`` within a block.
+
+    Paths of caches, which e3x has, are kept and not used: all tables are computed from formulas when they are needed.
 
     Examples
     --------
     >>> from e3any import Config
     >>> with Config.use(cartesian_order=False):
-    ...     Config.cartesian_order()
+    ...     Config.cartesian_order
     False
     """
 
-    @staticmethod
-    def cartesian_order() -> bool:
-        """Return whether components are in Cartesian order, see :mod:`e3any.conventions`."""
-        return bool(_settings["cartesian_order"])
+    spherical_harmonics_cache: Any = None
+    clebsch_gordan_cache: Any = None
+    wigner_d_cache: Any = None
+    tensor_conversion_cache: Any = None
 
     @staticmethod
-    def normalization() -> Normalization:
-        """Return the normalisation of spherical harmonics, see :mod:`e3any.conventions`."""
-        value: Normalization = _settings["normalization"]
-        return value
-
-    @staticmethod
-    def use_fused_tensor() -> bool:
-        """Return whether layers couple by the fused tensor product."""
-        return bool(_settings["use_fused_tensor"])
-
-    @staticmethod
-    def set_cartesian_order(cartesian_order: bool) -> None:
+    def set_cartesian_order(cartesian_order: bool = True) -> None:
         """Set the default order of components."""
         _update(cartesian_order=cartesian_order)
 
     @staticmethod
-    def set_normalization(normalization: Normalization) -> None:
+    def set_normalization(normalization: Normalization = "racah") -> None:
         """Set the default normalisation of spherical harmonics."""
         _update(normalization=normalization)
 
     @staticmethod
-    def set_use_fused_tensor(use_fused_tensor: bool) -> None:
+    def set_use_fused_tensor(use_fused_tensor: bool = False) -> None:
         """Set whether layers couple by the fused tensor product."""
         _update(use_fused_tensor=use_fused_tensor)
+
+    @staticmethod
+    def set_spherical_harmonics_cache(path: Any = None) -> None:
+        """Keep a path, which is not used."""
+        Config.spherical_harmonics_cache = path
+
+    @staticmethod
+    def set_clebsch_gordan_cache(path: Any = None) -> None:
+        """Keep a path, which is not used."""
+        Config.clebsch_gordan_cache = path
+
+    @staticmethod
+    def set_wigner_d_cache(path: Any = None) -> None:
+        """Keep a path, which is not used."""
+        Config.wigner_d_cache = path
+
+    @staticmethod
+    def set_tensor_conversion_cache(path: Any = None) -> None:
+        """Keep a path, which is not used."""
+        Config.tensor_conversion_cache = path
 
     @staticmethod
     @contextmanager
@@ -103,12 +147,12 @@ def check_normalization(value: Any) -> None:
 
 def cartesian_order_or_default(value: bool | None) -> bool:
     """Return the value of an argument, or the default where it is ``None``."""
-    return Config.cartesian_order() if value is None else value
+    return Config.cartesian_order if value is None else value
 
 
 def normalization_or_default(value: Normalization | None) -> Normalization:
     """Return the value of an argument, or the default where it is ``None``; checks it."""
     if value is None:
-        return Config.normalization()
+        return Config.normalization
     check_normalization(value)
     return value

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+
 import e3any_flax
 import e3any_torch
+import e3x
 import jax
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ OTHERS = {"cartesian_order": False, "normalization": "4pi", "use_fused_tensor": 
 
 
 def current():
-    return {name: getattr(Config, name)() for name in FACTORY}
+    return {name: getattr(Config, name) for name in FACTORY}
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +37,34 @@ def test_defaults_are_the_documented_ones():
 def test_setters_change_one_default_from_then_on(name):
     getattr(Config, f"set_{name}")(OTHERS[name])
     assert current() == {**FACTORY, name: OTHERS[name]}
+
+
+@pytest.mark.parametrize("name", FACTORY)
+def test_defaults_can_be_assigned_and_setters_restore_them(name):
+    setattr(Config, name, OTHERS[name])
+    assert current() == {**FACTORY, name: OTHERS[name]}
+    getattr(Config, f"set_{name}")()
+    assert current() == FACTORY
+    with pytest.raises(ValueError, match="expected"):
+        setattr(Config, name, "other")
+
+
+@pytest.mark.parametrize("table", ["spherical_harmonics", "clebsch_gordan", "wigner_d", "tensor_conversion"])
+def test_paths_of_caches_are_kept(table):
+    assert getattr(Config, f"{table}_cache") is None
+    getattr(Config, f"set_{table}_cache")("tables.npz")
+    assert getattr(Config, f"{table}_cache") == "tables.npz"
+    getattr(Config, f"set_{table}_cache")()
+    assert getattr(Config, f"{table}_cache") is None
+
+
+def test_every_setting_of_e3x_is_there():
+    names = [name for name in vars(e3x.Config) if not name.startswith("_")]
+    assert not [name for name in names if not hasattr(Config, name)]
+    setters = [name for name in names if name.startswith("set_")]
+    for name in setters:
+        ours, theirs = (inspect.signature(getattr(config, name)) for config in (Config, e3x.Config))
+        assert list(ours.parameters) == list(theirs.parameters)
 
 
 def test_defaults_hold_within_a_block_only():

@@ -90,7 +90,7 @@ class Layer(abc.ABC):
     def __post_init__(self) -> None:
         for name in _SETTINGS:
             if getattr(self, name, False) is None:
-                object.__setattr__(self, name, getattr(Config, name)())
+                object.__setattr__(self, name, getattr(Config, name))
 
     @abc.abstractmethod
     def forward(self, p: Parameters, /, *inputs: Any, **options: Any) -> Any:

@@ -52,7 +52,7 @@ def test_attributes_have_the_names_and_the_order_of_e3x(name):
 @names
 def test_attributes_have_the_defaults_of_e3x(name):
     ours, theirs = ({f.name: f.default for f in dataclasses.fields(getattr(l, name))} for l in (e3any_flax.nn, e3x.nn))
-    assert (e3any.Config.cartesian_order(), e3any.Config.use_fused_tensor()) == (True, False)
+    assert (e3any.Config.cartesian_order, e3any.Config.use_fused_tensor) == (True, False)
     for field, value in ours.items():
         if field == "param_dtype":
             assert jnp.dtype(value) == jnp.dtype(theirs[field])
