@@ -9,7 +9,7 @@ for the weights :math:`W_o` of orbits and the angles of their points by the meth
 in extended precision (80 bits, as on x86). :math:`F_{lm}` are harmonics of even l and m = 0, 4, 8, ..., averaged over
 cyclic permutations of x, y, z: these span what is invariant under the octahedral group.
 
-Usage: JAX_ENABLE_X64=1 python tools/octahedral_rules.py
+Usage: JAX_ENABLE_X64=1 python docs/octahedral_rules.py
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SIZES = {"a00": 6, "aa0": 12, "aaa": 8, "aab": 24, "ab0": 24, "abc": 48}
 PRECISIONS = [*range(3, 32, 2), *range(35, 132, 6)]
 DELLEY = {5, 7, *range(11, 102, 6)}
 HEADER = """\
-# Quadrature rules for the sphere of octahedral symmetry (V. I. Lebedev), computed by tools/octahedral_rules.py.
+# Quadrature rules for the sphere of octahedral symmetry (V. I. Lebedev), computed by docs/octahedral_rules.py.
 # A rule: its precision, then a line for every orbit: kind, weight of one point, angles:
 #   a00  a = 1              aab  a = sin(t) / sqrt(2), b = cos(t)
 #   aa0  a = 1 / sqrt(2)    ab0  a = cos(t), b = sin(t)
