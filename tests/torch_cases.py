@@ -32,7 +32,7 @@ class Case:
 
     def module(self, dtype: torch.dtype = torch.float64) -> e3any_torch.LayerModule:
         """Return a module whose parameters, biases and forbidden couplings included, are random."""
-        inputs, options = self.arguments()
+        inputs, options = self.arguments(dtype)
         generator = torch.Generator().manual_seed(0)
         module = self.lazy().to(dtype)
         with torch.no_grad():

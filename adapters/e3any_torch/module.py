@@ -102,8 +102,8 @@ class LayerModule(torch.nn.Module):
 
     def _example(self, x: Any) -> Any:
         """Return a tensor as an array, of the dtype that goes with the parameters as they are described."""
-        placeholder = getattr(self, "_placeholder", None)
-        same = isinstance(x, torch.Tensor) and placeholder is not None and x.dtype == placeholder.dtype
+        like = next(self.parameters(), getattr(self, "_placeholder", None))
+        same = isinstance(x, torch.Tensor) and like is not None and x.dtype == like.dtype
         return to_numpy(x.float() if same else x)
 
     def _register(self, values: Iterable[tuple[tuple[str, ...], torch.Tensor]], device: Any = None) -> None:
