@@ -68,6 +68,14 @@ def dense(g: torch.Generator, num: int) -> dict[str, torch.Tensor]:
     return {"adj_idx": torch.stack([nodes.roll(1), nodes.roll(2), torch.full_like(nodes, -1)], 1)}
 
 
+@dataclass(frozen=True)
+class Learned(nn.Layer):
+    """A basis with a learned rate."""
+
+    def forward(self, p, r):
+        return nn.ExponentialBasis()(p / "basis", r, max_degree=1, num=3, radial_fn=nn.exponential_bernstein)
+
+
 CASES = {
     "Dense": Case(nn.Dense(2), lambda g, n: ((features(g, n),), {})),
     "Embed": Case(nn.Embed(5, 2), lambda g, n: ((torch.arange(n) % 5,), {})),
@@ -91,6 +99,7 @@ CASES = {
     "MultiHeadAttention, dense": Case(
         nn.MultiHeadAttention(), lambda g, n: ((features(g, n), features(g, n), basis(g, n, 3)), dense(g, n))
     ),
+    "ExponentialBasis": Case(Learned(), lambda g, n: ((torch.randn(n, 3, generator=g),), {})),
     "composed": Case(
         Energies(features=2, blocks=1),
         lambda g, n: ((torch.arange(n), torch.randn(2 * n + 1, 3, generator=g), *sparse(g, n).values()), {}),

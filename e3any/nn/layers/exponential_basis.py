@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from e3any_backends import Array, backend_of
+from e3any_backends.tables import host_table
 
 from e3any.nn._functions import softplus
 from e3any.nn.basis import basis
@@ -73,7 +74,11 @@ class ExponentialBasis(Layer):
         ValueError, TypeError
             See :func:`e3any.nn.basis`.
         """
-        init = Constant(float(inverse_softplus(np.asarray(float(self.initial_gamma)))))
-        parameter = p.param("gamma", (), init, self.param_dtype)
+        parameter = p.param("gamma", (), _initial(self.initial_gamma), self.param_dtype)
         gamma = softplus(backend_of(parameter), parameter)
         return basis(r, radial_fn=functools.partial(radial_fn, gamma=gamma), **options)
+
+
+@host_table
+def _initial(gamma: float) -> Constant:
+    return Constant(float(inverse_softplus(np.asarray(float(gamma)))))
