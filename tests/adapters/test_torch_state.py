@@ -127,7 +127,6 @@ def test_parameters_can_be_frozen_and_gradients_clipped(case):
     assert not module.requires_grad_(False)(*inputs, **options).requires_grad
 
 
-@pytest.mark.filterwarnings("ignore:.*lower_precision_fp.*:UserWarning")
 @every_layer
 def test_autocast_rounds_products_and_keeps_dtypes(case):
     module, (inputs, options) = case.module(torch.float32), case.arguments(torch.float32)
