@@ -3,6 +3,7 @@
 
 PYTHON := .venv/bin/python
 FRAMEWORK ?= flax
+EXAMPLE ?= force_field
 ARGS ?=
 
 .NOTPARALLEL:
@@ -12,8 +13,8 @@ ARGS ?=
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: .venv/.installed-flax,torch,examples  ## Train a force field (FRAMEWORK=flax or torch)
-	$(PYTHON) docs/examples/force_field.py --framework $(FRAMEWORK) $(ARGS)
+demo: .venv/.installed-flax,torch,examples  ## Train a force field (FRAMEWORK=flax or torch; EXAMPLE=tetracubes or moment_of_inertia)
+	$(PYTHON) docs/examples/$(EXAMPLE).py --framework $(FRAMEWORK) $(ARGS)
 
 test: .venv/.installed-flax,torch,examples,test  ## Run the tests on two processes
 	$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,6 +22,7 @@ import force_field_data as data
 import force_field_report as report
 import numpy as np
 from e3any_backends import backend_of
+from fitting import learning_rate
 from tqdm import tqdm
 
 from e3any import checkpoint, nn, ops
@@ -101,11 +101,6 @@ def force_field(framework: str, model: Energy, example: data.Frames, seed: int =
     """Return what trains and applies a model in a framework."""
     module = import_module(f"force_field_{framework}")
     return module.ForceField(model, example.numbers[:1], example.positions[:1], seed)
-
-
-def learning_rate(fraction: float) -> float:
-    """Return the factor of the learning rate when a fraction of the training is over: a short rise, then a cosine."""
-    return min(1.0, 0.05 + 20 * fraction) * 0.5 * (1.0 + math.cos(math.pi * fraction))
 
 
 def train(field: Any, split: data.Split, args: argparse.Namespace, folder: Path) -> list[dict[str, float]]:

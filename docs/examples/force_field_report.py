@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import force_field_data as data
-import matplotlib as mpl
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
@@ -15,12 +14,10 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from e3any_numpy import to_numpy
+from figures import plt, save
 from tqdm import trange
 
 from e3any import so3
-
-mpl.use("agg")
-import matplotlib.pyplot as plt
 
 DTYPES = (np.float32, np.float64)
 
@@ -40,7 +37,7 @@ def accuracy(field: Any, frames: data.Frames, history: list[dict[str, float]], f
         right.semilogy([h["epoch"] + 1 for h in history], [1000 * h[key] for h in history], label=f"{key} ({unit})")
     right.set(xlabel="epoch", ylabel="mean absolute error on validation frames", title="Learning curve")
     right.legend()
-    _save(figure, folder / "errors.png")
+    save(figure, folder / "errors.png")
 
 
 def agreement(
@@ -117,7 +114,7 @@ def dynamics(field: Any, split: data.Split, folder: Path, steps: int, timestep: 
     top.set(ylabel="total energy (meV/atom)", title="Dynamics at constant energy")
     bottom.plot(times, temperatures, color="tab:red")
     bottom.set(xlabel="time (ps)", ylabel="temperature (K)")
-    _save(figure, folder / "dynamics.png")
+    save(figure, folder / "dynamics.png")
 
 
 def _cast(tree: Mapping[str, Any], dtype: Any) -> dict[str, Any]:
@@ -126,9 +123,3 @@ def _cast(tree: Mapping[str, Any], dtype: Any) -> dict[str, Any]:
 
 def _difference(actual: np.ndarray, desired: np.ndarray) -> float:
     return float(np.abs(actual - desired).max() / np.abs(desired).max())
-
-
-def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-    print(f"wrote {path}")
