@@ -5,7 +5,8 @@ r"""Gated activations: every component of a feature times a function of its scal
     \mathrm{gate}(t) = \mathrm{act}(t) / t
 
 so that scalars see the usual activation and everything else is scaled by an invariant. All gates are written
-without the division: they and their derivatives are finite for every finite t, up to an eighth of the largest number.
+without the division: they and their derivatives are finite for every finite t, up to an eighth of the largest number;
+values and first derivatives up to a third of it.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ Activation = TypeVar("Activation", bound=Callable[..., Any])
 
 _SELU_ALPHA = 1.6732632423543772
 _SELU_SCALE = 1.0507009873554805
+
+# Beyond these, exponentials and the normal distribution are zero or one in every dtype.
+_SATURATED = 1000.0
+_SATURATED_NORMAL = 50.0
+_SATURATED_CUBE = 10.0
 
 
 _FEATURES = """x : array of shape (..., 1 or 2, (L+1)**2, F)
@@ -128,13 +134,7 @@ def elu(x: Array, alpha: Array | float = 1.0) -> Array:
     alpha : float or array of shape (), optional
         The value :math:`\alpha`.
     """
-
-    def gate(backend: Backend, t: Array) -> Array:
-        xp = backend.xp
-        decay = mean_decay(backend, xp.where(t > 0, xp.zeros_like(t), -t))
-        return xp.where(t > 0, xp.ones_like(t), scalar_like(backend, alpha, t) * decay)
-
-    return _gated(x, gate)
+    return _gated(x, lambda backend, t: _exponential_gate(backend, t, scalar_like(backend, alpha, t), 1.0))
 
 
 @_documented
@@ -161,11 +161,29 @@ def celu(x: Array, alpha: Array | float = 1.0) -> Array:
     """
 
     def gate(backend: Backend, t: Array) -> Array:
-        xp = backend.xp
-        y = xp.where(t > 0, xp.zeros_like(t), -t) / scalar_like(backend, alpha, t)
-        return xp.where(t > 0, xp.ones_like(t), mean_decay(backend, y))
+        scale = scalar_like(backend, alpha, t)
+        return _exponential_gate(backend, t, scale, scale)
 
     return _gated(x, gate)
+
+
+def _exponential_gate(backend: Backend, t: Array, alpha: Array | float, scale: Array | float) -> Array:
+    r"""Return 1 for t > 0 and :math:`\alpha\, (e^{t/s} - 1) / t` elsewhere."""
+    xp = backend.xp
+    below = xp.where(t > 0, xp.zeros_like(t), -t)
+    far = below > 3.0 * scale
+    near = (alpha / scale) * mean_decay(backend, xp.where(far, xp.zeros_like(t), below) / scale)
+    # Divided by t itself: t / s may overflow.
+    size = xp.where(far, below, xp.ones_like(t))
+    unsaturated = far & (below < _SATURATED * scale)
+    rest = xp.where(unsaturated, xp.exp(-xp.where(unsaturated, below, xp.zeros_like(t)) / scale), xp.zeros_like(t))
+    return xp.where(t > 0, xp.ones_like(t), xp.where(far, alpha * (1.0 - rest) / size, near))
+
+
+def _saturated(backend: Backend, t: Array, bound: float) -> Array:
+    """Return t, constant where a gate is: products with large numbers in its derivatives would overflow."""
+    xp = backend.xp
+    return xp.where(t > bound, xp.full_like(t, bound), xp.where(t < -bound, xp.full_like(t, -bound), t))
 
 
 @_documented
@@ -197,8 +215,8 @@ def gelu(x: Array, approximate: bool = True) -> Array:
 
     def gate(backend: Backend, t: Array) -> Array:
         if not approximate:
-            return 0.5 * (1.0 + backend.erf(t * math.sqrt(0.5)))
-        t = backend.xp.clip(t, -50.0, 50.0)  # the tangent is one long before; the cube stays finite
+            return 0.5 * (1.0 + backend.erf(_saturated(backend, t, _SATURATED_NORMAL) * math.sqrt(0.5)))
+        t = _saturated(backend, t, _SATURATED_CUBE)
         return 0.5 * (1.0 + backend.xp.tanh(math.sqrt(2.0 / math.pi) * (t + 0.044715 * (t * t * t))))
 
     return _gated(x, gate)
@@ -219,7 +237,7 @@ def mish(x: Array, fast: bool = True) -> Array:
     """
 
     def gate(backend: Backend, t: Array) -> Array:
-        xp = backend.xp
+        xp, t = backend.xp, _saturated(backend, t, _SATURATED)
         if not fast:
             return xp.tanh(softplus(backend, t))
         negative = t < 0
@@ -237,7 +255,7 @@ def serf(x: Array) -> Array:
     .. math::
         \mathrm{gate}(t) = \mathrm{erf}\bigl(\log(1 + e^t)\bigr)
     """
-    return _gated(x, lambda backend, t: backend.erf(softplus(backend, t)))
+    return _gated(x, lambda backend, t: backend.erf(softplus(backend, _saturated(backend, t, _SATURATED))))
 
 
 @_documented
@@ -297,7 +315,8 @@ def relu6(x: Array) -> Array:
 
     def gate(backend: Backend, t: Array) -> Array:
         xp = backend.xp
-        cut = 6.0 / xp.where(t > 6, t, xp.full_like(t, 6.0))
+        six = xp.full_like(t, 6.0)
+        cut = six / xp.where(t > 6, t, six)
         return xp.where(t > 0, cut, xp.zeros_like(t))
 
     return _gated(x, gate)
@@ -332,9 +351,10 @@ def bent_identity(x: Array) -> Array:
 
     def gate(backend: Backend, t: Array) -> Array:
         xp = backend.xp
-        size = xp.abs(t)
-        h = 1.0 / xp.where(size > 1, size, xp.ones_like(t))  # scales t to at most one
-        s = t * h
+        large = xp.abs(t) > 1
+        # Scaled to at most one by h, whose reciprocal must not be too large.
+        size = xp.where(large, xp.abs(_saturated(backend, t, float(xp.finfo(t.dtype).max) / 8.0)), xp.ones_like(t))
+        h, s = 1.0 / size, xp.where(large, xp.sign(t), t)
         return 1.0 + s / (2.0 * (xp.sqrt(s * s + h * h) + h))
 
     return _gated(x, gate)
