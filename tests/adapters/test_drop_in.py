@@ -82,17 +82,12 @@ def is_layer(name: str) -> bool:
     return inspect.isclass(getattr(e3x.nn, name))
 
 
-def is_there(group: str, name: str) -> bool:
-    return hasattr(lookup(e3any_flax, GROUPS[group]), name)
-
-
-GROUPS = {g: path for g, path in GROUPS.items() if g != "initializers" or is_there(g, "tensor_variance_scaling")}
-LAYERS = [n for n in public("nn") if is_layer(n) and is_there("nn", n)]
+LAYERS = [n for n in public("nn") if is_layer(n)]
 FUNCTIONS = [
     (group, n)
     for group, path in GROUPS.items()
     for n in public(path)
-    if not (group == "nn" and is_layer(n)) and not n.endswith("InitializerFn") and is_there(group, n)
+    if not (group == "nn" and is_layer(n)) and not n.endswith("InitializerFn")
 ]
 functions = pytest.mark.parametrize(("group", "name"), FUNCTIONS)
 layers = pytest.mark.parametrize("name", LAYERS)
@@ -109,6 +104,12 @@ def assert_same_parameters(ours, theirs):
     extra = [p for p in ours[len(theirs) :] if p[1] not in (inspect.Parameter.KEYWORD_ONLY,) or not p[2]]
     assert ours[: len(theirs)] == theirs
     assert not extra
+
+
+@functions
+def test_functions_are_there_and_in_the_program(group, name):
+    assert callable(getattr(lookup(e3any_flax, GROUPS[group]), name))
+    assert name in getattr(PROGRAMS["e3x"], group)(inputs())
 
 
 @functions

@@ -62,7 +62,7 @@ def test_attributes_have_the_defaults_of_e3x(name):
             assert value == theirs[field]
 
 
-@names
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "ExponentialBasis"])  # which has *args, **kwargs in e3x
 def test_inputs_have_the_names_and_defaults_of_e3x(name):
     ours = list(inspect.signature(getattr(nn, name).forward).parameters.values())[2:]
     theirs = list(inspect.signature(getattr(e3x.nn, name).__call__).parameters.values())[1:]
