@@ -120,3 +120,7 @@ def test_every_form_of_import_is_noticed(source: str) -> None:
 
 def test_relative_imports_and_strings_are_not_taken_for_frameworks() -> None:
     assert list(imported_packages("from . import jax\nfrom .torch import x\nname = 'jax'")) == []
+
+
+def test_flax_modules_load_without_nnx() -> None:
+    assert_does_not_load("e3any_flax", {"flax.nnx"})

@@ -4,12 +4,20 @@
 :mod:`e3any_flax.nn` has modules of Linen, :mod:`e3any_flax.nnx` those of NNX.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from e3any import Config, Layout, __version__
-from e3any_flax import matrix, nn, nnx, ops, so3
+from e3any_flax import matrix, nn, ops, so3
 from e3any_flax.e3x_checkpoint import load_e3x
 from e3any_flax.linen import LayerModule, linen_class, to_linen
-from e3any_flax.nnx_module import to_nnx
 from e3any_flax.trees import load_tree, to_tree
+
+if TYPE_CHECKING:
+    from e3any_flax import nnx
+    from e3any_flax.nnx_module import to_nnx
 
 __all__ = [
     "Config",
@@ -28,3 +36,12 @@ __all__ = [
     "to_nnx",
     "to_tree",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Flax imports NNX apart from Linen, and it takes long.
+    if name == "nnx":
+        return import_module("e3any_flax.nnx")
+    if name == "to_nnx":
+        return import_module("e3any_flax.nnx_module").to_nnx
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from e3any.nn.layer import check_tree
 
 __all__ = ["load_tree", "to_tree"]
 
 
-def to_tree(params: Mapping[str, Any] | nnx.Module) -> dict[str, Any]:
+def to_tree(params: Any) -> dict[str, Any]:
     """Return parameters as a nested dictionary of NumPy arrays.
 
     Parameters
@@ -28,12 +28,14 @@ def to_tree(params: Mapping[str, Any] | nnx.Module) -> dict[str, Any]:
     dict
         The tree, ready for :func:`e3any.checkpoint.save`. Numbers in lists of NNX are names: ``"0"``, ``"1"``, ...
     """
-    if isinstance(params, nnx.Module | nnx.State):
-        return _mapped(lambda param: np.asarray(param[...]), _params_of(params))
+    if _is_nnx(params):
+        from e3any_flax.nnx_state import params_of
+
+        return _mapped(lambda param: np.asarray(param[...]), params_of(params))
     return _mapped(np.asarray, params.get("params", params))
 
 
-def load_tree(like: Mapping[str, Any] | nnx.Module, tree: Mapping[str, Any]) -> Any:
+def load_tree(like: Any, tree: Mapping[str, Any]) -> Any:
     """Return variables for a module from a nested mapping of arrays, or copy them to an NNX module.
 
     Parameters
@@ -55,11 +57,10 @@ def load_tree(like: Mapping[str, Any] | nnx.Module, tree: Mapping[str, Any]) -> 
     ValueError
         If parameters are missing or left over, or if a shape differs; nothing is changed then.
     """
-    if isinstance(like, nnx.Module):
-        nnx.update(like, load_tree(nnx.state(like, nnx.Param), tree))
-        return None
-    if isinstance(like, nnx.State):
-        return _with_params(like, _loaded(_params_of(like), tree))
+    if _is_nnx(like):
+        from e3any_flax.nnx_state import params_of, replace_params
+
+        return replace_params(like, _loaded(params_of(like), tree))
     params = _loaded(like.get("params", like), tree)
     return {**like, "params": params} if "params" in like else params
 
@@ -69,31 +70,10 @@ def _loaded(like: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
     return _mapped(lambda old, new: jnp.asarray(new, old.dtype), like, tree)
 
 
-def _params_of(node: nnx.Module | nnx.State[Any, Any]) -> dict[str, Any]:
-    """Return the variables of NNX that are parameters, in a nested dictionary."""
-    state = nnx.state(node) if isinstance(node, nnx.Module) else node
-    tree: dict[str, Any] = {}
-    for path, variable in nnx.to_flat_state(state):
-        if isinstance(variable, nnx.Param):
-            *names, last = map(str, path)
-            inner = tree
-            for name in names:
-                inner = inner.setdefault(name, {})
-            inner[last] = variable
-    return tree
-
-
-def _with_params(state: nnx.State[Any, Any], tree: Mapping[str, Any]) -> nnx.State[Any, Any]:
-    """Return a state with other values of its parameters."""
-
-    def leaf(path: tuple[Any, ...], variable: Any) -> Any:
-        value: Any = tree
-        for name in path:
-            value = value[str(name)]
-        return variable.replace(value)
-
-    flat = nnx.to_flat_state(state)
-    return nnx.from_flat_state([(path, leaf(path, x) if isinstance(x, nnx.Param) else x) for path, x in flat])
+def _is_nnx(x: Any) -> bool:
+    # Without NNX, whose import takes long, there is nothing of NNX.
+    nnx = sys.modules.get("flax.nnx")
+    return nnx is not None and isinstance(x, nnx.Module | nnx.State)
 
 
 def _mapped(function: Callable[..., Any], like: Mapping[str, Any], *trees: Mapping[str, Any]) -> dict[str, Any]:
