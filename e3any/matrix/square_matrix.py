@@ -140,7 +140,7 @@ def make_square_matrix(
         raise ValueError(f"expected degrees, all <= max_degree = {max_degree}, got {list(degrees)}")
     backend, largest = backend_of(*irreps), max(degrees)
     order = cartesian_order_or_default(cartesian_order)
-    cg = clebsch_gordan(largest, largest, max_degree, cartesian_order=order)
+    cg = backend.table(clebsch_gordan, largest, largest, max_degree, order, like=irreps[0])
     used, sides = [0] * len(irreps), compute_side_lengths(degrees)
     rows = []
     for a in sides:

@@ -129,6 +129,14 @@ def test_dtypes_are_kept_and_transformations_of_jax_work(rng):
     assert_parity(list(gradients), jit(jax.grad(lambda x: (run(x) ** 2).sum()))(wide))
 
 
+def test_matrices_compile_as_a_whole_with_torch(rng):
+    irreps = [torch.from_numpy(x).bfloat16() for x in draw_irreps(rng, DEGREES, 2, 3, lead=(2,))]
+    run = lambda x: matrix.get_traces(matrix.make_square_matrix(x, DEGREES, 2, 3, True), DEGREES, 2)
+    compiled = torch.compile(run, backend="eager", fullgraph=True)(irreps)
+    assert compiled.dtype == torch.bfloat16
+    torch.testing.assert_close(compiled, run(irreps), rtol=0, atol=0)
+
+
 def test_traces_are_those_of_diagonal_blocks(library):
     mat = np.arange(64.0).reshape(8, 8)
     expected = [mat[0, 0], mat[0, 1], mat[1, 0], mat[1, 1]]
