@@ -11,7 +11,7 @@ import abc
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from e3any_backends import generator_backend
@@ -130,6 +130,9 @@ class VarianceScaling(Initializer):
     in_axis: int = -2
     out_axis: int = -1
 
+    def __post_init__(self) -> None:
+        _check_mode(self.mode)
+
     def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw a parameter."""
         others = math.prod(shape) / max(shape[self.in_axis] * shape[self.out_axis], 1)
@@ -153,11 +156,17 @@ class TensorVarianceScaling(Initializer):
         Which fan is the denominator.
     distribution : {'truncated_normal', 'normal', 'uniform'}
         The distribution.
+    dtype : optional
+        The dtype where none is asked for.
     """
 
     scale: float = 1.0
     mode: Mode = "fan_in"
     distribution: Distribution = "truncated_normal"
+    dtype: Any = "float32"
+
+    def __post_init__(self) -> None:
+        _check_mode(self.mode)
 
     def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw a kernel of shape (P1, L1+1, P2, L2+1, P3, L3+1, F)."""
@@ -168,7 +177,7 @@ class TensorVarianceScaling(Initializer):
         fan_out = allowed.sum(axis=(4, 5), keepdims=True)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = np.where(allowed, self.scale / np.maximum(fan, 1), 0.0)[..., None]
-        return draw(generator, shape, dtype, self.distribution, variance)
+        return draw(generator, shape, dtype or self.dtype, self.distribution, variance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,16 +192,19 @@ class MaskedScaling(Initializer):
         Which entries are drawn; all others are zero.
     distribution : {'truncated_normal', 'normal', 'uniform'}
         The distribution.
+    dtype : optional
+        The dtype where none is asked for.
     """
 
     scale: float | NDArray[np.float64] = 1.0
     mask: bool | NDArray[np.bool_] = True
     distribution: Distribution = "truncated_normal"
+    dtype: Any = "float32"
 
     def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw a parameter."""
         variance = np.where(np.asarray(self.mask), np.asarray(self.scale), 0.0)
-        return draw(generator, shape, dtype, self.distribution, variance)
+        return draw(generator, shape, dtype or self.dtype, self.distribution, variance)
 
 
 def fused_tensor_normal(scale: Any = 1.0, mask: Any = True, dtype: Any = "float32") -> MaskedScaling:
@@ -205,14 +217,14 @@ def fused_tensor_normal(scale: Any = 1.0, mask: Any = True, dtype: Any = "float3
     mask : bool or array
         Which entries are drawn; all others are zero.
     dtype : optional
-        Accepted for compatibility: the dtype of the result is that asked of the initialiser.
+        The dtype where the initialiser is called without one.
 
     Returns
     -------
     MaskedScaling
         The initialiser.
     """
-    return MaskedScaling(scale, mask, "truncated_normal")
+    return MaskedScaling(scale, mask, "truncated_normal", dtype)
 
 
 def fused_tensor_uniform(scale: Any = 1.0, mask: Any = True, dtype: Any = "float32") -> MaskedScaling:
@@ -220,7 +232,12 @@ def fused_tensor_uniform(scale: Any = 1.0, mask: Any = True, dtype: Any = "float
 
     Parameters and results are those of :func:`fused_tensor_normal`.
     """
-    return MaskedScaling(scale, mask, "uniform")
+    return MaskedScaling(scale, mask, "uniform", dtype)
+
+
+def _check_mode(mode: Any) -> None:
+    if mode not in get_args(Mode):
+        raise ValueError(f"expected 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}")
 
 
 def allowed_couplings(p1: int, n1: int, p2: int, n2: int, p3: int, n3: int) -> NDArray[np.bool_]:
@@ -311,44 +328,49 @@ def tensor_variance_scaling(
     distribution : {'truncated_normal', 'normal', 'uniform'}
         The distribution.
     dtype : optional
-        Accepted for compatibility: the dtype of the result is that asked of the initialiser.
+        The dtype where the initialiser is called without one.
 
     Returns
     -------
     TensorVarianceScaling
         The initialiser.
+
+    Raises
+    ------
+    ValueError
+        If ``mode`` is unknown.
     """
-    return TensorVarianceScaling(scale, mode, distribution)
+    return TensorVarianceScaling(scale, mode, distribution, dtype)
 
 
 def tensor_glorot_uniform(dtype: Any = "float32") -> TensorVarianceScaling:
     """Return an initialiser of variance 1 / mean fan, uniformly distributed, for kernels of tensor products."""
-    return TensorVarianceScaling(1.0, "fan_avg", "uniform")
+    return TensorVarianceScaling(1.0, "fan_avg", "uniform", dtype)
 
 
 def tensor_glorot_normal(dtype: Any = "float32") -> TensorVarianceScaling:
     """Return an initialiser of variance 1 / mean fan, truncated normal, for kernels of tensor products."""
-    return TensorVarianceScaling(1.0, "fan_avg", "truncated_normal")
+    return TensorVarianceScaling(1.0, "fan_avg", "truncated_normal", dtype)
 
 
 def tensor_lecun_uniform(dtype: Any = "float32") -> TensorVarianceScaling:
     """Return an initialiser of variance 1 / fan-in, uniformly distributed, for kernels of tensor products."""
-    return TensorVarianceScaling(1.0, "fan_in", "uniform")
+    return TensorVarianceScaling(1.0, "fan_in", "uniform", dtype)
 
 
 def tensor_lecun_normal(dtype: Any = "float32") -> TensorVarianceScaling:
     """Return an initialiser of variance 1 / fan-in, truncated normal, for kernels of tensor products."""
-    return TensorVarianceScaling(1.0, "fan_in", "truncated_normal")
+    return TensorVarianceScaling(1.0, "fan_in", "truncated_normal", dtype)
 
 
 def tensor_he_uniform(dtype: Any = "float32") -> TensorVarianceScaling:
     """Return an initialiser of variance 2 / fan-in, uniformly distributed, for kernels of tensor products."""
-    return TensorVarianceScaling(2.0, "fan_in", "uniform")
+    return TensorVarianceScaling(2.0, "fan_in", "uniform", dtype)
 
 
 def tensor_he_normal(dtype: Any = "float32") -> TensorVarianceScaling:
     """Return an initialiser of variance 2 / fan-in, truncated normal, for kernels of tensor products."""
-    return TensorVarianceScaling(2.0, "fan_in", "truncated_normal")
+    return TensorVarianceScaling(2.0, "fan_in", "truncated_normal", dtype)
 
 
 tensor_xavier_uniform = tensor_glorot_uniform

@@ -182,3 +182,18 @@ def test_named_initialisers_draw_the_numbers_of_e3x(kind, distribution):
 def test_constant_has_one_value(make):
     value = initializers.Constant(2.5)(make(), (2, 3), "float64")
     np.testing.assert_array_equal(np.asarray(value), np.full((2, 3), 2.5))
+
+
+@generators
+def test_initialisers_have_a_dtype_of_their_own(make):
+    kernel = initializers.tensor_he_uniform("float64")
+    assert str(kernel(make(), KERNELS[1]).dtype).endswith("float64")
+    assert str(kernel(make(), KERNELS[1], "float32").dtype).endswith("float32")
+    fused = initializers.fused_tensor_normal(0.5, True, "float64")
+    assert str(fused(make(), (2, 3)).dtype).endswith("float64")
+
+
+@pytest.mark.parametrize("make", [VarianceScaling, TensorVarianceScaling])
+def test_unknown_modes_raise(make):
+    with pytest.raises(ValueError, match="expected 'fan_in', 'fan_out' or 'fan_avg', got 'fan'"):
+        make(1.0, "fan", "normal")
