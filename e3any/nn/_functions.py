@@ -6,7 +6,7 @@ import numpy as np
 from e3any_backends import Array, Backend
 from numpy.typing import NDArray
 
-__all__ = ["mean_decay", "nodes", "scalar_like", "sigmoid", "softplus", "weights"]
+__all__ = ["mean_decay", "mean_decay_and_rest", "nodes", "scalar_like", "sigmoid", "softplus", "weights"]
 
 
 def nodes() -> NDArray[np.float64]:
@@ -42,9 +42,14 @@ def softplus(backend: Backend, t: Array) -> Array:
 
 
 def mean_decay(backend: Backend, y: Array) -> Array:
-    r"""Return :math:`(1 - e^{-y}) / y = \int_0^1 e^{-ys} ds`.
+    r"""Return :math:`(1 - e^{-y}) / y = \int_0^1 e^{-ys} ds`; see :func:`mean_decay_and_rest`."""
+    return mean_decay_and_rest(backend, y)[0]
 
-    Near zero from :math:`1 - y \int_0^1 (1-s)\, e^{-ys} ds` by quadrature, which has no cancellation: all
+
+def mean_decay_and_rest(backend: Backend, y: Array) -> tuple[Array, Array]:
+    r"""Return :math:`(1 - e^{-y}) / y = \int_0^1 e^{-ys} ds`, and what it lacks to one.
+
+    Near zero from the rest, :math:`y \int_0^1 (1-s)\, e^{-ys} ds`, by quadrature, which has no cancellation: all
     derivatives are as precise as the value, and the value does not exceed one for :math:`y \ge 0`.
     """
     xp = backend.xp
@@ -52,7 +57,9 @@ def mean_decay(backend: Backend, y: Array) -> Array:
     near = xp.where(small, y, xp.zeros_like(y))
     far = xp.where(small, xp.full_like(y, 3.0), y)
     terms = xp.exp(-near[..., None] * backend.table(nodes, like=y)) * backend.table(_falling_weights, like=y)
-    return xp.where(small, 1.0 - near * xp.sum(terms, axis=-1, dtype=y.dtype), -xp.expm1(-far) / far)
+    rest = near * xp.sum(terms, axis=-1, dtype=y.dtype)
+    decay = xp.where(small, 1.0 - rest, -xp.expm1(-far) / far)
+    return decay, xp.where(small, rest, 1.0 - decay)
 
 
 def _falling_weights() -> NDArray[np.float64]:

@@ -46,18 +46,19 @@ def basic_chebyshev(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     """
     backend, t = scaled(x, num, limit)
     xp = backend.xp
-    return chebyshev(backend, xp.where(t > 1.0, xp.ones_like(t), xp.where(t < 0.0, xp.zeros_like(t), t)), num)
+    t = xp.where(t > 1.0, xp.ones_like(t), xp.where(t < 0.0, xp.zeros_like(t), t))
+    return chebyshev(backend, t, 1.0 - t, num)
 
 
-def chebyshev(backend: Backend, t: Array, num: int) -> Array:
-    r"""Return the polynomials :math:`T_k(2t - 1)` along a new last axis, for t between 0 and 1.
+def chebyshev(backend: Backend, t: Array, rest: Array, num: int) -> Array:
+    r"""Return the polynomials :math:`T_k(2t - 1)` along a new last axis, for t between 0 and 1 and the rest 1 - t.
 
     By the recursion :math:`T_{k+1} = T_k + d_{k+1}`, :math:`d_{k+1} = d_k + 2 (y - 1) T_k`, which is precise for
     y near 1, and for y < 0 by :math:`T_k(y) = (-1)^k\, T_k(-y)`. The arc cosine has no derivatives at the ends.
     """
     xp = backend.xp
     lower = t < 0.5
-    slope = -4.0 * xp.where(lower, t, 1.0 - t)  # 2 (|y| - 1)
+    slope = -4.0 * xp.where(lower, t, rest)  # 2 (|y| - 1)
     polynomial, difference = xp.ones_like(t), 0.5 * slope
     polynomials = [polynomial]
     for _ in range(1, num):

@@ -11,7 +11,11 @@ from e3any.nn.radial.arguments import check_num
 from e3any.nn.radial.bernstein import bernstein
 from e3any.nn.radial.chebyshev import chebyshev
 from e3any.nn.radial.gaussian import gaussian
-from e3any.nn.radial.mappings import ReciprocalMapping, exponential_mapping, reciprocal_mapping
+from e3any.nn.radial.mappings import (
+    ReciprocalMapping,
+    exponential_mapping_and_rest,
+    reciprocal_mapping_and_rest,
+)
 from e3any.nn.radial.trigonometric import fourier
 
 __all__ = [
@@ -25,7 +29,7 @@ __all__ = [
     "reciprocal_gaussian",
 ]
 
-Family = Callable[[Backend, Array, int], Array]
+Family = Callable[..., Array]
 
 
 def reciprocal_bernstein(
@@ -179,21 +183,24 @@ def exponential_gaussian(
 def _of_reciprocal(
     family: Family, x: Array, num: int, kind: ReciprocalMapping, use_reciprocal_weighting: bool
 ) -> Array:
-    checked_backend(x)
+    backend = checked_backend(x)
     check_num(num)
-    return _of_mapping(family, reciprocal_mapping(x, kind), num, use_reciprocal_weighting)
+    return _of_mapping(backend, family, *reciprocal_mapping_and_rest(x, kind), num, use_reciprocal_weighting)
 
 
 def _of_exponential(
     family: Family, x: Array, num: int, gamma: Array | float, cuspless: bool, use_exponential_weighting: bool
 ) -> Array:
-    checked_backend(x)
+    backend = checked_backend(x)
     check_num(num)
-    return _of_mapping(family, exponential_mapping(x, gamma, cuspless), num, use_exponential_weighting)
+    mapping, rest = exponential_mapping_and_rest(x, gamma, cuspless)
+    return _of_mapping(backend, family, mapping, rest, num, use_exponential_weighting)
 
 
-def _of_mapping(family: Family, mapping: Array, num: int, use_weighting: bool) -> Array:
-    """Return the functions of a mapping; those of Chebyshev's begin at its far end."""
-    u = mapping if family is chebyshev else 1.0 - mapping
-    functions = family(checked_backend(mapping), u, num)
+def _of_mapping(backend: Backend, family: Family, mapping: Array, rest: Array, num: int, use_weighting: bool) -> Array:
+    """Return the functions of what a mapping lacks to one, where those of Chebyshev's end."""
+    if family is chebyshev:
+        functions = chebyshev(backend, mapping, rest, num)
+    else:
+        functions = family(backend, rest, num)
     return functions * mapping[..., None] if use_weighting else functions

@@ -6,10 +6,16 @@ from typing import Literal, get_args
 
 from e3any_backends import Array
 
-from e3any.nn._functions import mean_decay, scalar_like
+from e3any.nn._functions import mean_decay_and_rest, scalar_like
 from e3any.nn.cutoffs import checked_backend
 
-__all__ = ["ReciprocalMapping", "exponential_mapping", "reciprocal_mapping"]
+__all__ = [
+    "ReciprocalMapping",
+    "exponential_mapping",
+    "exponential_mapping_and_rest",
+    "reciprocal_mapping",
+    "reciprocal_mapping_and_rest",
+]
 
 ReciprocalMapping = Literal["shifted", "damped", "cuspless"]
 
@@ -40,12 +46,7 @@ def reciprocal_mapping(x: Array, kind: ReciprocalMapping = "shifted") -> Array:
     TypeError
         If ``x`` is no floating-point array.
     """
-    backend = checked_backend(x)
-    if kind not in get_args(ReciprocalMapping):
-        raise ValueError(f"expected kind to be one of {get_args(ReciprocalMapping)}, got {kind!r}")
-    if kind == "damped":
-        return mean_decay(backend, x)
-    return 1.0 / (x + (1.0 if kind == "shifted" else backend.xp.exp(-x)))
+    return reciprocal_mapping_and_rest(x, kind)[0]
 
 
 def exponential_mapping(x: Array, gamma: Array | float = 1.0, cuspless: bool = False) -> Array:
@@ -73,6 +74,27 @@ def exponential_mapping(x: Array, gamma: Array | float = 1.0, cuspless: bool = F
     TypeError
         If ``x`` is no floating-point array.
     """
+    return exponential_mapping_and_rest(x, gamma, cuspless)[0]
+
+
+def reciprocal_mapping_and_rest(x: Array, kind: ReciprocalMapping) -> tuple[Array, Array]:
+    """Return a reciprocal mapping and what it lacks to one, which is precise near x = 0."""
     backend = checked_backend(x)
-    y = x + backend.xp.expm1(-x) if cuspless else x
-    return backend.xp.exp(-scalar_like(backend, gamma, x) * y)
+    if kind not in get_args(ReciprocalMapping):
+        raise ValueError(f"expected kind to be one of {get_args(ReciprocalMapping)}, got {kind!r}")
+    if kind == "damped":
+        return mean_decay_and_rest(backend, x)
+    xp = backend.xp
+    mapping = 1.0 / (x + (1.0 if kind == "shifted" else xp.exp(-x)))
+    far = x > 1.0
+    near = xp.where(far, xp.zeros_like(x), x)
+    rest = (near if kind == "shifted" else near + xp.expm1(-near)) * mapping
+    return mapping, xp.where(far, 1.0 - mapping, rest)
+
+
+def exponential_mapping_and_rest(x: Array, gamma: Array | float, cuspless: bool) -> tuple[Array, Array]:
+    """Return an exponential mapping and what it lacks to one, which is precise near x = 0."""
+    backend = checked_backend(x)
+    xp = backend.xp
+    y = -scalar_like(backend, gamma, x) * (x + xp.expm1(-x) if cuspless else x)
+    return xp.exp(y), -xp.expm1(y)
