@@ -100,7 +100,7 @@ def nn(i):
     nn = e3x.nn
     cases = {
         "add": lambda: nn.add(i.x, i.x[:, :1, :4]),
-        "basis": lambda: nn.basis(i.r, max_degree=1, num=2, radial_fn=nn.basic_bernstein),
+        "basis": lambda: nn.basis(0.2 * i.r, max_degree=1, num=2, radial_fn=nn.basic_bernstein),
         "celu": lambda: nn.celu(i.x, 0.5),
         "change_max_degree_or_type": lambda: nn.change_max_degree_or_type(i.x, 3, include_pseudotensors=False),
         "elu": lambda: nn.elu(i.x, alpha=0.5),
