@@ -25,7 +25,7 @@ def test_arguments_are_those_of_e3x_in_the_same_order_with_the_same_defaults(nam
     ours = list(inspect.signature(getattr(so3, name)).parameters.values())
     for mine, expected in zip(ours, theirs):
         assert (mine.name, mine.kind) == (expected.name, expected.kind)
-        default = DEFAULTS[mine.name]() if mine.name in DEFAULTS and mine.default is None else mine.default
+        default = DEFAULTS[mine.name] if mine.name in DEFAULTS and mine.default is None else mine.default
         assert default == expected.default
     assert len(ours) >= len(theirs)
     assert all(extra.default is None for extra in ours[len(theirs) :])
