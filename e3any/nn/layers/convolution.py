@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from e3any_backends import Array, Backend, backend_of
 
@@ -125,8 +125,8 @@ class Convolution(Layer):
         backend = backend_of(gathered, basis.radial, basis.angular)
         max_degree, layout = basis.max_degree, Layout.of(gathered)
         radial, bias = self.filter(layout.features).radial(p / "filter", basis.radial, max_degree)
-        name, tensor = product_of(self)
-        assert isinstance(tensor, Tensor)
+        name, product = product_of(self)
+        tensor = cast(Tensor, product)  # only fused products can't be summed first
         kernel = tensor.kernel(p / name, Layout(max_degree, layout.features), layout)
         gathered, kernel, angular, bias, weights, *radial = backend.promote(
             gathered, kernel, basis.angular, bias, weights, *radial, dtype=self.dtype
