@@ -245,6 +245,52 @@ class Backend:
     def _rows_like(self, mask: Array, rows: Array) -> Array:
         return self.xp.reshape(mask, (*mask.shape, *(1,) * (rows.ndim - mask.ndim)))
 
+    def edge_products(
+        self,
+        x: Array,
+        angular: Array,
+        radial: Array,
+        src: Array,
+        dst: Array,
+        num: int,
+        indices_are_sorted: bool = False,
+    ) -> Array:
+        r"""Sum products of basis functions and features over edges.
+
+        .. math:: A_{imk} = \sum_{e \to i} Y_{em} \, g_{el(m)} \, x_{s(e)k}
+
+        Parameters
+        ----------
+        x : array of shape (N, K, F)
+            Components of the nodes that send.
+        angular : array of shape (E, (L+1)**2)
+            Angular parts Y.
+        radial : array of shape (E, L+1, F)
+            Radial parts g of degree l = degree(m).
+        src, dst : integer arrays of shape (E,)
+            The nodes that send and receive; numbers outside [0, N) or [0, num) are padding.
+        num : int
+            Number of nodes that receive.
+        indices_are_sorted : bool
+            A promise that ``dst`` ascends.
+
+        Returns
+        -------
+        array of shape (num, (L+1)**2, K, F)
+            The sums.
+        """
+        xp = self.xp
+        gathered = self.take(x, src)[:, None, ...]
+        # What padding sends is zero, but its basis need not be finite.
+        src, dst = self.as_index(src), self.as_index(dst)
+        dst = xp.where((src >= 0) & (src < x.shape[0]), dst, xp.full_like(dst, num))
+        sums = []
+        for l in range(radial.shape[1]):
+            scaled = self.scale_components(gathered, radial[:, l, :])[:, 0, ...]
+            for m in range(l**2, (l + 1) ** 2):
+                sums.append(self.segment_sum(scaled * angular[:, m, None, None], dst, num, indices_are_sorted))
+        return xp.stack(sums, axis=1)
+
     # -- coupling -------------------------------------------------------------------------------------------
 
     def scale_components(self, x: Array, w: Array) -> Array:

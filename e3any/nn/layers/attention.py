@@ -73,20 +73,18 @@ class _Attention(Convolution):
             raise ValueError(f"expected num_heads that divides the {width} features of queries, got {self.num_heads}")
         edges = Edges.between(inputs_q, inputs_kv, **lists)
         _check_edges(edges, basis, cutoff_value)
-        num_kv = inputs_kv.shape[-4]
         common = Layout(min(queries.max_degree, keys.max_degree), width, queries.pseudotensors and keys.pseudotensors)
         dots = self._dots(p, inputs_q, inputs_kv, common, basis, edges)
         if cutoff_value is not None:
             (cutoff_value,) = backend_of(dots).promote(cutoff_value, dtype=dots.dtype)
             cutoff_value = backend_of(dots).xp.broadcast_to(cutoff_value[..., None], dots.shape)
-        weights = indexed_softmax(dots, cutoff_value, **edges.reduction(num_kv))
-        values = edges.gather_src(self._dense("value", width)(p / "value", inputs_kv))
+        weights = indexed_softmax(dots, cutoff_value, **edges.reduction(inputs_kv.shape[-4]))
+        values = self._dense("value", width)(p / "value", inputs_kv)
         attention = self.convolve(
             p,
             values,
             basis if self.use_relative_positional_encoding_v else None,
             edges,
-            num_kv,
             _repeat(weights, width // self.num_heads),
         )
         return self._dense("output", queries.features if self.out_features is None else self.out_features)(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from e3any.nn.layers.dense import Dense
 from e3any.nn.layers.edges import Edges
 from e3any.nn.layers.product import product_of
 from e3any.nn.layers.tensor import Tensor
+from e3any.ops.index_lists import number_batch
 from e3any.ops.indexed import indexed_sum
 
 __all__ = ["Convolution"]
@@ -64,10 +66,9 @@ class Convolution(Layer):
     def convolve(
         self,
         p: Parameters,
-        gathered: Array,
+        senders: Array,
         basis: Array | FactoredBasis | None,
         edges: Edges,
-        num_src: int,
         weights: Array | None = None,
     ) -> Array:
         """Couple the features of neighbours with filters and sum them over neighbourhoods.
@@ -76,14 +77,12 @@ class Convolution(Layer):
         ----------
         p : Parameters
             Parameters.
-        gathered : array of shape (*edges, P, (L+1)**2, F)
-            Features of the node that sends, for every edge.
+        senders : array of shape (..., N, P, (L+1)**2, F)
+            Features of the nodes that send.
         basis : FactoredBasis or array of shape (*edges, 1, (Lb+1)**2, K), optional
             Basis functions; without, features are summed as they are.
         edges : Edges
             The edges.
-        num_src : int
-            Number of nodes that send.
         weights : array that broadcasts to (*edges, F), optional
             Factors of the features.
 
@@ -93,8 +92,9 @@ class Convolution(Layer):
             The sums.
         """
         if isinstance(basis, FactoredBasis) and not self.use_fused_tensor:
-            return self._sum_first(p, gathered, basis, edges, weights)
-        backend = backend_of(gathered)
+            return self._sum_first(p, senders, basis, edges, weights)
+        backend = backend_of(senders)
+        gathered = edges.gather_src(senders)
         if weights is not None:
             gathered, weights = backend.promote(gathered, weights, dtype=self.dtype)
             gathered = backend.scale_components(gathered, weights)
@@ -104,7 +104,7 @@ class Convolution(Layer):
             )
             name, product = product_of(self)
             gathered = product(p / name, filters, gathered)
-        return indexed_sum(gathered, **edges.reduction(num_src))
+        return indexed_sum(gathered, **edges.reduction(senders.shape[-4]))
 
     def filter(self, features: int) -> Dense:
         """Return the linear map from basis functions to filters."""
@@ -119,17 +119,17 @@ class Convolution(Layer):
         )
 
     def _sum_first(
-        self, p: Parameters, gathered: Array, basis: FactoredBasis, edges: Edges, weights: Array | None
+        self, p: Parameters, senders: Array, basis: FactoredBasis, edges: Edges, weights: Array | None
     ) -> Array:
         """Sum products of the basis with neighbours over every neighbourhood, then couple them."""
-        backend = backend_of(gathered, basis.radial, basis.angular)
-        max_degree, layout = basis.max_degree, Layout.of(gathered)
+        backend = backend_of(senders, basis.radial, basis.angular)
+        max_degree, layout = basis.max_degree, Layout.of(senders)
         radial, bias = self.filter(layout.features).radial(p / "filter", basis.radial, max_degree)
         name, product = product_of(self)
         tensor = cast(Tensor, product)  # only fused products can't be summed first
         kernel = tensor.kernel(p / name, Layout(max_degree, layout.features), layout)
-        gathered, kernel, angular, bias, weights, *radial = backend.promote(
-            gathered, kernel, basis.angular, bias, weights, *radial, dtype=self.dtype
+        senders, kernel, angular, bias, weights, *radial = backend.promote(
+            senders, kernel, basis.angular, bias, weights, *radial, dtype=self.dtype
         )
         if bias is not None:
             # The bias belongs to the product of radial part and constant harmonic: multiply that out.
@@ -137,20 +137,16 @@ class Convolution(Layer):
             angular = backend.xp.concat([backend.xp.ones_like(angular[..., :1]), angular[..., 1:]], axis=-1)
         if weights is not None:
             radial = [weights * r for r in radial]
-        if edges.where is not None:
-            gathered = _masked(gathered, edges.where)
         sums = _edge_sums if edges.adj_idx is None else _neighbour_sums
-        return couple_pairs(backend, sums(backend, gathered, angular, radial, edges), kernel, tensor.plan(kernel))
+        return couple_pairs(backend, sums(backend, senders, angular, radial, edges), kernel, tensor.plan(kernel))
 
 
-def _masked(gathered: Array, where: Array) -> Array:
-    xp = backend_of(gathered, where).xp
-    return xp.where(where[..., None, None, None], gathered, xp.zeros_like(gathered))
-
-
-def _neighbour_sums(backend: Backend, gathered: Array, angular: Array, radial: list[Array], edges: Edges) -> Array:
+def _neighbour_sums(backend: Backend, senders: Array, angular: Array, radial: list[Array], edges: Edges) -> Array:
     """Return A of shape (..., N, (Lb+1)**2, P, (L+1)**2, F) for a dense list of neighbours."""
     xp = backend.xp
+    gathered = edges.gather_src(senders)
+    if edges.where is not None:
+        gathered = xp.where(edges.where[..., None, None, None], gathered, xp.zeros_like(gathered))
     lead, columns = gathered.shape[:-3], gathered.shape[-3:]
     transposed = xp.matrix_transpose(angular)
     sums = []
@@ -161,19 +157,22 @@ def _neighbour_sums(backend: Backend, gathered: Array, angular: Array, radial: l
     return xp.reshape(xp.concat(sums, axis=-2), (*lead[:-1], angular.shape[-1], *columns))
 
 
-def _edge_sums(backend: Backend, gathered: Array, angular: Array, radial: list[Array], edges: Edges) -> Array:
+def _edge_sums(backend: Backend, senders: Array, angular: Array, radial: list[Array], edges: Edges) -> Array:
     """Return A of shape (..., N, (Lb+1)**2, P, (L+1)**2, F) for a sparse list of edges."""
-    sums = []
-    for l, weight in enumerate(radial):
-        scaled = backend.scale_components(gathered, weight)
-        for m in range(l**2, (l + 1) ** 2):
-            products = scaled * angular[..., m, None, None, None]
-            sums.append(
-                indexed_sum(
-                    products,
-                    dst_idx=edges.dst_idx,
-                    num_segments=edges.num_segments,
-                    indices_are_sorted=edges.indices_are_sorted,
-                )
-            )
-    return backend.xp.stack(sums, axis=-4)
+    xp = backend.xp
+    (*batch, num_src), columns, num_basis = senders.shape[:-3], senders.shape[-3:], angular.shape[-1]
+    num_edges, num_dst = math.prod(angular.shape[:-1]), cast(int, edges.num_segments)
+    dst_idx, src_idx = (
+        xp.reshape(number_batch(backend, idx, len(batch), num), (num_edges,))
+        for idx, num in ((edges.dst_idx, num_dst), (edges.src_idx, num_src))
+    )
+    sums = backend.edge_products(
+        xp.reshape(senders, (math.prod(batch) * num_src, columns[0] * columns[1], columns[2])),
+        xp.reshape(angular, (num_edges, num_basis)),
+        xp.reshape(xp.stack(radial, axis=-2), (num_edges, len(radial), columns[2])),
+        src_idx,
+        dst_idx,
+        math.prod(batch) * num_dst,
+        edges.indices_are_sorted and not batch,
+    )
+    return xp.reshape(sums, (*batch, num_dst, num_basis, *columns))

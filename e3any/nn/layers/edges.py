@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from e3any_backends import Array, backend_of
 
 from e3any.layout import Layout
@@ -91,13 +93,44 @@ class Edges:
         """Return for every edge the values of the node that receives."""
         return gather_dst(x, adj_idx=self.adj_idx, dst_idx=self.dst_idx)
 
+    def with_own_senders(self, gathered: Array, num_src: int) -> tuple[Array, Edges]:
+        """Return nodes that send to one edge each, and the edges from them.
+
+        Parameters
+        ----------
+        gathered : array of shape (*edges, ...)
+            Values of the node that sends, for every edge.
+        num_src : int
+            Number of nodes that send now.
+
+        Returns
+        -------
+        senders : array of shape (..., E, ...)
+            The values, one node for every edge.
+        edges : Edges
+            The same edges, from these nodes.
+        """
+        backend = backend_of(gathered, self.indices)
+        xp, sent = backend.xp, self._sent
+        batch = tuple(sent.shape[: -1 if self.adj_idx is None else -2])
+        num_edges = math.prod(sent.shape[len(batch) :])
+        numbers = xp.reshape(backend.index(np.arange(num_edges), like=sent), tuple(sent.shape[len(batch) :]))
+        numbers = xp.where(_in_range(sent, num_src), numbers, xp.full_like(numbers, num_edges))
+        senders = xp.reshape(gathered, (*batch, num_edges, *gathered.shape[sent.ndim :]))
+        name = "src_idx" if self.adj_idx is None else "adj_idx"
+        return senders, replace(self, **{name: numbers})
+
+    @property
+    def _sent(self) -> Any:
+        """For every edge the node that sends."""
+        return self.src_idx if self.adj_idx is None else self.adj_idx
+
     def reduction(self, num_src: int) -> dict[str, Any]:
         """Return the arguments of reductions such as :func:`e3any.ops.indexed_sum`.
 
         Edges from nodes outside [0, num_src) are padding.
         """
-        indices: Any = self.adj_idx if self.src_idx is None else self.src_idx
-        present = (indices >= 0) & (indices < num_src)
+        present = _in_range(self._sent, num_src)
         if self.adj_idx is not None:
             return {"adj_idx": self.adj_idx, "where": present if self.where is None else self.where & present}
         backend = backend_of(self.dst_idx)
@@ -117,6 +150,10 @@ class Edges:
             shape = tuple(basis.shape[:-3])
         if shape != tuple(self.indices.shape):
             raise ValueError(f"expected a basis for index lists of shape {tuple(self.indices.shape)}, got {shape}")
+
+
+def _in_range(indices: Array, num: int) -> Array:
+    return (indices >= 0) & (indices < num)
 
 
 def _check_nodes(inputs: Array, batch: tuple[int, ...]) -> None:

@@ -129,19 +129,20 @@ class MessagePass(Convolution):
             indices_are_sorted=indices_are_sorted,
         )
         edges.check_basis(basis)
-        gathered = edges.gather_src(inputs)
+        senders = inputs
         if weights is not None:
-            check_broadcastable(weights, gathered)
+            check_broadcastable(weights, (*edges.indices.shape, *inputs.shape[-3:]))
             if any(n != 1 for n in weights.shape[-3:-1]):  # components that differ can't wait for the filters
-                gathered, weights = gathered * weights, None
+                senders, edges = edges.with_own_senders(edges.gather_src(inputs) * weights, inputs.shape[-4])
+                weights = None
             elif weights.ndim >= 3:
                 weights = weights[..., 0, 0, :]
-        return self.convolve(p, gathered, basis, edges, inputs.shape[-4], weights)
+        return self.convolve(p, senders, basis, edges, weights)
 
 
-def check_broadcastable(weights: Array, gathered: Array) -> None:
-    """Raise a ValueError unless weights broadcast to the gathered inputs."""
-    ours, theirs = tuple(weights.shape), tuple(gathered.shape)
+def check_broadcastable(weights: Array, theirs: tuple[int, ...]) -> None:
+    """Raise a ValueError unless weights broadcast to gathered inputs of a shape."""
+    ours = tuple(weights.shape)
     pairs = zip(reversed(ours), reversed(theirs), strict=False)
     if len(ours) > len(theirs) or any(n not in (1, m) for n, m in pairs):
         raise ValueError(f"expected weights that broadcast to gathered inputs of shape {theirs}, got {ours}")
