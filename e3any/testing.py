@@ -1,4 +1,4 @@
-"""Assertions for tests of layers: equal numbers on all array libraries, and equivariance.
+"""Assertions for tests of layers: equal numbers on all array libraries, equivariance, numbers of compilations.
 
 Not imported by :mod:`e3any`; for the tests of one's own layers, ``from e3any.testing import assert_parity``.
 """
@@ -17,7 +17,7 @@ from e3any.layout import Layout, check_vectors
 from e3any.nn.features import reflect, rotate
 from e3any.so3 import random_rotation, wigner_d
 
-__all__ = ["TOLERANCES", "assert_equivariant", "assert_parity", "to_numpy"]
+__all__ = ["TOLERANCES", "TraceCounter", "assert_equivariant", "assert_parity", "count_traces", "to_numpy"]
 
 Kind: TypeAlias = Literal["features", "vectors", "invariant"]
 
@@ -128,6 +128,49 @@ def _assert_array_parity(path: str, actual: Any, desired: Any, dtype: str | None
             f"expected an error of at most {allowed:g} of the largest value {largest:g}{where}, "
             f"got {error / largest if largest else error:g}"
         )
+
+
+class TraceCounter:
+    """A function that counts how often it runs, see :func:`count_traces`.
+
+    Attributes
+    ----------
+    count : int
+        How often it ran.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self.count = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Count, and call the function."""
+        self.count += 1
+        return self._function(*args, **kwargs)
+
+
+def count_traces(function: Callable[..., Any]) -> TraceCounter:
+    """Count how often a function is compiled.
+
+    Parameters
+    ----------
+    function : callable
+        What a compiler runs once for every compilation: with JAX the function that is compiled, ``jax.jit(counted)``;
+        with PyTorch the backend of the compiler, ``torch.compile(f, backend=counted)``.
+
+    Returns
+    -------
+    TraceCounter
+        The same function, with an attribute ``count``.
+
+    Examples
+    --------
+    >>> counted = count_traces(np.sum)
+    >>> counted([1, 2]), counted.count
+    (np.int64(3), 1)
+    """
+    return TraceCounter(function)
 
 
 def assert_equivariant(

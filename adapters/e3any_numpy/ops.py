@@ -8,5 +8,6 @@ from e3any_numpy.function import accept_lists
 
 __all__ = list(_core.__all__)
 
-for _name in __all__:
+# Graphs are lists of mappings, not of numbers.
+for _name in set(__all__) - {"pad_graphs"}:
     globals()[_name] = accept_lists(getattr(_core, _name))

@@ -11,9 +11,11 @@ from e3any.ops.index_lists import (
     sparse_to_dense_indices,
 )
 from e3any.ops.indexed import indexed_max, indexed_min, indexed_softmax, indexed_sum
+from e3any.ops.padding import bucket_size, pad_dense_indices, pad_graphs, pad_rows, pad_sparse_indices
 from e3any.ops.safe import inverse_softplus, norm, normalize, normalize_and_return_norm
 
 __all__ = [
+    "bucket_size",
     "dense_pairwise_indices",
     "dense_to_sparse_indices",
     "evaluate_derivatives",
@@ -28,6 +30,10 @@ __all__ = [
     "norm",
     "normalize",
     "normalize_and_return_norm",
+    "pad_dense_indices",
+    "pad_graphs",
+    "pad_rows",
+    "pad_sparse_indices",
     "sparse_pairwise_indices",
     "sparse_to_dense_indices",
 ]

@@ -1,0 +1,257 @@
+r"""Padding to a few sizes, so that compiled functions serve graphs of many sizes.
+
+A compiler that specialises on shapes compiles again for every new number of nodes or edges. Padded to *buckets*, whose
+sizes grow geometrically, graphs of up to n edges have no more than about :math:`\log_g n` different shapes. Padding is
+what layers take it to be: edges from and to the node N, which does not exist, and zeros elsewhere.
+
+Shapes of all results depend on shapes of arguments alone. With JAX, pad arrays of NumPy: eager operations on arrays of
+JAX are compiled for every shape themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from e3any_backends import Array, backend_of
+
+from e3any.ops.index_lists import index_kind
+
+__all__ = ["bucket_size", "pad_dense_indices", "pad_graphs", "pad_rows", "pad_sparse_indices"]
+
+
+def bucket_size(num: int, *, growth: float = 2**0.25, multiple: int = 8) -> int:
+    r"""Return the smallest size of a bucket that holds ``num`` rows.
+
+    .. math:: s_0 = m, \qquad s_{k+1} = m \max\bigl(s_k / m + 1, \lceil g \, s_k / m \rceil\bigr)
+
+    Parameters
+    ----------
+    num : int
+        Number of rows.
+    growth : float
+        Ratio g > 1 of the sizes of successive buckets: the smaller, the less padding and the more compilations.
+    multiple : int
+        What sizes are multiples of.
+
+    Returns
+    -------
+    int
+        The size, at least ``multiple``.
+
+    Raises
+    ------
+    ValueError
+        If ``num`` is negative, ``growth`` is not above 1, or ``multiple`` is not positive.
+
+    Examples
+    --------
+    >>> [bucket_size(n, growth=2) for n in (0, 8, 9, 100)]
+    [8, 8, 16, 128]
+    """
+    if num < 0 or growth <= 1 or multiple < 1:
+        raise ValueError(f"expected num >= 0, growth > 1 and multiple >= 1, got {num}, {growth} and {multiple}")
+    size = 1
+    while size * multiple < num:
+        size = max(size + 1, int(np.ceil(size * growth)))
+    return size * multiple
+
+
+def pad_rows(x: Array, size: int, *, axis: int = 0, value: float = 0) -> Array:
+    """Append rows of one value along an axis.
+
+    Parameters
+    ----------
+    x : array of shape (..., n, ...)
+        The array.
+    size : int
+        Length of the axis afterwards.
+    axis : int
+        The axis.
+    value : number
+        The value.
+
+    Returns
+    -------
+    array of shape (..., size, ...)
+        The padded array.
+
+    Raises
+    ------
+    ValueError
+        If the axis is longer than ``size``.
+    """
+    backend = backend_of(x)
+    num, axis = x.shape[axis], axis % x.ndim
+    if num > size:
+        raise ValueError(f"expected at most {size} rows along axis {axis}, got shape {tuple(x.shape)}")
+    if num == size:
+        return x
+    shape = (*x.shape[:axis], size - num, *x.shape[axis + 1 :])
+    rows = backend.xp.full(shape, value, dtype=x.dtype, device=backend.device(x))
+    return backend.xp.concat([x, rows], axis=axis)
+
+
+def pad_sparse_indices(
+    dst_idx: Array,
+    src_idx: Array,
+    *arrays: Array,
+    num_nodes: int,
+    num_edges: int | None = None,
+    growth: float = 2**0.25,
+    multiple: int = 8,
+) -> tuple[Array, ...]:
+    """Pad a sparse list of edges, and arrays that have one entry for every edge.
+
+    Parameters
+    ----------
+    dst_idx, src_idx : integer arrays of shape (..., E)
+        Sparse list. One that ascends still does afterwards.
+    *arrays : array of shape (..., E, ...)
+        Values of edges, with the leading axes of the list; they are padded with zeros.
+    num_nodes : int
+        Number N of nodes, after they are padded: what padding points at.
+    num_edges : int, optional
+        Number of edges afterwards; by default the size of the smallest bucket.
+    growth, multiple : float and int
+        See :func:`bucket_size`.
+
+    Returns
+    -------
+    dst_idx, src_idx, *arrays : tuple of arrays of shape (..., num_edges, ...)
+        The padded list and values.
+
+    Raises
+    ------
+    TypeError
+        If a list is no integer array.
+    ValueError
+        If shapes do not fit, or there are more than ``num_edges`` edges.
+
+    Examples
+    --------
+    >>> pad_sparse_indices(np.asarray([0, 1]), np.asarray([1, 0]), num_nodes=2, multiple=4)[0]
+    array([0, 1, 2, 2])
+    """
+    index_kind(dst_idx=dst_idx, src_idx=src_idx)
+    axis = dst_idx.ndim - 1
+    _check_leading("values", arrays, tuple(dst_idx.shape))
+    size = bucket_size(dst_idx.shape[-1], growth=growth, multiple=multiple) if num_edges is None else num_edges
+    lists = (pad_rows(idx, size, axis=axis, value=num_nodes) for idx in (dst_idx, src_idx))
+    return (*lists, *(pad_rows(x, size, axis=axis) for x in arrays))
+
+
+def pad_dense_indices(
+    adj_idx: Array,
+    *arrays: Array,
+    num_nodes: int | None = None,
+    width: int | None = None,
+    growth: float = 2**0.25,
+    multiple: int = 8,
+) -> tuple[Array, ...]:
+    """Pad a dense list of neighbours, and arrays that have one entry for every neighbour.
+
+    Parameters
+    ----------
+    adj_idx : integer array of shape (..., N, M)
+        Dense list.
+    *arrays : array of shape (..., N, M, ...)
+        Values of neighbours, with the leading axes of the list; they are padded with zeros, masks with False.
+    num_nodes : int, optional
+        Number of nodes afterwards, and what padding points at; N by default.
+    width : int, optional
+        Number of neighbours afterwards; by default the size of the smallest bucket.
+    growth, multiple : float and int
+        See :func:`bucket_size`.
+
+    Returns
+    -------
+    adj_idx, *arrays : tuple of arrays of shape (..., num_nodes, width, ...)
+        The padded list and values.
+
+    Raises
+    ------
+    TypeError
+        If the list is no integer array.
+    ValueError
+        If shapes do not fit, or there are more than ``num_nodes`` nodes or ``width`` neighbours.
+    """
+    index_kind(adj_idx=adj_idx)
+    axis = adj_idx.ndim - 2
+    _check_leading("values", arrays, tuple(adj_idx.shape))
+    num_nodes = adj_idx.shape[-2] if num_nodes is None else num_nodes
+    width = bucket_size(adj_idx.shape[-1], growth=growth, multiple=multiple) if width is None else width
+
+    def pad(x: Array, value: int) -> Array:
+        return pad_rows(pad_rows(x, width, axis=axis + 1, value=value), num_nodes, axis=axis, value=value)
+
+    return (pad(adj_idx, num_nodes), *(pad(x, 0) for x in arrays))
+
+
+def pad_graphs(
+    graphs: Sequence[Mapping[str, Array]],
+    *,
+    nodes: Sequence[str] = (),
+    edges: Sequence[str] = (),
+    num_nodes: int | None = None,
+    num_edges: int | None = None,
+    growth: float = 2**0.25,
+    multiple: int = 8,
+) -> dict[str, Array]:
+    """Pad graphs to one number of nodes and one number of edges, and stack them.
+
+    Parameters
+    ----------
+    graphs : sequence of mappings
+        For every graph the sparse list ``dst_idx`` and ``src_idx`` of shape (E,), and arrays under other names.
+    nodes, edges : sequence of str
+        Names of the arrays of shape (N, ...) and (E, ...), which are padded with zeros. Arrays of other names are
+        stacked as they are.
+    num_nodes, num_edges : int, optional
+        Numbers of nodes and edges afterwards; by default the size of the bucket of the largest graph.
+    growth, multiple : float and int
+        See :func:`bucket_size`.
+
+    Returns
+    -------
+    dict
+        The stacked arrays of shape (graphs, ...) under their names, and ``node_mask``, a bool array of shape
+        (graphs, num_nodes) that says which nodes are no padding.
+
+    Raises
+    ------
+    ValueError
+        If there are no graphs, no ``nodes``, arrays of a graph differ in length, or a graph is too large.
+    """
+    if not graphs or not nodes:
+        raise ValueError(f"expected at least one graph and one array of nodes, got {len(graphs)} and {len(nodes)}")
+    for graph in graphs:
+        _check_leading("values of nodes", [graph[name] for name in nodes], tuple(graph[nodes[0]].shape[:1]))
+    counts = [graph[nodes[0]].shape[0] for graph in graphs]
+    if num_nodes is None:
+        num_nodes = bucket_size(max(counts), growth=growth, multiple=multiple)
+    if num_edges is None:
+        most = max(graph["dst_idx"].shape[0] for graph in graphs)
+        num_edges = bucket_size(most, growth=growth, multiple=multiple)
+    padded = [_pad_graph(graph, nodes, edges, num_nodes, num_edges) for graph in graphs]
+    backend = backend_of(graphs[0]["dst_idx"])
+    mask = np.arange(num_nodes) < np.asarray(counts)[:, None]
+    stacked = {name: backend.xp.stack([graph[name] for graph in padded]) for name in padded[0]}
+    return {**stacked, "node_mask": backend.constant(mask, like=graphs[0]["dst_idx"], dtype=backend.xp.bool)}
+
+
+def _pad_graph(
+    graph: Mapping[str, Array], nodes: Sequence[str], edges: Sequence[str], num_nodes: int, num_edges: int
+) -> dict[str, Any]:
+    lists = (graph["dst_idx"], graph["src_idx"], *(graph[name] for name in edges))
+    padded = pad_sparse_indices(*lists, num_nodes=num_nodes, num_edges=num_edges)
+    of_edges = dict(zip(("dst_idx", "src_idx", *edges), padded, strict=True))
+    return {**graph, **{name: pad_rows(graph[name], num_nodes) for name in nodes}, **of_edges}
+
+
+def _check_leading(what: str, arrays: Sequence[Array], shape: tuple[int, ...]) -> None:
+    """Raise a ValueError unless the shapes of all arrays begin with a shape."""
+    for x in arrays:
+        if tuple(x.shape[: len(shape)]) != shape:
+            raise ValueError(f"expected {what} whose shape begins with {shape}, got {tuple(x.shape)}")
