@@ -69,6 +69,11 @@ def difference(ours: Any, theirs: Any) -> float | None:
     return max(found) if found else None
 
 
+def exact_in_float32(x: Any) -> Any:
+    """Round to single precision, so that differences are those of computing, not of rounded inputs."""
+    return jnp.asarray(x, jnp.float32).astype(jnp.float64)
+
+
 def cotangent(x: Any) -> Any:
     """Return weights of a sum."""
     return jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape)
@@ -109,9 +114,12 @@ def layer_inputs(name: str, parities: int, degree: int, dtype: str) -> tuple[tup
     """Return inputs of a layer, and those by name: four nodes with all their neighbours."""
     rng = np.random.default_rng(degree)
     dst, src = np.nonzero(~np.eye(4, dtype=bool))
-    x, y = (jnp.asarray(rng.normal(size=(4, parities, (degree + 1) ** 2, 4)), dtype) for _ in range(2))
-    r = jnp.asarray(rng.normal(size=(12, 3)), dtype)
-    basis = e3x.nn.basis(r, max_degree=min(degree, 2), num=3, radial_fn=e3x.nn.basic_fourier)
+    x, y, r = (
+        exact_in_float32(rng.normal(size=size))
+        for size in [(4, parities, (degree + 1) ** 2, 4), (4, parities, (degree + 1) ** 2, 4), (12, 3)]
+    )
+    basis = exact_in_float32(e3x.nn.basis(r, max_degree=min(degree, 2), num=3, radial_fn=e3x.nn.basic_fourier))
+    x, y, r, basis = (a.astype(dtype) for a in (x, y, r, basis))
     edges = {"dst_idx": jnp.asarray(dst), "src_idx": jnp.asarray(src)}
     options = {"max_degree": degree, "num": 3}
     return {
@@ -156,7 +164,7 @@ def layer_row(name: str) -> list[float | None]:
     for parities, degree in layouts:
         variables = layer_results(e3x, name, parities, degree, "float64", None)
         rng = np.random.default_rng(0)
-        variables = jax.tree.map(lambda x, rng=rng: jnp.asarray(rng.normal(size=x.shape)), variables)
+        variables = jax.tree.map(lambda x, rng=rng: exact_in_float32(rng.normal(size=x.shape)), variables)
         theirs = layer_results(e3x, name, parities, degree, "float64", variables)
         pairs = [
             [

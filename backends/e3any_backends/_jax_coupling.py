@@ -34,6 +34,7 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from e3any_backends._jax_store import stored
 from e3any_backends.coupling import SparseForm
 
 Array: TypeAlias = Any
@@ -114,23 +115,8 @@ def _broadcast(shapes: Sequence[Shape]) -> Shape:
 
 
 def _evaluate_on_cpu(*operands: Array, program: _Program) -> list[Array]:
-    return _evaluate(*_stored(operands, program), program=program)
-
-
-def _stored(operands: tuple[Array, ...], program: _Program) -> tuple[Array, ...]:
-    """Have XLA store the operands in memory before the unrolled code reads them.
-
-    XLA for CPUs fuses what computes an operand into every loop that reads one of its components, however expensive
-    it is, and repeats it there: the exponential of an activation dozens of times. Its optimisation barriers end before
-    fusion. A conditional is not fused through; that its branches are equal must not be known to the compiler.
-    """
-    if any(isinstance(n, int) and n == 0 for o in operands for n in o.shape):
-        return operands
-    # Parameters, which have the last slot, are there on every device.
-    first = jnp.ravel(operands[program.slots.index(max(program.slots))])[0]
-    barrier = jax.lax.optimization_barrier
-    stored: tuple[Array, ...] = jax.lax.cond(first < jnp.inf, lambda *o: o, lambda *o: barrier(o), *operands)
-    return stored
+    # Else an activation before a coupling would be computed again for every component that is read.
+    return _evaluate(*stored(*operands), program=program)
 
 
 def _evaluate(*operands: Array, program: _Program) -> list[Array]:

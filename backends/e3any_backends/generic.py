@@ -139,6 +139,14 @@ class Backend:
         """Multiply matrices; ``precision`` is a hint that only JAX takes."""
         return self.xp.matmul(a, b)
 
+    def components(self, x: Array) -> list[Array]:
+        """Return the slices of ``x`` along its last axis, which is short."""
+        return [x[..., i] for i in range(x.shape[-1])]
+
+    def store(self, *arrays: Array) -> tuple[Array, ...]:
+        """Return arrays as they are, computed once: a hint to compilers that repeat what is cheap to them."""
+        return arrays
+
     # -- derivatives ----------------------------------------------------------------------------------------
 
     def stop_gradient(self, x: Array) -> Array:

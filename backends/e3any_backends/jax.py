@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from e3any_backends._jax_coupling import contract
+from e3any_backends._jax_store import store
 from e3any_backends.coupling import Coupling, SparseForm
 from e3any_backends.generic import Array, Backend
 from e3any_backends.matrix_coupling import PRODUCTS, MatrixCoupling, matrix_product_form
@@ -66,6 +67,15 @@ class JaxBackend(Backend):
     def derivative(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
         """Return the derivative of a function along a vector of ones."""
         return lambda x: jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
+
+    def components(self, x: Array) -> list[Array]:
+        """Return the slices of ``x`` along its last axis."""
+        # Slicing by indexing would transpose to a chain of padded additions; a split transposes to one concatenation.
+        return [jnp.squeeze(part, -1) for part in jax.lax.split(x, (1,) * x.shape[-1], axis=x.ndim - 1)]
+
+    def store(self, *arrays: Array) -> tuple[Array, ...]:
+        """Return arrays as they are, computed once and not wherever they are read."""
+        return store(*arrays)
 
     def erf(self, x: Array) -> Array:
         """Return the error function."""

@@ -65,6 +65,10 @@ class TorchBackend(Backend):
         """Return the derivative of a function along a vector of ones."""
         return lambda x: torch.func.jvp(function, (x,), (torch.ones_like(x),))[1]
 
+    def components(self, x: Array) -> list[Array]:
+        """Return the slices of ``x`` along its last axis, views that one operation differentiates."""
+        return list(torch.unbind(x, -1))
+
     def erf(self, x: Array) -> Array:
         """Return the error function."""
         return torch.special.erf(x)

@@ -10,7 +10,7 @@ from e3any_backends.tables import host_table
 from e3any.config import Normalization, cartesian_order_or_default, normalization_or_default
 from e3any.conventions import cartesian_permutation, normalization_factor
 from e3any.layout import check_degree, check_vectors
-from e3any.ops.safe import normalize
+from e3any.ops.safe import unit_components
 
 __all__ = ["solid_harmonics", "spherical_harmonics"]
 
@@ -68,9 +68,10 @@ def spherical_harmonics(
     backend = _checked_backend(r, max_degree)
     normalization = normalization_or_default(normalization)
     factors = [normalization_factor(normalization, l) for l in range(max_degree + 1)]
+    vector = backend.components(r)
     if not r_is_normalized and max_degree > 0:
-        r = normalize(r, axis=-1)
-    return _harmonics(backend, r, factors, cartesian_order_or_default(cartesian_order))
+        vector = list(backend.store(*unit_components(backend, vector)))
+    return _harmonics(backend, vector, factors, cartesian_order_or_default(cartesian_order))
 
 
 def solid_harmonics(r: Array, max_degree: int, cartesian_order: bool | None = None) -> Array:
@@ -109,7 +110,9 @@ def solid_harmonics(r: Array, max_degree: int, cartesian_order: bool | None = No
     array([1., 1., 2., 3.])
     """
     backend = _checked_backend(r, max_degree)
-    return _harmonics(backend, r, [1.0] * (max_degree + 1), cartesian_order_or_default(cartesian_order))
+    return _harmonics(
+        backend, backend.components(r), [1.0] * (max_degree + 1), cartesian_order_or_default(cartesian_order)
+    )
 
 
 def _checked_backend(r: Array, max_degree: int) -> Backend:
@@ -121,13 +124,13 @@ def _checked_backend(r: Array, max_degree: int) -> Backend:
     return backend
 
 
-def _harmonics(backend: Backend, r: Array, factors: list[float], cartesian_order: bool) -> Array:
+def _harmonics(backend: Backend, vector: list[Array], factors: list[float], cartesian_order: bool) -> Array:
     """Multiply azimuthal and polar parts; ``factors[l]`` scales degree l."""
     # Every slot is an array over the points: compilers fuse this into one loop, and constants stay Python
     # numbers, which never widen a dtype.
     xp = backend.xp
     max_degree = len(factors) - 1
-    x, y, z = (r[..., i] for i in range(3))
+    x, y, z = vector
     cosines, sines = _azimuthal(x, y, max_degree)
     r2 = x * x + y * y + z * z if max_degree > 1 else None
     polar = [_polar(z, r2, m, factors) for m in range(max_degree + 1)]
