@@ -9,7 +9,10 @@ from typing import Any
 import array_api_compat.numpy
 import numpy as np
 
+from e3any_backends import kernels
+from e3any_backends.coupling import Coupling
 from e3any_backends.generic import Array, Backend, dtype_name
+from e3any_backends.kernels import layout
 
 
 class NumpyBackend(Backend):
@@ -50,6 +53,34 @@ class NumpyBackend(Backend):
             largest[numbers] = np.maximum.reduceat(x[order], starts, axis=0)
         return largest
 
+    def couple(self, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
+        """Couple two features, by a kernel if there is one."""
+        if _served("couple", x, y, w) and layout.shares_weights("couple", w, x, y):
+            return layout.couple(np, _apply, x, y, w, coupling)
+        return super().couple(x, y, w, coupling)
+
+    def couple_pairs(self, pairs: Array, w: Array, coupling: Coupling) -> Array:
+        """Couple sums of products, by a kernel if there is one."""
+        if _served("couple_pairs", pairs, w) and layout.shares_weights("couple_pairs", w, pairs):
+            return layout.couple_pairs(np, _apply, pairs, w, coupling)
+        return super().couple_pairs(pairs, w, coupling)
+
+    def edge_products(
+        self,
+        x: Array,
+        angular: Array,
+        radial: Array,
+        src: Array,
+        dst: Array,
+        num: int,
+        indices_are_sorted: bool = False,
+    ) -> Array:
+        """Sum products of basis functions and features over edges, by a kernel if there is one."""
+        if _served("edge_products", x, angular, radial):
+            indices = [self.as_index(src), self.as_index(dst)]
+            return _apply("edge_products", (num,), [x, angular, radial], indices)
+        return super().edge_products(x, angular, radial, src, dst, num, indices_are_sorted)
+
     def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw uniform numbers in [0, 1) from a :class:`numpy.random.Generator`."""
         dtype = np.dtype(np.float64 if dtype is None else dtype)
@@ -59,6 +90,24 @@ class NumpyBackend(Backend):
     def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw normal numbers from a :class:`numpy.random.Generator`."""
         return generator.standard_normal(tuple(shape)).astype(np.float64 if dtype is None else dtype)
+
+
+def _served(operation: str, *arrays: Array) -> bool:
+    """Return whether kernels take such arrays."""
+    dtype = arrays[0].dtype
+    if not kernels.used():
+        return False
+    if dtype.char not in "fd" or any(a.dtype != dtype for a in arrays):
+        kernels.say(operation, f"the dtypes are {', '.join(str(a.dtype) for a in arrays)}")
+        return False
+    return True
+
+
+def _apply(name: str, arguments: tuple[int, ...], operands: list[Array], indices: list[Array]) -> Array:
+    from e3any_backends.kernels.maps import MAPS
+
+    operands, indices = ([np.ascontiguousarray(a) for a in arrays] for arrays in (operands, indices))
+    return MAPS[name](*arguments).value(operands, indices)
 
 
 def _runs(segments: Array, num_segments: int, sorted_already: bool) -> tuple[Array, Array, Array]:

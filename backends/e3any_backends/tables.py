@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
-__all__ = ["Tables", "attribute", "host_table", "lookup"]
+__all__ = ["Tables", "attribute", "host_table", "lookup", "tables_of"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -78,3 +78,8 @@ class Tables:
 def attribute(number: int, name: str) -> Any:
     """Return an attribute of the object of a number."""
     return getattr(_known[number], name)
+
+
+def tables_of(number: int) -> Any:
+    """Return the object of a number."""
+    return _known[number]

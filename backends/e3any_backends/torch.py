@@ -9,7 +9,10 @@ import array_api_compat.torch
 import numpy as np
 import torch
 
+from e3any_backends import kernels
+from e3any_backends.coupling import Coupling
 from e3any_backends.generic import Array, Backend
+from e3any_backends.kernels import layout
 from e3any_backends.tables import lookup
 
 
@@ -100,6 +103,33 @@ class TorchBackend(Backend):
         index = self._rows_like(index, x).expand(x.shape)
         return torch.scatter_reduce(lowest, 0, index, x, "amax", include_self=True)[:num_segments]
 
+    def couple(self, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
+        """Couple two features, by a kernel if there is one."""
+        if _served("couple", x, y, w) and layout.shares_weights("couple", w, x, y):
+            return layout.couple(torch, _apply, x, y, w, coupling)
+        return super().couple(x, y, w, coupling)
+
+    def couple_pairs(self, pairs: Array, w: Array, coupling: Coupling) -> Array:
+        """Couple sums of products, by a kernel if there is one."""
+        if _served("couple_pairs", pairs, w) and layout.shares_weights("couple_pairs", w, pairs):
+            return layout.couple_pairs(torch, _apply, pairs, w, coupling)
+        return super().couple_pairs(pairs, w, coupling)
+
+    def edge_products(
+        self,
+        x: Array,
+        angular: Array,
+        radial: Array,
+        src: Array,
+        dst: Array,
+        num: int,
+        indices_are_sorted: bool = False,
+    ) -> Array:
+        """Sum products of basis functions and features over edges, by a kernel if there is one."""
+        if _served("edge_products", x, angular, radial):
+            return _apply("edge_products", (num,), [x, angular, radial], [self.as_index(src), self.as_index(dst)])
+        return super().edge_products(x, angular, radial, src, dst, num, indices_are_sorted)
+
     def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw uniform numbers in [0, 1) from a :class:`torch.Generator`."""
         return torch.rand(tuple(shape), generator=generator, dtype=dtype, device=generator.device)
@@ -112,6 +142,24 @@ class TorchBackend(Backend):
         """Draw from a normal distribution cut off at -2 and 2."""
         sample = torch.empty(tuple(shape), dtype=dtype, device=generator.device)
         return torch.nn.init.trunc_normal_(sample, a=-2.0, b=2.0, generator=generator)
+
+
+def _served(operation: str, *tensors: torch.Tensor) -> bool:
+    """Return whether kernels take such tensors."""
+    if not kernels.used():
+        return False
+    from e3any_backends import _torch_kernels
+
+    reason = _torch_kernels.obstacle(tensors)
+    if reason:
+        kernels.say(operation, reason)
+    return not reason
+
+
+def _apply(name: str, arguments: tuple[Any, ...], operands: list[Array], indices: list[Array]) -> Array:
+    from e3any_backends import _torch_kernels
+
+    return _torch_kernels.apply(name, arguments, operands, indices)
 
 
 _MAX_TENSORS = 4096
@@ -152,5 +200,5 @@ def _is_plain(x: torch.Tensor) -> bool:
 
 # Compilers call these and take what they return as constant. That is all that torch.compiler.assume_constant_result
 # does, which imports the compiler first.
-for _function in (lookup, _tensor):
+for _function in (lookup, _tensor, kernels.used, kernels.say):
     setattr(_function, "_dynamo_marked_constant", True)  # noqa: B010

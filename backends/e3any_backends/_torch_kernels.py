@@ -1,0 +1,244 @@
+"""Multilinear maps with kernels under PyTorch's automatic differentiation and compiler.
+
+Eager code calls functions of :class:`torch.autograd.Function`, which cost less per call. Compilers see operators of
+:mod:`torch.library`. Both are closed under differentiation: derivatives of the value and of the first derivatives are
+again values and first derivatives of the map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+
+from e3any_backends import backend_of
+from e3any_backends.generic import Array
+from e3any_backends.kernels.maps import MAPS, MultilinearMap
+
+__all__ = ["apply", "obstacle"]
+
+_DTYPES = (torch.float32, torch.float64)
+Tensors = list[torch.Tensor]
+Gradients = Sequence[torch.Tensor | None]
+
+
+def obstacle(tensors: Sequence[torch.Tensor]) -> str:
+    """Return what kernels cannot serve."""
+    dtype = tensors[0].dtype
+    if dtype not in _DTYPES or any(t.dtype != dtype for t in tensors):
+        return "the dtype is " + ", ".join(str(t.dtype) for t in tensors)
+    if any(t.device.type != "cpu" for t in tensors):
+        return "a tensor is not on the CPU"
+    if torch.compiler.is_exporting():
+        return "exported programs run without e3any"
+    if torch._C._are_functorch_transforms_active():
+        return "a transformation of torch.func is under way"
+    if torch.compiler.is_compiling():
+        return ""
+    if any(type(t) not in (torch.Tensor, torch.nn.Parameter) for t in tensors):
+        return "a tensor is of another class"
+    return _mode()
+
+
+def _mode() -> str:
+    """Return in which mode of PyTorch kernels would hide from it what they do."""
+    if forward_ad._current_level >= 0:
+        return "derivatives are taken in forward mode"
+    if torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None:
+        return "the program is being traced"
+    if torch._C._dispatch_tls_is_dispatch_key_included("VmapMode"):
+        return "a batch of gradients is computed"
+    return ""
+
+
+def apply(name: str, arguments: tuple[Any, ...], operands: Tensors, indices: Tensors) -> torch.Tensor:
+    """Return the value of the map of a name."""
+    if torch.compiler.is_compiling():
+        value: torch.Tensor = _value_operator(operands, indices, name, list(arguments))
+    else:
+        value = _Value.apply(MAPS[name](*arguments), indices, *operands)  # type: ignore[no-untyped-call]
+    return value
+
+
+def _numpy(tensors: Sequence[torch.Tensor]) -> list[Array]:
+    return [t.detach().contiguous().numpy() for t in tensors]
+
+
+def _value(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors) -> torch.Tensor:
+    return torch.from_numpy(kernel.value(_numpy(operands), _numpy(indices)))
+
+
+def _pull(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors, g: torch.Tensor) -> Tensors:
+    return [torch.from_numpy(d) for d in kernel.pull(_numpy(operands), _numpy(indices), *_numpy([g]))]
+
+
+class _Value(torch.autograd.Function):
+    """The value of a map."""
+
+    @staticmethod
+    def forward(ctx: Any, kernel: MultilinearMap, indices: Tensors, *operands: torch.Tensor) -> torch.Tensor:
+        """Call the kernel of values."""
+        ctx.kernel = kernel
+        ctx.save_for_backward(*operands, *indices)
+        return _value(kernel, operands, indices)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        """Call the kernel of derivatives."""
+        num = len(ctx.needs_input_grad) - 2
+        operands, indices = ctx.saved_tensors[:num], list(ctx.saved_tensors[num:])
+        return None, None, *_EAGER.pull(ctx.kernel, operands, indices, gradients[0])
+
+
+class _Pull(torch.autograd.Function):
+    """The first derivatives of a map."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, kernel: MultilinearMap, indices: Tensors, g: torch.Tensor, *operands: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """Call the kernel of derivatives."""
+        ctx.kernel = kernel
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*operands, g, *indices)
+        return tuple(_pull(kernel, operands, indices, g))
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor | None) -> Any:
+        """Call both kernels for every cotangent."""
+        num = len(cotangents)
+        operands, (g, *indices) = ctx.saved_tensors[:num], ctx.saved_tensors[num:]
+        slope, derivatives = _pull_backward(_EAGER, ctx.kernel, operands, indices, g, cotangents)
+        return None, None, slope, *derivatives
+
+
+class _Eager:
+    """Both kernels for tensors that exist; where others come in, such as batches of gradients, the plain form."""
+
+    def value(self, kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors) -> torch.Tensor:
+        """Return the value."""
+        if obstacle(operands):
+            return _plain(kernel, operands, indices)
+        value: torch.Tensor = _Value.apply(kernel, indices, *operands)  # type: ignore[no-untyped-call]
+        return value
+
+    def pull(
+        self, kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors, g: torch.Tensor
+    ) -> Sequence[torch.Tensor]:
+        """Return the first derivatives."""
+        if obstacle([g, *operands]):
+            pull = torch.func.vjp(lambda *o: _plain(kernel, o, indices), *operands)[1]
+            derivatives: Sequence[torch.Tensor] = pull(g)
+        else:
+            derivatives = _Pull.apply(kernel, indices, g, *operands)  # type: ignore[no-untyped-call]
+        return derivatives
+
+
+class _Compiled:
+    """Both kernels as operators."""
+
+    def value(self, kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors) -> torch.Tensor:
+        """Return the value."""
+        value: torch.Tensor = _value_operator(list(operands), indices, kernel.name, list(kernel.arguments))
+        return value
+
+    def pull(
+        self, kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors, g: torch.Tensor
+    ) -> Sequence[torch.Tensor]:
+        """Return the first derivatives."""
+        derivatives: Tensors = _pull_operator(list(operands), indices, g, kernel.name, list(kernel.arguments))
+        return derivatives
+
+
+_EAGER, _COMPILED = _Eager(), _Compiled()
+
+
+def _plain(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors) -> torch.Tensor:
+    value: torch.Tensor = kernel.plain(backend_of(*operands), list(operands), indices)
+    return value
+
+
+def _pull_backward(
+    calls: _Eager | _Compiled,
+    kernel: MultilinearMap,
+    operands: Sequence[torch.Tensor],
+    indices: Tensors,
+    g: torch.Tensor,
+    cotangents: Gradients,
+) -> tuple[torch.Tensor | None, list[torch.Tensor | None]]:
+    """Return the derivatives of cotangents times first derivatives, by ``g`` and by the operands.
+
+    The derivative by operand s is linear in all other operands: its product with a cotangent is the value of the map
+    with the cotangent in the place of operand s.
+    """
+    slope: torch.Tensor | None = None
+    derivatives: list[torch.Tensor | None] = [None] * len(operands)
+    for s, cotangent in enumerate(cotangents):
+        if cotangent is None:
+            continue
+        replaced = [*operands[:s], cotangent, *operands[s + 1 :]]
+        slope = _sum(slope, calls.value(kernel, replaced, indices))
+        for t, derivative in enumerate(calls.pull(kernel, replaced, indices, g)):
+            if t != s:
+                derivatives[t] = _sum(derivatives[t], derivative)
+    return slope, derivatives
+
+
+def _sum(total: torch.Tensor | None, term: torch.Tensor) -> torch.Tensor:
+    return term if total is None else total + term
+
+
+# -- operators for compilers --------------------------------------------------------------------------------
+
+
+@torch.library.custom_op("e3any::multilinear", mutates_args=())
+def _value_operator(
+    operands: list[torch.Tensor], indices: list[torch.Tensor], name: str, arguments: list[int]
+) -> torch.Tensor:
+    return _value(MAPS[name](*arguments), operands, indices)
+
+
+@torch.library.custom_op("e3any::multilinear_pull", mutates_args=())
+def _pull_operator(
+    operands: list[torch.Tensor], indices: list[torch.Tensor], g: torch.Tensor, name: str, arguments: list[int]
+) -> list[torch.Tensor]:
+    return _pull(MAPS[name](*arguments), operands, indices, g)
+
+
+@_value_operator.register_fake
+def _(operands: Tensors, indices: Tensors, name: str, arguments: list[int]) -> torch.Tensor:
+    return operands[0].new_empty(MAPS[name](*arguments).shape(operands))
+
+
+@_pull_operator.register_fake
+def _(operands: Tensors, indices: Tensors, g: torch.Tensor, name: str, arguments: list[int]) -> Tensors:
+    return [o.new_empty(o.shape) for o in operands]
+
+
+def _keep(ctx: Any, inputs: Any, output: Any) -> None:
+    """Save what both derivatives need."""
+    operands, indices, *slope, name, arguments = inputs
+    ctx.name, ctx.arguments, ctx.num, ctx.num_indices = name, arguments, len(operands), len(indices)
+    ctx.save_for_backward(*operands, *indices, *slope)
+
+
+def _kept(ctx: Any) -> tuple[MultilinearMap, Tensors, Tensors, Tensors]:
+    tensors, end = list(ctx.saved_tensors), ctx.num + ctx.num_indices
+    return MAPS[ctx.name](*ctx.arguments), tensors[: ctx.num], tensors[ctx.num : end], tensors[end:]
+
+
+def _value_backward(ctx: Any, g: torch.Tensor) -> tuple[Any, ...]:
+    kernel, operands, indices, _ = _kept(ctx)
+    return list(_COMPILED.pull(kernel, operands, indices, g)), [None] * len(indices), None, None
+
+
+def _pull_operator_backward(ctx: Any, cotangents: Gradients) -> tuple[Any, ...]:
+    kernel, operands, indices, (g,) = _kept(ctx)
+    slope, derivatives = _pull_backward(_COMPILED, kernel, operands, indices, g, cotangents)
+    return derivatives, [None] * len(indices), slope, None, None
+
+
+_value_operator.register_autograd(_value_backward, setup_context=_keep)
+_pull_operator.register_autograd(_pull_operator_backward, setup_context=_keep)

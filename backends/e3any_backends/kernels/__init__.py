@@ -1,0 +1,67 @@
+"""Kernels for the CPU that need no C compiler: loops over tables, compiled by numba where it is installed.
+
+The plain form of every operation is the specification and the fallback. A kernel is used for arrays of NumPy and
+tensors of PyTorch on the CPU in float32 and float64; the logger ``e3any`` says at level DEBUG why one is not.
+numba is imported when the first kernel is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+
+__all__ = ["available", "enabled", "say", "used"]
+
+_logger = logging.getLogger("e3any")
+_switch = ContextVar("e3any_kernels", default=os.environ.get("E3ANY_KERNELS", "1") != "0")
+
+
+@cache
+def available() -> bool:
+    """Return whether numba can be imported; the first call tries."""
+    try:
+        importlib.import_module("numba")
+    except ImportError as error:
+        _logger.debug("no kernels: %s", error)
+        return False
+    return True
+
+
+def used() -> bool:
+    """Return whether kernels are switched on and can be compiled."""
+    return _switch.get() and available()
+
+
+@contextmanager
+def enabled(value: bool = True) -> Iterator[None]:
+    """Switch kernels on or off within a ``with`` statement.
+
+    The environment variable ``E3ANY_KERNELS=0`` switches them off from the start. Programs that have been compiled
+    or exported stay as they are.
+
+    Parameters
+    ----------
+    value : bool
+        Whether kernels are used.
+
+    Examples
+    --------
+    >>> with enabled(False):
+    ...     used()
+    False
+    """
+    token = _switch.set(value)
+    try:
+        yield
+    finally:
+        _switch.reset(token)
+
+
+def say(operation: str, reason: str) -> None:
+    """Log why an operation is not done by a kernel."""
+    _logger.debug("plain form of %s: %s", operation, reason)

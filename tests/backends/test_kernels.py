@@ -1,0 +1,326 @@
+"""Kernels that need no C compiler, held against the plain forms."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from e3any_backends import backend_of, kernels
+from e3any_backends.kernels import maps
+from e3any_torch import nn
+from torch.autograd import grad
+
+from e3any import Layout
+from e3any.nn.layers.couplings import coupling_plan
+from e3any.testing import assert_parity
+
+# PyTorch itself still uses what it warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+
+ROUNDING = {"float32": 1e-6, "float64": 1e-13}
+
+
+def as_library(library, *arrays):
+    return [torch.from_numpy(a) if library == "torch" else a for a in arrays]
+
+
+def assert_rounding(actual, expected):
+    """Compare arrays up to the rounding of sums of products of normal numbers."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.dtype == expected.dtype
+    assert actual.shape == expected.shape
+    scale = max(1.0, np.abs(expected).max(initial=0.0))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=ROUNDING[str(expected.dtype)] * scale)
+
+
+def both(function, *arguments):
+    """Return what a function gives with kernels, and without."""
+    with kernels.enabled(False):
+        plain = function(*arguments)
+    return function(*arguments), plain
+
+
+@pytest.fixture
+def only_kernels(monkeypatch):
+    """Let plain forms fail while kernels are on."""
+
+    def fail(*_):
+        raise AssertionError("expected a kernel, got the plain form")
+
+    def switch():
+        for name in ("couple_by_matmul", "couple_pairs_by_matmul"):
+            monkeypatch.setattr(f"e3any_backends.generic.{name}", fail)
+        monkeypatch.setattr("e3any_backends.generic.Backend.edge_products", fail)
+
+    return switch
+
+
+def coupling(max_degree, parities=1):
+    n = max_degree + 1
+    return coupling_plan((parities, n, parities, n, parities, n), False).coupling
+
+
+def factors(rng, table, lead, features, dtype="float64"):
+    """Return random factors and weights; ``lead`` are the leading axes of all three."""
+    sizes = (table.num_x, table.num_y, table.num_paths)
+    return [rng.normal(size=(*own, size, features)).astype(dtype) for own, size in zip(lead, sizes)]
+
+
+def edges(rng, features, num_edges=40, dtype="float64"):
+    """Return arguments of sums over edges; some edges are padding, and their numbers are not finite."""
+    src, dst = rng.integers(-1, 7, num_edges), rng.integers(-2, 6, num_edges)
+    x, angular, radial = (
+        rng.normal(size=shape).astype(dtype) for shape in ((6, 8, features), (num_edges, 9), (num_edges, 3, features))
+    )
+    return x, angular, radial, src, dst, 5
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("features", [1, 5, 32, 600])
+@pytest.mark.parametrize("max_degree", [0, 1, 3])
+def test_coupling_is_that_of_the_plain_form(rng, library, dtype, features, max_degree):
+    table = coupling(max_degree, 2)
+    arrays = as_library(library, *factors(rng, table, [(2, 1, 40), (2, 2, 40), (2, 2, 1)], features, dtype))
+    assert_rounding(*both(backend_of(*arrays).couple, *arrays, table))
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize(
+    "lead",
+    [
+        [(1, 1), (1, 1), (1, 1)],
+        [(1, 1, 0), (1, 1, 0), (1, 1, 1)],
+        [(1, 1, 5, 3), (1, 1, 1, 1), (1, 1, 1, 1)],
+        [(1, 1, 5, 1), (1, 1, 1, 3), (1, 1, 1, 1)],
+        [(2, 1, 5, 3), (1, 2, 5, 3), (2, 2, 1, 1)],
+        [(2, 2, 5), (2, 2, 1), (1, 1, 1)],
+        [(1, 1, 5), (1, 1, 5), (2, 2, 1)],
+    ],
+    ids=str,
+)
+def test_leading_axes_broadcast(rng, only_kernels, library, lead):
+    table = coupling(1)
+    arrays = as_library(library, *factors(rng, table, lead, 3))
+    with kernels.enabled(False):
+        expected = backend_of(*arrays).couple(*arrays, table)
+    only_kernels()
+    assert_rounding(backend_of(*arrays).couple(*arrays, table), expected)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_arrays_need_not_be_contiguous(rng, only_kernels, library):
+    table = coupling(1)
+    x, y, w = factors(rng, table, [(1, 1, 6), (1, 1, 6), (1, 1, 1)], 4)
+    x, y = np.ascontiguousarray(x.swapaxes(2, 4)).swapaxes(2, 4), np.repeat(y, 2, axis=3)[..., ::2, :]
+    arrays = as_library(library, x, y, w)
+    with kernels.enabled(False):
+        expected = backend_of(x).couple(x, y, w, table)
+    only_kernels()
+    assert_rounding(backend_of(*arrays).couple(*arrays, table), expected)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("features", [1, 5, 32])
+def test_coupling_of_pairs_is_that_of_the_plain_form(rng, library, dtype, features):
+    table = coupling(2, 2)
+    pairs = rng.normal(size=(1, 2, 30, 9, 9, features)).astype(dtype)
+    w = rng.normal(size=(1, 2, 1, table.num_paths, features)).astype(dtype)
+    arrays = as_library(library, pairs, w)
+    assert_rounding(*both(backend_of(*arrays).couple_pairs, *arrays, table))
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("features", [1, 5, 32])
+@pytest.mark.parametrize("num_edges", [0, 1, 40])
+def test_sums_over_edges_are_those_of_the_plain_form(rng, library, dtype, features, num_edges):
+    *arrays, num = edges(rng, features, num_edges, dtype)
+    arrays = as_library(library, *arrays)
+    assert_rounding(*both(backend_of(arrays[0]).edge_products, *arrays, num))
+
+
+def test_padding_may_be_anything(rng):
+    x, angular, radial, src, dst, num = edges(rng, 3)
+    expected = backend_of(x).edge_products(x, angular, radial, src, dst, num)
+    padding = (src < 0) | (src >= len(x)) | (dst < 0) | (dst >= num)
+    angular[padding], radial[padding] = np.nan, np.inf
+    assert padding.any()
+    np.testing.assert_array_equal(backend_of(x).edge_products(x, angular, radial, src, dst, num), expected)
+
+
+def operations(rng):
+    """Return every operation of tensors with a kernel, with operands."""
+    table = coupling(2)
+    *arrays, src, dst, num = edges(rng, 3)
+    backend = backend_of(torch.zeros(1))
+    pairs = rng.normal(size=(1, 1, 5, 9, 9, 3)), rng.normal(size=(1, 1, 1, table.num_paths, 3))
+    both_indices = torch.from_numpy(src), torch.from_numpy(dst)
+    return {
+        "couple": (
+            partial(backend.couple, coupling=table),
+            factors(rng, table, [(2, 1, 5), (1, 2, 1), (2, 2, 1)], 3),
+        ),
+        "couple_pairs": (partial(backend.couple_pairs, coupling=table), pairs),
+        "edge_products": (lambda x, a, r: backend.edge_products(x, a, r, *both_indices, num), arrays),
+    }
+
+
+@pytest.mark.parametrize("name", maps.MAPS)
+def test_derivatives_to_third_order_are_those_of_the_plain_form(rng, name):
+    function, arrays = operations(rng)[name]
+
+    def derivatives(*arrays):
+        leaves = [torch.from_numpy(a).requires_grad_() for a in arrays]
+        values = [function(*leaves)]
+        results = [values[0].detach()]
+        for _ in range(3):
+            values = grad(sum((v * v).mean() for v in values), leaves, create_graph=True)
+            results += [v.detach() for v in values]
+        return results
+
+    for actual, expected in zip(*both(derivatives, *arrays)):
+        assert_rounding(actual, expected)
+
+
+def test_only_needed_derivatives_of_derivatives_are_taken(rng):
+    function, arrays = operations(rng)["couple"]
+    x, y, w = (torch.from_numpy(a) for a in arrays)
+    (slope,) = grad(function(x.requires_grad_(), y, w).sin().sum(), x, create_graph=True)
+    actual = grad(slope.sum(), x)
+    with kernels.enabled(False):
+        (slope,) = grad(function(x, y, w).sin().sum(), x, create_graph=True)
+        assert_parity(actual, grad(slope.sum(), x))
+
+
+def test_batches_of_gradients_take_the_plain_form(rng):
+    for function, arrays in operations(rng).values():
+        x, *rest = (torch.from_numpy(a) for a in arrays)
+        value = function(x.requires_grad_(), *rest)
+        batch = torch.stack([torch.ones_like(value), value.detach()])
+        (actual,) = grad(value, x, batch, is_grads_batched=True, retain_graph=True)
+        assert_parity(actual, torch.stack([grad(value, x, g, retain_graph=True)[0] for g in batch]))
+
+
+@pytest.mark.parametrize("name", maps.MAPS)
+def test_operators_keep_the_rules_of_pytorch(rng, name, monkeypatch):
+    calls = []
+    monkeypatch.setattr("torch.compiler.is_compiling", lambda: True)
+    operator = torch.ops.e3any.multilinear.default
+
+    class Record(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is operator:
+                calls.append(args)
+            return func(*args, **(kwargs or {}))
+
+    function, arrays = operations(rng)[name]
+    with Record():
+        function(*(torch.from_numpy(a) for a in arrays))
+    monkeypatch.undo()
+    ((operands, indices, *arguments),) = calls
+    operands = [o.requires_grad_() for o in operands]
+    torch.library.opcheck(operator, (operands, indices, *arguments))
+    g = torch.ones_like(operator(operands, indices, *arguments)).requires_grad_()
+    torch.library.opcheck(torch.ops.e3any.multilinear_pull.default, (operands, indices, g, *arguments))
+
+
+def test_compiled_layers_call_kernels(rng):
+    module = nn.Tensor(Layout(1, 3, True), Layout(1, 3, True)).double()
+    x, y = (torch.from_numpy(rng.normal(size=(4, 2, 4, 3))).requires_grad_() for _ in range(2))
+    names = []
+
+    def record(graph, _):
+        names.extend(str(node.target) for node in graph.graph.nodes)
+        return graph.forward
+
+    torch._dynamo.reset()
+    torch.compile(module, fullgraph=True, backend=record)(x, y)
+    assert sum("multilinear" in name for name in names) == 1
+
+    torch._dynamo.reset()
+    run = torch.compile(module, fullgraph=True, backend="aot_eager")
+    actual, expected = (grad(f(x, y).sin().sum(), [x, y, *module.parameters()]) for f in (run, module))
+    assert_parity(actual, expected)
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        (lambda f, x, *rest: torch.func.vmap(lambda a: f(a, *rest))(x[None]), "torch.func"),
+        (lambda f, x, *rest: torch.func.jvp(lambda a: f(a, *rest), (x,), (x,)), "torch.func"),
+        (lambda f, *o: f(*(a.bfloat16() for a in o)), "bfloat16"),
+        (lambda f, *o: f(*(a.to("meta") for a in o)), "not on the CPU"),
+        (lambda f, *o: torch.fx.experimental.proxy_tensor.make_fx(f)(*o), "traced"),
+        (lambda f, x, y, w: f(x, y, w[:, :, [0, 0, 0, 0, 0]]), "weights"),
+    ],
+)
+def test_logs_say_why_a_case_is_not_served(rng, caplog, case, reason):
+    function, arrays = operations(rng)["couple"]
+    with caplog.at_level(logging.DEBUG, logger="e3any"):
+        case(function, *(torch.from_numpy(a) for a in arrays))
+    (message,) = {record.getMessage() for record in caplog.records}
+    assert message.startswith("plain form of couple: ")
+    assert reason in message
+
+
+def test_switch_is_local_to_its_block():
+    assert kernels.used()
+    with kernels.enabled(False):
+        assert not kernels.used()
+        with kernels.enabled():
+            assert kernels.used()
+    assert kernels.used()
+
+
+def run_python(program, **environment):
+    path = os.pathsep.join(p for p in sys.path if p)
+    environment = {**os.environ, "PYTHONPATH": path, **environment}
+    return subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
+    ).stdout
+
+
+PRODUCT = """
+import sys
+if {missing}:
+    sys.modules["numba"] = None  # importing it fails
+import numpy as np
+import e3any_numpy
+from e3any_backends import kernels
+assert "numba" not in sys.modules or {missing}
+layer = e3any_numpy.nn.Tensor()
+x = np.ones((2, 1, 4, 3))
+params = layer.init(np.random.default_rng(0), x, x)
+print(kernels.used(), "numba" in sys.modules, float(np.sum(layer(params, x, x))))
+"""
+
+
+def test_numba_is_optional_and_loaded_late():
+    used, loaded, value = run_python(PRODUCT.format(missing=False)).split()
+    assert (used, loaded) == ("True", "True")
+    missing, _, plain = run_python(PRODUCT.format(missing=True)).split()
+    assert missing == "False"
+    assert float(plain) == pytest.approx(float(value), rel=1e-12)
+    off, loaded, plain = run_python(PRODUCT.format(missing=False), E3ANY_KERNELS="0").split()
+    assert (off, loaded) == ("False", "False")
+    assert float(plain) == pytest.approx(float(value), rel=1e-12)
+
+
+def test_kernels_need_no_place_on_disk(monkeypatch):
+    from e3any_backends.kernels import jit
+
+    def njit(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(jit.numba, "njit", njit)
+    assert jit.jit(len) is len
