@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from e3any_backends._jax_coupling import contract
+from e3any_backends._jax_edges import sum_edges
 from e3any_backends._jax_store import store
 from e3any_backends.coupling import Coupling, SparseForm
 from e3any_backends.generic import Array, Backend
@@ -110,6 +111,19 @@ class JaxBackend(Backend):
         w = w[..., None, :]
         copies = jnp.concatenate([w] * count, axis=-2) if 1 < count <= _MAX_COPIES else w
         return jnp.reshape(flat * copies, x.shape)
+
+    def edge_products(
+        self,
+        x: Array,
+        angular: Array,
+        radial: Array,
+        src: Array,
+        dst: Array,
+        num: int,
+        indices_are_sorted: bool = False,
+    ) -> Array:
+        """Sum products over edges block by block, one primitive closed under differentiation."""
+        return sum_edges(x, angular, radial, self.as_index(src), self.as_index(dst), num, indices_are_sorted)
 
     def couple(self, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
         """Couple two features by the unrolled form, one primitive closed under differentiation."""
