@@ -1,6 +1,6 @@
 r"""Kernels of sums over edges: :math:`A_{imk} = \sum_{e \to i} Y_{em} \, g_{el(m)} \, x_{s(e)k}`.
 
-Components and features are one axis, of length K F. Edges are visited receiver by receiver, so that the sums of one
+Features have the shape (N, K, F), sums (num, M, K F). Edges are visited receiver by receiver, so that the sums of one
 receiver stay in the cache. Edges from or to numbers out of range are passed over.
 """
 
@@ -16,25 +16,25 @@ __all__ = ["product", "pull"]
 
 @jit
 def product(out: Array, x: Array, angular: Array, radial: Array, src: Array, dst: Array) -> None:
-    """Add the sums to ``out`` (num, M, K F), of features (N, K F)."""
-    degrees, width = radial.shape[1], x.shape[1]
+    """Add the sums to ``out``."""
+    degrees, (_, components, features) = radial.shape[1], x.shape
+    width = components * features
     starts, order = _by_receiver(src, dst, len(x), len(out))
-    scaled = np.empty((4, width), x.dtype)
-    first, second, third, fourth = scaled[0], scaled[1], scaled[2], scaled[3]
+    scaled = np.empty((4, components, features), x.dtype)
+    flat = scaled.reshape(4, width)
+    first, second, third, fourth = flat[0], flat[1], flat[2], flat[3]
     for i in range(len(out)):
-        for e in range(starts[i], starts[i + 1], 4):
-            # Four edges at a time: sums are loaded and stored a fourth as often. The last may be the same edge again.
-            num, last = starts[i + 1] - e, starts[i + 1] - 1
-            a, b, c, d = order[e], order[min(e + 1, last)], order[min(e + 2, last)], order[min(e + 3, last)]
+        stop = starts[i + 1]
+        # Four edges at a time: sums are loaded and stored a fourth as often.
+        for e in range(starts[i], stop, 4):
+            a, b, c, d = order[e], order[min(e + 1, stop - 1)], order[min(e + 2, stop - 1)], order[min(e + 3, stop - 1)]
+            scaled[stop - e :] = 0
             for l in range(degrees):
-                _scale(first, x[src[a]], radial[a, l])
-                _scale(second, x[src[b]], radial[b, l])
-                _scale(third, x[src[c]], radial[c, l])
-                _scale(fourth, x[src[d]], radial[d, l])
+                for j in range(min(4, stop - e)):
+                    _scale(scaled[j], x[src[order[e + j]]], radial[order[e + j], l])
                 for m in range(l * l, (l + 1) * (l + 1)):
                     total = out[i, m]
-                    p = angular[a, m]
-                    q, r, s = angular[b, m] * (num > 1), angular[c, m] * (num > 2), angular[d, m] * (num > 3)
+                    p, q, r, s = angular[a, m], angular[b, m], angular[c, m], angular[d, m]
                     for k in range(width):
                         total[k] += (p * first[k] + q * second[k]) + (r * third[k] + s * fourth[k])
 
@@ -52,30 +52,36 @@ def pull(
     dst: Array,
 ) -> None:
     """Add the derivatives of the sum of ``g`` times the sums over edges."""
-    degrees, width, features = radial.shape[1], x.shape[1], radial.shape[2]
+    degrees, (_, components, features) = radial.shape[1], x.shape
     starts, order = _by_receiver(src, dst, len(x), len(g))
-    scaled, inner = np.empty(width, x.dtype), np.empty(width, x.dtype)
+    scaled, inner = np.empty((components, features), x.dtype), np.empty((components, features), x.dtype)
+    flat, flat_inner = scaled.reshape(-1), inner.reshape(-1)
     for i in range(len(g)):
         for e in order[starts[i] : starts[i + 1]]:
             neighbour, d_neighbour = x[src[e]], dx[src[e]]
             for l in range(degrees):
-                scale, d_scale = radial[e, l], d_radial[e, l]
-                _scale(scaled, neighbour, scale)
+                _scale(scaled, neighbour, radial[e, l])
                 inner[:] = 0
                 for m in range(l * l, (l + 1) * (l + 1)):
-                    _pull_sum(inner, d_angular[e, m : m + 1], scaled, g[i, m], angular[e, m])
-                for start in range(0, width, features):
-                    for f in range(features):
-                        d_neighbour[start + f] += scale[f] * inner[start + f]
-                        d_scale[f] += neighbour[start + f] * inner[start + f]
+                    _pull_sum(flat_inner, d_angular[e, m : m + 1], flat, g[i, m], angular[e, m])
+                _pull_scale(d_neighbour, d_radial[e, l], neighbour, radial[e, l], inner)
 
 
 @jit
 def _scale(scaled: Array, x: Array, scale: Array) -> None:
-    features = len(scale)
-    for start in range(0, len(x), features):
-        for f in range(features):
-            scaled[start + f] = x[start + f] * scale[f]
+    for k in range(len(x)):
+        a, b = x[k], scaled[k]
+        for f in range(len(scale)):
+            b[f] = a[f] * scale[f]
+
+
+@jit
+def _pull_scale(dx: Array, d_scale: Array, x: Array, scale: Array, g: Array) -> None:
+    for k in range(len(x)):
+        a, da, b = x[k], dx[k], g[k]
+        for f in range(len(scale)):
+            da[f] += scale[f] * b[f]
+            d_scale[f] += a[f] * b[f]
 
 
 @jit

@@ -150,7 +150,7 @@ class EdgeProducts:
         """Return the sums."""
         x, angular, radial = operands
         out = np.zeros(self.shape(operands), x.dtype)
-        edges.product(_flat(out), _flat(x), angular, radial, *indices)
+        edges.product(_flat(out), x, angular, radial, *indices)
         return out
 
     def pull(self, operands: list[Array], indices: list[Array], g: Array) -> list[Array]:
@@ -158,7 +158,7 @@ class EdgeProducts:
         x, angular, radial = operands
         dx, d_angular, d_radial = gradients = [np.zeros(o.shape, g.dtype) for o in operands]
         src, dst = indices
-        edges.pull(_flat(dx), d_angular, d_radial, _flat(x), angular, radial, _flat(g), src, dst)
+        edges.pull(dx, d_angular, d_radial, x, angular, radial, _flat(g), src, dst)
         return gradients
 
     def plain(self, backend: Backend, operands: list[Array], indices: list[Array]) -> Array:
