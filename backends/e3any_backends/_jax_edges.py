@@ -24,6 +24,8 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from e3any_backends._jax_store import stored
+
 Array: TypeAlias = Any
 Shape: TypeAlias = tuple[Any, ...]
 
@@ -245,15 +247,8 @@ class _Contractions:
         """Compute an array once; on CPUs have XLA store it, which else computes it again in each loop that reads it."""
         if key not in self._known:
             value = function()
-            self._known[key] = _store(value) if self._is_stored else value
+            self._known[key] = stored(value)[0] if self._is_stored else value
         return self._known[key]
-
-
-def _store(x: Array) -> Array:
-    """Have XLA for CPUs store an array: nothing is fused through a conditional whose condition is not known."""
-    first = jnp.ravel(x)[0]
-    stored: Array = jax.lax.cond(first < jnp.inf, lambda a: a, jax.lax.optimization_barrier, x)
-    return stored
 
 
 def _sum(terms: Any) -> Array:
