@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import array_api_compat.torch
 import numpy as np
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from e3any_backends import kernels
 from e3any_backends.coupling import Coupling
@@ -125,10 +128,20 @@ class TorchBackend(Backend):
         num: int,
         indices_are_sorted: bool = False,
     ) -> Array:
-        """Sum products of basis functions and features over edges, by a kernel if there is one."""
+        """Sum products of basis functions and features over edges, by a kernel if there is one, else in blocks."""
         if _served("edge_products", x, angular, radial):
             return _apply("edge_products", (num,), [x, angular, radial], [self.as_index(src), self.as_index(dst)])
-        return super().edge_products(x, angular, radial, src, dst, num, indices_are_sorted)
+        sums = partial(super().edge_products, num=num, indices_are_sorted=indices_are_sorted)
+        # Compilers see one size of many, and checkpoints do not go with the transformations of torch.func.
+        if torch.compiler.is_compiling() or not all(map(_has_memory, (x, angular, radial))):
+            return sums(x, angular, radial, src, dst)
+        size = max(1, _BLOCK_BYTES // max(1, x.element_size() * math.prod(x.shape[1:])))
+        if src.shape[0] <= size:
+            return sums(x, angular, radial, src, dst)
+        total = x.new_zeros((num, angular.shape[1], *x.shape[1:]))
+        for block in zip(*(torch.split(a, size) for a in (angular, radial, src, dst)), strict=True):
+            total += checkpoint(sums, x, *block, use_reentrant=False, preserve_rng_state=False)
+        return total
 
     def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw uniform numbers in [0, 1) from a :class:`torch.Generator`."""
@@ -162,6 +175,9 @@ def _apply(name: str, arguments: tuple[Any, ...], operands: list[Array], indices
     return _torch_kernels.apply(name, arguments, operands, indices)
 
 
+# What the features of the nodes that send take in a block of edges, whose products are computed again for derivatives.
+_BLOCK_BYTES = 2**26
+
 _MAX_TENSORS = 4096
 _tensors: dict[tuple[Any, ...], list[torch.Tensor]] = {}
 
@@ -191,11 +207,16 @@ def _tensor(
 
 def _is_plain(x: torch.Tensor) -> bool:
     """Return whether a tensor outlives the transformation or the inference mode that it was made in."""
+    return _has_memory(x) and not x.is_inference()
+
+
+def _has_memory(x: torch.Tensor) -> bool:
+    """Return whether a tensor is no stand-in of a transformation or a trace."""
     try:
         x.data_ptr()
     except RuntimeError:
         return False
-    return not x.is_inference()
+    return True
 
 
 # Compilers call these and take what they return as constant. That is all that torch.compiler.assume_constant_result
