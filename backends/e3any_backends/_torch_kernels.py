@@ -1,13 +1,14 @@
-"""Multilinear maps with kernels under PyTorch's automatic differentiation and compiler.
+"""Maps with kernels under PyTorch's automatic differentiation and compiler.
 
 Eager code calls functions of :class:`torch.autograd.Function`, which cost less per call. Compilers see operators of
-:mod:`torch.library`. Both are closed under differentiation: derivatives of the value and of the first derivatives are
-again values and first derivatives of the map.
+:mod:`torch.library`. Both are closed under differentiation where maps are multilinear: derivatives of the value and of
+the first derivatives are again values and first derivatives of the map.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,9 +16,9 @@ from torch.autograd import forward_ad
 
 from e3any_backends import backend_of
 from e3any_backends.generic import Array
-from e3any_backends.kernels.maps import MAPS, MultilinearMap
+from e3any_backends.kernels.maps import MAPS, Harmonics, MultilinearMap
 
-__all__ = ["apply", "obstacle"]
+__all__ = ["apply", "harmonics", "obstacle"]
 
 _DTYPES = (torch.float32, torch.float64)
 Tensors = list[torch.Tensor]
@@ -188,6 +189,65 @@ def _pull_backward(
 
 def _sum(total: torch.Tensor | None, term: torch.Tensor) -> torch.Tensor:
     return term if total is None else total + term
+
+
+# -- harmonics ----------------------------------------------------------------------------------------------
+
+
+def harmonics(
+    plain: Callable[[torch.Tensor], torch.Tensor],
+    r: torch.Tensor,
+    factors: tuple[float, ...],
+    order: tuple[int, ...],
+    unit: bool,
+) -> torch.Tensor:
+    """Evaluate harmonics; see :meth:`Backend.harmonics`."""
+    result: torch.Tensor = _Harmonics.apply(Harmonics(factors, order, unit), plain, r)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Harmonics(torch.autograd.Function):
+    """Harmonics by a kernel."""
+
+    @staticmethod
+    def forward(ctx: Any, kernel: Harmonics, plain: Any, r: torch.Tensor) -> torch.Tensor:
+        """Call the kernel of values."""
+        ctx.kernel, ctx.plain = kernel, plain
+        ctx.save_for_backward(r)
+        return torch.from_numpy(kernel.value(*_numpy([r])))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        """Call the kernel of derivatives."""
+        (r,) = ctx.saved_tensors
+        if obstacle([r, *gradients]):
+            return None, None, *torch.func.vjp(ctx.plain, r)[1](*gradients)
+        return None, None, _HarmonicsPull.apply(ctx.kernel, ctx.plain, r, *gradients)  # type: ignore[no-untyped-call]
+
+
+class _HarmonicsPull(torch.autograd.Function):
+    """First derivatives of harmonics by a kernel."""
+
+    @staticmethod
+    def forward(ctx: Any, kernel: Harmonics, plain: Any, r: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+        """Call the kernel of derivatives."""
+        ctx.kernel, ctx.plain = kernel, plain
+        ctx.save_for_backward(r, g)
+        return torch.from_numpy(kernel.pull(*_numpy([r, g])))
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> Any:
+        """Call the kernel of second derivatives, unless there are to be third ones."""
+        r, g = ctx.saved_tensors
+        if torch.is_grad_enabled() or obstacle([r, g, *cotangents]):
+            slope = partial(_plain_slope, ctx.plain)
+            return None, None, *torch.func.vjp(slope, r, g)[1](*cotangents)
+        return None, None, *(torch.from_numpy(d) for d in ctx.kernel.second(*_numpy([r, g, *cotangents])))
+
+
+def _plain_slope(plain: Any, r: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    derivatives: tuple[torch.Tensor] = torch.func.vjp(plain, r)[1](g)
+    return derivatives[0]
 
 
 # -- operators for compilers --------------------------------------------------------------------------------

@@ -182,6 +182,36 @@ class Backend:
         rest = xp.exp(-(far * far)) / (fraction * math.sqrt(math.pi))
         return xp.where(size < 2.0, total, xp.sign(x) * (1.0 - rest))
 
+    def harmonics(
+        self,
+        plain: Callable[[Array], Array],
+        r: Array,
+        factors: tuple[float, ...],
+        order: tuple[int, ...],
+        unit: bool,
+    ) -> Array:
+        """Evaluate real solid harmonics of vectors, or spherical ones.
+
+        Parameters
+        ----------
+        plain : callable
+            What is to be computed, for arrays (..., 3).
+        r : array of shape (..., 3)
+            Vectors.
+        factors : tuple of float
+            Factor of every degree 0, ..., L.
+        order : tuple of int
+            The position in the result of each component, degree by degree and m = -l..l.
+        unit : bool
+            Whether vectors are normalised first.
+
+        Returns
+        -------
+        array of shape (..., (L+1)**2)
+            The harmonics.
+        """
+        return plain(r)
+
     # -- gather and segments --------------------------------------------------------------------------------
 
     def take(self, x: Array, indices: Array) -> Array:

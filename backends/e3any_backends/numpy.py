@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import array_api_compat.numpy
@@ -36,6 +36,21 @@ class NumpyBackend(Backend):
     def erf(self, x: Array) -> Array:
         """Return the error function, by the C library."""
         return np.vectorize(math.erf, otypes=[x.dtype])(x)
+
+    def harmonics(
+        self,
+        plain: Callable[[Array], Array],
+        r: Array,
+        factors: tuple[float, ...],
+        order: tuple[int, ...],
+        unit: bool,
+    ) -> Array:
+        """Evaluate harmonics, by a kernel if there is one."""
+        if _served("harmonics", r):
+            from e3any_backends.kernels.maps import Harmonics
+
+            return Harmonics(factors, order, unit).value(np.ascontiguousarray(r))
+        return plain(r)
 
     def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
         """Sum rows that have the same segment number, by sums over runs of the sorted rows."""

@@ -79,6 +79,21 @@ class TorchBackend(Backend):
         """Return the error function."""
         return torch.special.erf(x)
 
+    def harmonics(
+        self,
+        plain: Callable[[Array], Array],
+        r: Array,
+        factors: tuple[float, ...],
+        order: tuple[int, ...],
+        unit: bool,
+    ) -> Array:
+        """Evaluate harmonics, by a kernel if there is one; compilers fuse the plain form as well as any."""
+        if torch.compiler.is_compiling() or not _served("harmonics", r):
+            return plain(r)
+        from e3any_backends import _torch_kernels
+
+        return _torch_kernels.harmonics(plain, r, factors, order, unit)
+
     def take(self, x: Array, indices: Array) -> Array:
         """Return rows of ``x``; rows of indices out of range are zero."""
         num = x.shape[0]

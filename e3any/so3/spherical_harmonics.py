@@ -68,10 +68,8 @@ def spherical_harmonics(
     backend = _checked_backend(r, max_degree)
     normalization = normalization_or_default(normalization)
     factors = [normalization_factor(normalization, l) for l in range(max_degree + 1)]
-    vector = backend.components(r)
-    if not r_is_normalized and max_degree > 0:
-        vector = list(backend.store(*unit_components(backend, vector)))
-    return _harmonics(backend, vector, factors, cartesian_order_or_default(cartesian_order))
+    unit = not r_is_normalized and max_degree > 0
+    return _evaluate(backend, r, factors, cartesian_order_or_default(cartesian_order), unit)
 
 
 def solid_harmonics(r: Array, max_degree: int, cartesian_order: bool | None = None) -> Array:
@@ -110,9 +108,7 @@ def solid_harmonics(r: Array, max_degree: int, cartesian_order: bool | None = No
     array([1., 1., 2., 3.])
     """
     backend = _checked_backend(r, max_degree)
-    return _harmonics(
-        backend, backend.components(r), [1.0] * (max_degree + 1), cartesian_order_or_default(cartesian_order)
-    )
+    return _evaluate(backend, r, [1.0] * (max_degree + 1), cartesian_order_or_default(cartesian_order), unit=False)
 
 
 def _checked_backend(r: Array, max_degree: int) -> Backend:
@@ -122,6 +118,20 @@ def _checked_backend(r: Array, max_degree: int) -> Backend:
     if not backend.is_floating(r):
         raise TypeError(f"expected r to be a floating-point array, got dtype {r.dtype}")
     return backend
+
+
+def _evaluate(backend: Backend, r: Array, factors: list[float], cartesian_order: bool, unit: bool) -> Array:
+    """Evaluate harmonics of vectors, normalised first if ``unit``."""
+
+    def plain(r: Array) -> Array:
+        vector = backend.components(r)
+        if unit:
+            vector = list(backend.store(*unit_components(backend, vector)))
+        return _harmonics(backend, vector, factors, cartesian_order)
+
+    if len(factors) == 1:  # a constant
+        return plain(r)
+    return backend.harmonics(plain, r, tuple(factors), _places(len(factors), cartesian_order), unit)
 
 
 def _harmonics(backend: Backend, vector: list[Array], factors: list[float], cartesian_order: bool) -> Array:
@@ -141,6 +151,14 @@ def _harmonics(backend: Backend, vector: list[Array], factors: list[float], cart
         degree = [*negative, polar[0][l], *positive]
         slots += [degree[i] for i in _in_cartesian_order(l)] if cartesian_order else degree
     return xp.stack(slots, axis=-1)
+
+
+@host_table
+def _places(num_degrees: int, cartesian_order: bool) -> tuple[int, ...]:
+    """Return the position of each component, degree by degree and m = -l..l, in the result."""
+    if not cartesian_order:
+        return tuple(range(num_degrees**2))
+    return tuple(l * l + _in_cartesian_order(l).index(i) for l in range(num_degrees) for i in range(2 * l + 1))
 
 
 @host_table

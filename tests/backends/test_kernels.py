@@ -16,7 +16,7 @@ from e3any_backends.kernels import maps
 from e3any_torch import nn
 from torch.autograd import grad
 
-from e3any import Layout
+from e3any import Layout, so3
 from e3any.nn.layers.couplings import coupling_plan
 from e3any.testing import assert_parity
 
@@ -30,13 +30,13 @@ def as_library(library, *arrays):
     return [torch.from_numpy(a) if library == "torch" else a for a in arrays]
 
 
-def assert_rounding(actual, expected):
-    """Compare arrays up to the rounding of sums of products of normal numbers."""
+def assert_rounding(actual, expected, condition=1.0):
+    """Compare arrays up to rounding, which may have been amplified by ``condition``, relative to the largest number."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.dtype == expected.dtype
     assert actual.shape == expected.shape
     scale = max(1.0, np.abs(expected).max(initial=0.0))
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=ROUNDING[str(expected.dtype)] * scale)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=ROUNDING[str(expected.dtype)] * scale * condition)
 
 
 def both(function, *arguments):
@@ -249,6 +249,58 @@ def test_compiled_layers_call_kernels(rng):
     run = torch.compile(module, fullgraph=True, backend="aot_eager")
     actual, expected = (grad(f(x, y).sin().sum(), [x, y, *module.parameters()]) for f in (run, module))
     assert_parity(actual, expected)
+
+
+def points(rng, dtype="float64"):
+    """Return more vectors than a block has; some are zero, on an axis, tiny or huge."""
+    r = rng.normal(size=(600, 3))
+    r[:5] = [[0, 0, 0], [0, 0, 2], [0, -1, 0], [1e-30, 2e-30, 0], [1e30, 0, 1e30]]
+    return r.astype(dtype)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("max_degree", [1, 2, 7])
+@pytest.mark.parametrize("cartesian_order", [False, True])
+def test_harmonics_are_those_of_the_plain_form(rng, library, dtype, max_degree, cartesian_order):
+    for r in (points(rng, dtype), rng.normal(size=(2, 0, 3)).astype(dtype), rng.normal(size=3).astype(dtype)):
+        (r,) = as_library(library, r)
+        options = {"max_degree": max_degree, "cartesian_order": cartesian_order}
+        # Polynomials of degree L amplify the rounding of unit vectors by L.
+        assert_rounding(*both(partial(so3.spherical_harmonics, normalization="4pi", **options), r), max_degree)
+    solid = as_library(library, rng.normal(size=(4, 5, 3)).astype(dtype).swapaxes(0, 1))[0]
+    assert_rounding(*both(partial(so3.solid_harmonics, **options), solid), max_degree)
+
+
+@pytest.mark.parametrize("function", [so3.spherical_harmonics, so3.solid_harmonics])
+@pytest.mark.parametrize("cartesian_order", [False, True])
+def test_derivatives_of_harmonics_are_those_of_the_plain_form(rng, function, cartesian_order):
+    weights = torch.from_numpy(rng.normal(size=(600, 16)))
+    direction = torch.from_numpy(rng.normal(size=(600, 3)))
+
+    def derivatives(r):
+        r = torch.from_numpy(r).requires_grad_()
+        w = weights.clone().requires_grad_()
+        value = function(r, max_degree=3, cartesian_order=cartesian_order)
+        (slope,) = grad((value * w).sum(), r, create_graph=True)
+        along = (slope * direction).sum()
+        second = grad(along, [r, w], retain_graph=True)  # by the kernel
+        again = grad(along, [r, w], create_graph=True)  # by the plain form, for a third derivative
+        (third,) = grad((again[0] * direction).sum(), r)
+        return [x.detach() for x in (value, slope, *second, *again, third)]
+
+    r = rng.normal(size=(600, 3))
+    r[:2] = [[0, 0, 0], [0, 0, 2]]
+    for actual, expected in zip(*both(derivatives, r)):
+        assert_rounding(actual, expected)
+
+
+def test_derivatives_of_harmonics_are_finite_everywhere(rng):
+    r = torch.from_numpy(points(rng)).requires_grad_()
+    (slope,) = grad(so3.spherical_harmonics(r, 4).sin().sum(), r, create_graph=True)
+    (second,) = grad(slope.sin().sum(), r)
+    assert torch.isfinite(slope).all()
+    assert torch.isfinite(second[:3]).all()
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ __all__ = ["jit"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# All of numba's fast arithmetic but what takes infinities and NaN for impossible.
+# Not what takes infinities and NaN for impossible, or multiplies by a reciprocal for a quotient.
 _OPTIONS: dict[str, Any] = {
-    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
+    "fastmath": {"reassoc", "contract", "nsz"},
     "error_model": "numpy",
     "nogil": True,
 }

@@ -6,6 +6,7 @@ arguments. So these two kernels serve derivatives of every order.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
@@ -14,10 +15,10 @@ import numpy as np
 
 from e3any_backends.coupling import Coupling, SparseForm, couple_by_matmul, couple_pairs_by_matmul
 from e3any_backends.generic import Array, Backend
-from e3any_backends.kernels import bilinear, edges, trilinear
+from e3any_backends.kernels import bilinear, edges, harmonics, trilinear
 from e3any_backends.tables import attribute, tables_of
 
-__all__ = ["MAPS", "Couple", "CouplePairs", "EdgeProducts", "MultilinearMap"]
+__all__ = ["MAPS", "Couple", "CouplePairs", "EdgeProducts", "Harmonics", "MultilinearMap"]
 
 Shape = tuple[Any, ...]
 
@@ -168,6 +169,46 @@ class EdgeProducts:
         return Backend.edge_products(backend, x, angular, radial, src, dst, self.num)
 
 
+@dataclass(frozen=True)
+class Harmonics:
+    """Spherical or solid harmonics of vectors (..., 3), the map of :meth:`Backend.harmonics`.
+
+    Parameters
+    ----------
+    factors : tuple of float
+        Factor of every degree.
+    order : tuple of int
+        The position of each component in the result.
+    unit : bool
+        Whether vectors are normalised first.
+    """
+
+    factors: tuple[float, ...]
+    order: tuple[int, ...]
+    unit: bool
+
+    def value(self, r: Array) -> Array:
+        """Return the harmonics."""
+        out = np.empty((*r.shape[:-1], len(self.order)), r.dtype)
+        place, azimuthal, polar, _, _, bounds = _harmonics(self.factors, self.order, r.dtype.char)
+        harmonics.value(_matrix(out), _matrix(r), self.unit, place, azimuthal, polar, bounds)
+        return out
+
+    def pull(self, r: Array, g: Array) -> Array:
+        """Return the derivatives of the sum of ``g`` times the harmonics by the vectors."""
+        dr = np.empty(r.shape, r.dtype)
+        tables = _harmonics(self.factors, self.order, r.dtype.char)
+        harmonics.pull(_matrix(dr), _matrix(r), _matrix(g), self.unit, *tables)
+        return dr
+
+    def second(self, r: Array, g: Array, c: Array) -> tuple[Array, Array]:
+        """Return the derivatives of the sum of ``c`` times what :meth:`pull` returns, by ``r`` and ``g``."""
+        dr, dg = np.empty(r.shape, r.dtype), np.empty(g.shape, r.dtype)
+        tables = _harmonics(self.factors, self.order, r.dtype.char)
+        harmonics.second(_matrix(dr), _matrix(dg), _matrix(r), _matrix(g), _matrix(c), self.unit, *tables)
+        return dr, dg
+
+
 #: The maps by name.
 MAPS: dict[str, Any] = {kernel.name: kernel for kernel in (Couple, CouplePairs, EdgeProducts)}
 
@@ -181,6 +222,21 @@ def _widest(sizes: Any) -> Any:
 def _flat(x: Array) -> Array:
     """Merge the last two axes of a contiguous array."""
     return x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1])
+
+
+def _matrix(x: Array) -> Array:
+    """Merge the leading axes of a contiguous array."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+@lru_cache(maxsize=256)
+def _harmonics(factors: tuple[float, ...], order: tuple[int, ...], dtype: str) -> tuple[Array, ...]:
+    """Return the order, the tables of :func:`harmonics.tables`, and the numbers 0, 1 and the smallest scale."""
+    bounds = np.asarray([0, 1, np.finfo(dtype).smallest_normal], dtype)
+    place = np.asarray(order, np.uint32)
+    azimuthal, polar, lower, slopes = harmonics.tables(factors, dtype)
+    by_place = np.argsort(place)
+    return place, azimuthal, polar, place[lower][by_place], slopes[by_place], bounds
 
 
 @lru_cache(maxsize=1024)
