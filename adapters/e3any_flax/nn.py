@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -21,6 +24,22 @@ MultiHeadAttention: Any = linen_class(_core.MultiHeadAttention, __name__)
 SelfAttention: Any = linen_class(_core.SelfAttention, __name__)
 Tensor: Any = linen_class(_core.Tensor, __name__)
 TensorDense: Any = linen_class(_core.TensorDense, __name__)
+
+
+def _accept_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function of an array ``x`` take a Python number, as functions of jax.numpy do."""
+
+    @functools.wraps(function)
+    def wrapped(x: Any, *arguments: Any, **options: Any) -> Any:
+        return function(jnp.asarray(float(x)) if isinstance(x, int | float) else x, *arguments, **options)
+
+    return wrapped
+
+
+for _name in __all__:
+    _value = getattr(_core, _name)
+    if inspect.isfunction(_value) and next(iter(inspect.signature(_value).parameters), None) == "x":
+        globals()[_name] = _accept_numbers(_value)
 
 
 def even_degree_mask(max_degree: int) -> Any:

@@ -3,8 +3,9 @@ r"""The multilinear form of a coupling as one JAX primitive, closed under differ
 A sparse form :math:`\phi(v^0, v^1, \dots) = \sum_e c_e \prod_s v^s_{i_s(e)}` is linear in every slot. A tensor
 product is its derivative with respect to the slot of the output, and so are all derivatives of the product. The
 primitive evaluates a list of such contractions together. Its tangent and its transpose are again lists of
-contractions of the same form, so that derivatives of every order, in forward and in reverse mode, never leave it
-and every one of them runs as straight-line code over the non-zero coefficients.
+contractions of the same form, so that derivatives of every order, in forward and in reverse mode, never leave it.
+Each runs as straight-line code over the non-zero coefficients, or, where these are many, as a loop over them, which
+takes up to twice as long but compiles in a second.
 
 Static parameters of the primitive:
 
@@ -31,6 +32,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -111,6 +113,12 @@ def _broadcast(shapes: Sequence[Shape]) -> Shape:
     return tuple(result)
 
 
+# Products of one output that are written out; more of them take the compiler longer than they are worth.
+_MAX_UNROLLED = 1000
+# Entries that a step of the loop adds up.
+_STEP = 4
+
+
 # -- evaluation ---------------------------------------------------------------------------------------------
 
 
@@ -122,13 +130,54 @@ def _evaluate_on_cpu(*operands: Array, program: _Program) -> list[Array]:
 def _evaluate(*operands: Array, program: _Program) -> list[Array]:
     form, dtype = program.form, operands[0].dtype
     wide = jnp.promote_types(dtype, jnp.float32)
-    split = [_components(o.astype(wide)) for o in operands]
+    split: list[list[Array]] = []
     results = []
     for number, (slot, shape) in enumerate(program.outs):
         terms = [t for out, t in program.terms if out == number]
-        parts = _contractions(form, slot, terms, split)
-        results.append(_reduce(_stack(parts, form.sizes[slot], shape, wide), shape).astype(dtype))
+        if len(form.values) * len(terms) > _MAX_UNROLLED:
+            total = _loop(program, slot, terms, operands, wide)
+        else:
+            split = split or [_components(o.astype(wide)) for o in operands]
+            total = _stack(_contractions(form, slot, terms, split), form.sizes[slot], shape, wide)
+        results.append(_reduce(total, shape).astype(dtype))
     return results
+
+
+def _loop(program: _Program, slot: int, terms: list[tuple[int, ...]], operands: Sequence[Array], dtype: Any) -> Array:
+    """Return the components of one output, first, by a loop over the entries: a program of one size for all forms."""
+    arrays = [jnp.moveaxis(o.astype(dtype), -2, 0) for o in operands]
+    total = jnp.zeros((program.form.sizes[slot], *_broadcast([a.shape[1:] for a in arrays])), dtype)
+    columns, values = _in_steps(program.form, slot)
+
+    def add(total: Array, step: tuple[list[Array], Array]) -> tuple[Array, None]:
+        columns, values = step
+        at = jax.lax.dynamic_index_in_dim
+
+        def product(term: tuple[int, ...], entry: int) -> Array:
+            return functools.reduce(
+                jnp.multiply, [at(arrays[o], columns[program.slots[o]][entry], keepdims=False) for o in term]
+            )
+
+        sums = [values[e] * functools.reduce(jnp.add, [product(t, e) for t in terms]) for e in range(_STEP)]
+        after = at(total, columns[slot][0], keepdims=False) + functools.reduce(jnp.add, sums)
+        return jax.lax.dynamic_update_index_in_dim(total, after, columns[slot][0], 0), None
+
+    result: Array = jax.lax.scan(add, total, ([jnp.asarray(c) for c in columns], jnp.asarray(values, dtype)))[0]
+    return result
+
+
+def _in_steps(form: SparseForm, slot: int) -> tuple[list[Any], Any]:
+    """Return columns and values of shape (steps, entries a step), where the entries of a step have one output."""
+    order = np.argsort(form.columns[slot], kind="stable")
+    counts = np.bincount(form.columns[slot], minlength=form.sizes[slot])
+    steps = -(-counts // _STEP)
+    first = np.repeat(np.cumsum(counts) - counts, steps)
+    number = np.arange(steps.sum()) - np.repeat(np.cumsum(steps) - steps, steps)
+    position = (first + number * _STEP)[:, None] + np.arange(_STEP)
+    within = position < np.repeat(np.cumsum(counts), steps)[:, None]
+    # What fills up a step is its first entry again, times zero.
+    entries = order[np.where(within, position, position[:, :1])]
+    return [c[entries].astype(np.int32) for c in form.columns], np.where(within, form.values[entries], 0.0)
 
 
 def _components(x: Array) -> list[Array]:

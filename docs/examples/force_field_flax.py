@@ -20,7 +20,9 @@ class ForceField:
     def __init__(self, model: Any, numbers: np.ndarray, positions: np.ndarray, seed: int) -> None:
         self.model = model
         self._module = to_linen(model)
-        self._params = jax.jit(self._module.init)(jax.random.key(seed), numbers, positions)
+        # It runs once: compile it fast.
+        init = jax.jit(self._module.init, compiler_options={"xla_backend_optimization_level": 0})
+        self._params = init(jax.random.key(seed), numbers, positions)
         adam = optax.inject_hyperparams(optax.adam)(learning_rate=0.0)
         self._optimizer = optax.chain(optax.clip_by_global_norm(1.0), adam)
         self._state = self._optimizer.init(self._params)

@@ -1,6 +1,6 @@
 """Initialisers as data: a distribution and the size of every entry.
 
-An initialiser is called as ``init(generator, shape, dtype)`` with a JAX key, a :class:`numpy.random.Generator` or a
+An initialiser is called as ``init(key, shape, dtype)`` with a JAX key, a :class:`numpy.random.Generator` or a
 :class:`torch.Generator`, and draws with it. Any callable of this signature may be passed in its place, among them
 the initialisers of Flax.
 """
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 Array: TypeAlias = Any
 Distribution: TypeAlias = Literal["truncated_normal", "normal", "uniform"]
 Mode: TypeAlias = Literal["fan_in", "fan_out", "fan_avg"]
-#: What initialisers are called as: ``init(generator, shape, dtype)``.
+#: What initialisers are called as: ``init(key, shape, dtype)``.
 InitializerFn: TypeAlias = Callable[..., Any]
 #: What makes initialisers for :class:`e3any.nn.FusedTensor`: ``make(scale, mask)``.
 FusedTensorInitializerFn: TypeAlias = Callable[..., InitializerFn]
@@ -61,12 +61,12 @@ class Initializer(abc.ABC):
     """How a parameter is drawn."""
 
     @abc.abstractmethod
-    def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw a parameter.
 
         Parameters
         ----------
-        generator : jax.Array or numpy.random.Generator or torch.Generator
+        key : jax.Array or numpy.random.Generator or torch.Generator
             Where randomness comes from; it also decides the kind of array.
         shape : sequence of int
             Shape of the parameter.
@@ -84,9 +84,9 @@ class Initializer(abc.ABC):
 class Zeros(Initializer):
     """All entries are zero."""
 
-    def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Return zeros; nothing is drawn."""
-        backend = generator_backend(generator)
+        backend = generator_backend(key)
         return backend.xp.zeros(tuple(shape), dtype=backend.dtype(dtype or "float32"))
 
 
@@ -102,9 +102,9 @@ class Constant(Initializer):
 
     value: float
 
-    def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Return the value in every entry; nothing is drawn."""
-        backend = generator_backend(generator)
+        backend = generator_backend(key)
         return backend.xp.full(tuple(shape), self.value, dtype=backend.dtype(dtype or "float32"))
 
 
@@ -133,12 +133,12 @@ class VarianceScaling(Initializer):
     def __post_init__(self) -> None:
         _check_mode(self.mode)
 
-    def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw a parameter."""
         others = math.prod(shape) / max(shape[self.in_axis] * shape[self.out_axis], 1)
         fan_in, fan_out = shape[self.in_axis] * others, shape[self.out_axis] * others
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
-        return draw(generator, shape, dtype, self.distribution, self.scale / max(fan, 1.0))
+        return draw(key, shape, dtype, self.distribution, self.scale / max(fan, 1.0))
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class TensorVarianceScaling(Initializer):
     def __post_init__(self) -> None:
         _check_mode(self.mode)
 
-    def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw a kernel of shape (P1, L1+1, P2, L2+1, P3, L3+1, F)."""
         if len(shape) != 7:
             raise ValueError(f"expected a shape of 7 axes (P1, L1+1, P2, L2+1, P3, L3+1, F), got {tuple(shape)}")
@@ -177,7 +177,7 @@ class TensorVarianceScaling(Initializer):
         fan_out = allowed.sum(axis=(4, 5), keepdims=True)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = np.where(allowed, self.scale / np.maximum(fan, 1), 0.0)[..., None]
-        return draw(generator, shape, dtype or self.dtype, self.distribution, variance)
+        return draw(key, shape, dtype or self.dtype, self.distribution, variance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,10 +201,10 @@ class MaskedScaling(Initializer):
     distribution: Distribution = "truncated_normal"
     dtype: Any = "float32"
 
-    def __call__(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw a parameter."""
         variance = np.where(np.asarray(self.mask), np.asarray(self.scale), 0.0)
-        return draw(generator, shape, dtype or self.dtype, self.distribution, variance)
+        return draw(key, shape, dtype or self.dtype, self.distribution, variance)
 
 
 def fused_tensor_normal(scale: Any = 1.0, mask: Any = True, dtype: Any = "float32") -> MaskedScaling:
@@ -263,7 +263,7 @@ def allowed_couplings(p1: int, n1: int, p2: int, n2: int, p3: int, n3: int) -> N
 
 
 def draw(
-    generator: Any,
+    key: Any,
     shape: Sequence[int],
     dtype: Any,
     distribution: Distribution,
@@ -273,7 +273,7 @@ def draw(
 
     Parameters
     ----------
-    generator : jax.Array or numpy.random.Generator or torch.Generator
+    key : jax.Array or numpy.random.Generator or torch.Generator
         Where randomness comes from.
     shape : sequence of int
         Shape of the result.
@@ -294,16 +294,16 @@ def draw(
     ValueError
         If the distribution is unknown.
     """
-    backend = generator_backend(generator)
+    backend = generator_backend(key)
     dtype = backend.dtype(dtype or "float32")
     std = np.sqrt(np.asarray(variance, np.float64))
     if distribution == "uniform":
-        sample = 2.0 * backend.random_uniform(generator, shape, dtype) - 1.0
+        sample = 2.0 * backend.random_uniform(key, shape, dtype) - 1.0
         std = std * math.sqrt(3.0)
     elif distribution == "normal":
-        sample = backend.random_normal(generator, shape, dtype)
+        sample = backend.random_normal(key, shape, dtype)
     elif distribution == "truncated_normal":
-        sample = backend.random_truncated_normal(generator, shape, dtype)
+        sample = backend.random_truncated_normal(key, shape, dtype)
         std = std / _TRUNCATED_STD
     else:
         raise ValueError(f"expected 'truncated_normal', 'normal' or 'uniform', got {distribution!r}")

@@ -151,6 +151,19 @@ def test_functions_give_the_same_numbers(group, name, dtype):
     assert_parity(ours, theirs, rtol=RTOL[dtype])
 
 
+@pytest.mark.parametrize("x", [1, 0.5])
+def test_functions_of_one_number_take_python_numbers(x):
+    for name, options in {"smooth_cutoff": {"cutoff": 2.0}, "smooth_switch": {}, "basic_fourier": {"num": 3}}.items():
+        assert_parity(getattr(e3any_flax.nn, name)(x, **options), getattr(e3x.nn, name)(float(x), **options))
+
+
+def test_initializers_take_their_arguments_by_name():
+    draw = e3any_flax.nn.initializers.tensor_variance_scaling(scale=1.0, mode="fan_avg", distribution="normal")
+    theirs = e3x.nn.initializers.tensor_variance_scaling(scale=1.0, mode="fan_avg", distribution="normal")
+    options = {"key": KEY, "shape": (1, 2, 1, 2, 1, 2, 3), "dtype": "float32"}
+    assert_parity(draw(**options), theirs(**options))
+
+
 @pytest.fixture(scope="module")
 def trained():
     """Variables of both models for one key, and outputs for those of e3x: in both precisions, of e3x in double."""

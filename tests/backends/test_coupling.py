@@ -49,6 +49,15 @@ def large():
     return Coupling(tuple(paths), 12, 12, 12)
 
 
+@pytest.fixture(params=["unrolled", "loop"])
+def emitter(request, monkeypatch):
+    """Both forms that the primitive can take."""
+    monkeypatch.setattr(_jax_coupling, "_MAX_UNROLLED", 0 if request.param == "loop" else 10**9)
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
 def dense(coupling):
     """Return the table as one array of shape (num_paths, num_x, num_y, num_z)."""
     table = np.zeros((coupling.num_paths, coupling.num_x, coupling.num_y, coupling.num_z))
@@ -187,6 +196,7 @@ def einsum_of(coupling):
     return lambda x, y, w: by_einsum(x, y, w, coupling, jnp)
 
 
+@pytest.mark.usefixtures("emitter")
 def test_first_derivatives_are_those_of_the_definition(rng):
     arrays = tuple(map(jnp.asarray, operands(rng, small())))
     actual, expected = (
@@ -199,6 +209,7 @@ def test_first_derivatives_are_those_of_the_definition(rng):
 
 
 @FACTORS
+@pytest.mark.usefixtures("emitter")
 def test_derivatives_by_operands_that_broadcast_are_sums(rng, factor):
     shapes = ((2, 3, 4), (2, 1, 4), (1, 1, 1))
     outer = shapes[-factor:] + shapes[:-factor]
@@ -237,6 +248,7 @@ def second_derivatives(function, arrays, tangents):
     )
 
 
+@pytest.mark.usefixtures("emitter")
 def test_second_derivatives_are_those_of_the_definition(rng):
     arrays, tangents = (tuple(map(jnp.asarray, operands(rng, small()))) for _ in range(2))
     actual, expected = (
@@ -271,6 +283,7 @@ def test_fourth_derivative_along_a_line_is_that_of_the_definition(rng):
 
 
 @pytest.mark.parametrize("active", [(0,), (1,), (2,), (0, 1), (0, 1, 2)], ids=lambda a: "".join(LETTERS[i] for i in a))
+@pytest.mark.usefixtures("emitter")
 def test_tangents_are_those_of_the_definition(rng, active):
     arrays, tangents = (tuple(map(jnp.asarray, operands(rng, small()))) for _ in range(2))
 
@@ -307,6 +320,7 @@ def test_transposes_are_adjoint(rng, factor):
     [(0, None, None), (None, 0, None), (None, None, 0), (0, 1, None), (2, 3, 4), (-1, None, 0)],
     ids=str,
 )
+@pytest.mark.usefixtures("emitter")
 def test_each_operand_can_be_mapped_over(rng, axes):
     arrays = operands(rng, small())
     stacked = []
@@ -366,6 +380,7 @@ def test_product_runs_without_jit(rng):
     assert_parity(slopes, jax.grad(loss(einsum_of(small())), argnums=(0, 1, 2))(*arrays))
 
 
+@pytest.mark.usefixtures("emitter")
 def test_sizes_may_be_symbols(rng):
     x, y, w = map(jnp.asarray, operands(rng, small(), outer=((1, 3), (1, 3), (1, 1))))
     (n,) = jax.export.symbolic_shape("n")
@@ -389,9 +404,20 @@ def test_table_without_paths_gives_zeros(library):
     assert not library.numpy(z).any()
 
 
+@pytest.mark.usefixtures("emitter")
 def test_components_without_coefficients_are_zero_with_zero_slopes(rng):
     x, y, w = map(jnp.asarray, operands(rng, small()))
     assert not couple(small())(x, y, w)[..., 6, :].any()
     slope = jax.grad(loss(couple(small())), argnums=(0, 1))(x, y, w)
     assert not slope[0][..., 4, :].any()
     assert not slope[1][..., 3, :].any()
+
+
+def test_programs_do_not_grow_beyond_a_number_of_couplings(rng):
+    def lines(size):
+        paths = [Path(slice(i, i + 12), slice(0, 12), slice(0, 12), rng.normal(size=(12, 12, 12))) for i in range(size)]
+        coupling = Coupling(tuple(paths), 12 + size, 12, 12)
+        arrays = operands(rng, coupling, outer=((1, 3),) * 3)
+        return jax.jit(jax.grad(loss(couple(coupling)), (0, 1, 2))).lower(*arrays).as_text().count("\n")
+
+    assert lines(1) == lines(8)
