@@ -1,0 +1,46 @@
+"""Process CPU times of calls, taken in turn, so that whatever disturbs the machine disturbs all of them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+_LEAST_SAMPLES = 3
+
+
+def measure(calls: dict[str, Callable[[], Any]], samples: int, seconds: float) -> dict[str, float]:
+    """Return medians of process CPU time in milliseconds.
+
+    The order rotates from sample to sample, and a call before each sample is thrown away, so that none runs always
+    after the same one. The first calls, which compile, are not measured.
+
+    Parameters
+    ----------
+    calls : dict of callables
+        What to measure, by name.
+    samples : int
+        Number of samples of each.
+    seconds : float
+        After this time no further samples are taken once there are three.
+    """
+    names = list(calls)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for call in calls.values():
+        call()
+    start = time.perf_counter()
+    for i in range(samples):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            calls[name]()
+            times[name].append(process_milliseconds(calls[name]))
+        if i + 1 >= _LEAST_SAMPLES and time.perf_counter() - start > seconds:
+            break
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def process_milliseconds(call: Callable[[], Any]) -> float:
+    """Return the process CPU time of one call."""
+    start = time.process_time()
+    call()
+    return 1000 * (time.process_time() - start)

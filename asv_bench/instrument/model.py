@@ -1,0 +1,47 @@
+"""The model that steps of training are timed with: energies of molecules from three passes of messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from e3any_backends import backend_of
+
+from e3any import nn, ops
+
+CUTOFF = 5.0  # Angstrom
+NUM_RADIAL = 16
+NUM_ELEMENTS = 10
+
+
+@dataclass(frozen=True)
+class Energies(nn.Layer):
+    """Energies of molecules that lie one after the other in a list of atoms."""
+
+    features: int = 32
+    max_degree: int = 2
+    passes: int = 3
+
+    def forward(self, p: nn.Parameters, positions: Any, numbers: Any, *, adj_idx: Any) -> Any:
+        """Return energies (B,) of atoms (B*N,) with lists of neighbours (B*N, N-1)."""
+        basis = nn.basis(
+            ops.gather_src(positions, adj_idx=adj_idx) - positions[:, None, :],
+            max_degree=self.max_degree,
+            num=NUM_RADIAL,
+            radial_fn=nn.reciprocal_bernstein,
+            cutoff_fn=partial(nn.smooth_cutoff, cutoff=CUTOFF),
+            factored=True,
+        )
+        x = nn.Embed(NUM_ELEMENTS, self.features)(p / "embed", numbers)
+        for i in range(self.passes):
+            last = i == self.passes - 1
+            message = nn.MessagePass(0 if last else None, include_pseudotensors=not last)
+            y = message(p / f"message_{i}", x, basis, adj_idx=adj_idx)
+            if last:
+                x = nn.change_max_degree_or_type(x, max_degree=0, include_pseudotensors=False)
+            y = nn.silu(nn.Dense(self.features)(p / f"refine_{i}", nn.add(x, y)))
+            x = nn.add(x, nn.Dense(self.features)(p / f"update_{i}", y))
+        atomic = nn.Dense(1, use_bias=False)(p / "energy", x)[:, 0, 0, 0]
+        xp = backend_of(positions).xp
+        return xp.sum(xp.reshape(atomic, (-1, adj_idx.shape[1] + 1)), axis=-1)

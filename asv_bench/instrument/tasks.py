@@ -1,0 +1,136 @@
+"""The tasks that are measured, as functions of sizes: degree L, parities P, features F."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from e3any import nn, ops, so3
+
+from .model import Energies
+from .task import Task
+
+NUM_RADIAL = 8
+_SORTED = {"indices_are_sorted": True}
+
+
+def spherical_harmonics(max_degree: int, points: int = 10_000) -> Task:
+    """Spherical harmonics of points."""
+    return Task(so3.spherical_harmonics, (_normal(points, 3),), options={"max_degree": max_degree})
+
+
+def solid_harmonics(max_degree: int, points: int = 10_000) -> Task:
+    """Solid harmonics of points."""
+    return Task(so3.solid_harmonics, (_normal(points, 3),), options={"max_degree": max_degree})
+
+
+def wigner_d(max_degree: int, rotations: int = 1_000) -> Task:
+    """Wigner's D-matrices of rotations."""
+    q, r = np.linalg.qr(np.random.default_rng(0).normal(size=(rotations, 3, 3)))
+    q = q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None]
+    q[:, :, 0] *= np.linalg.det(q)[:, None]
+    return Task(so3.wigner_d, (q.astype(np.float32),), options={"max_degree": max_degree})
+
+
+def basis(max_degree: int, edges: int = 4_000) -> Task:
+    """Radial functions with a cut-off times spherical harmonics."""
+    options = {
+        "max_degree": max_degree,
+        "num": NUM_RADIAL,
+        "radial_fn": nn.reciprocal_bernstein,
+        "cutoff_fn": partial(nn.smooth_cutoff, cutoff=5.0),
+        "factored": True,
+    }
+    return Task(nn.basis, (_normal(edges, 3),), options=options)
+
+
+def activation(max_degree: int, parities: int, features: int, rows: int = 1_024) -> Task:
+    """A gated activation, of all activations the one used most."""
+    return Task(nn.silu, (_features(rows, parities, max_degree, features),))
+
+
+def dense(max_degree: int, parities: int, features: int, rows: int = 1_024) -> Task:
+    """A linear map."""
+    return Task(nn.Dense(features), (_features(rows, parities, max_degree, features),))
+
+
+def tensor(max_degree: int, parities: int, features: int, rows: int = 256) -> Task:
+    """All couplings of two features, feature by feature."""
+    layer = nn.Tensor(include_pseudotensors=parities == 2)
+    return Task(layer, _pair(rows, parities, max_degree, features))
+
+
+def fused_tensor(max_degree: int, parities: int, features: int, rows: int = 256) -> Task:
+    """The product of two features through products of matrices."""
+    layer = nn.FusedTensor(include_pseudotensors=parities == 2)
+    return Task(layer, _pair(rows, parities, max_degree, features))
+
+
+def tensor_dense(max_degree: int, parities: int, features: int, rows: int = 256) -> Task:
+    """The product of two linear maps of one feature."""
+    layer = nn.TensorDense(include_pseudotensors=parities == 2)
+    return Task(layer, (_features(rows, parities, max_degree, features),))
+
+
+def message_pass(
+    max_degree: int, parities: int, features: int, lists: str = "sparse", form: str = "factored", edges: int = 4_000
+) -> Task:
+    """Messages along edges, 20 for each node on average; lists are "sparse" or "dense", the basis "factored" or not."""
+    x, basis, index = _graph(max_degree, parities, features, lists, edges)
+    layer = nn.MessagePass(include_pseudotensors=parities == 2)
+    inputs = x, basis if form == "factored" else basis.array()
+    return Task(layer, inputs, index, {"indices_are_sorted": lists == "sparse"})
+
+
+def self_attention(max_degree: int, parities: int, features: int, edges: int = 4_000) -> Task:
+    """Attention between nodes, with four heads."""
+    x, basis, index = _graph(max_degree, parities, features, "sparse", edges)
+    return Task(nn.SelfAttention(include_pseudotensors=parities == 2, num_heads=4), (x, basis), index, _SORTED)
+
+
+def multi_head_attention(max_degree: int, parities: int, features: int, edges: int = 4_000) -> Task:
+    """Attention from nodes to others, with four heads."""
+    x, basis, index = _graph(max_degree, parities, features, "sparse", edges)
+    return Task(
+        nn.MultiHeadAttention(include_pseudotensors=parities == 2, num_heads=4),
+        (x, x[::-1].copy(), basis),
+        index,
+        _SORTED,
+    )
+
+
+def energies(molecules: int = 10, atoms: int = 9, features: int = 32, max_degree: int = 2) -> Task:
+    """Energies of molecules, ethanol in number of atoms."""
+    rng = np.random.default_rng(0)
+    positions = rng.normal(scale=1.5, size=(molecules * atoms, 3)).astype(np.float32)
+    numbers = rng.choice([1, 6, 8], molecules * atoms)
+    inside = np.asarray(ops.dense_pairwise_indices(atoms))
+    neighbours = (inside + atoms * np.arange(molecules)[:, None, None]).reshape(-1, atoms - 1)
+    return Task(Energies(features, max_degree), (positions, numbers), {"adj_idx": neighbours})
+
+
+def _normal(*shape: int) -> Any:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def _features(rows: int, parities: int, max_degree: int, features: int) -> Any:
+    return _normal(rows, parities, (max_degree + 1) ** 2, features)
+
+
+def _pair(rows: int, parities: int, max_degree: int, features: int) -> tuple[Any, Any]:
+    both = _features(2 * rows, parities, max_degree, features)
+    return both[:rows], both[rows:]
+
+
+def _graph(max_degree: int, parities: int, features: int, lists: str, edges: int) -> tuple[Any, Any, dict[str, Any]]:
+    """Return features of nodes, a factored basis of edges, and index lists."""
+    rng, nodes = np.random.default_rng(0), edges // 20
+    shape = (nodes, 20) if lists == "dense" else (edges,)
+    index = {"adj_idx": rng.integers(0, nodes, shape)}
+    if lists == "sparse":
+        index = {"dst_idx": np.sort(rng.integers(0, nodes, shape)), "src_idx": index["adj_idx"]}
+    r = rng.normal(size=(*shape, 3)).astype(np.float32)
+    basis = nn.basis(r, max_degree=max_degree, num=NUM_RADIAL, radial_fn=nn.reciprocal_bernstein, factored=True)
+    return _features(nodes, parities, max_degree, features), basis, index
