@@ -1,6 +1,1 @@
-"""Benchmarks, run by ``make bench``, on one thread: process CPU time is then the time of the work."""
-
-import os
-
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""Benchmarks for asv. With ``E3ANY_BENCH_QUICK`` set, sizes are tiny, to see that all of them run."""

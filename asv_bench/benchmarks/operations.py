@@ -1,17 +1,25 @@
-"""Process CPU time of operations and of a step of training, for every array library.
+"""Process CPU time of every operation in every array library, and more of what users wait for.
 
 Peers are measured beside them, in one process, by ``ratios.py``.
 """
 
 from __future__ import annotations
 
+import os
+import resource
 import time
-from collections.abc import Callable
 from typing import Any, ClassVar
 
-from . import programs
+from instrument import competitors
 
+QUICK = bool(os.environ.get("E3ANY_BENCH_QUICK"))
 LIBRARIES = ["jax", "torch", "numpy"]
+MODES = ["forward", "backward"]
+WITH_FORCES = [*MODES, "second"]
+
+
+def _sizes(*values: int) -> list[int]:
+    return [1] if QUICK else list(values)
 
 
 class _Operation:
@@ -20,10 +28,10 @@ class _Operation:
     timer = time.process_time
     timeout = 600.0
     sample_time = 0.1
-    build: ClassVar[Callable[..., programs.Program]]
+    operation: ClassVar[str]
 
-    def setup(self, competitor: str, mode: str, *sizes: Any) -> None:
-        self.call = type(self).build(competitor, *sizes).call(mode)
+    def setup(self, library: str, mode: str, *sizes: Any) -> None:
+        self.call = competitors.program(library, self.operation, *sizes).call(mode)
         self.call()
 
     def time_call(self, *_: Any) -> None:
@@ -31,40 +39,150 @@ class _Operation:
 
 
 class SphericalHarmonics(_Operation):
-    """10,000 points; first and second derivatives with respect to them."""
+    """10,000 points; derivatives with respect to them."""
 
-    build = programs.spherical_harmonics
-    params = (LIBRARIES, programs.MODES[:2], [2, 8])
+    operation = "spherical_harmonics"
+    params = ([*LIBRARIES, "torch compiled"], MODES, _sizes(2, 8))
     param_names = ("library", "mode", "max_degree")
 
 
-class Tensor(_Operation):
-    """256 rows of 32 features."""
+class SolidHarmonics(SphericalHarmonics):
+    """10,000 points; derivatives with respect to them."""
 
-    build = programs.tensor
-    params = (LIBRARIES, programs.MODES[:2], [2], [1, 2], [32])
+    operation = "solid_harmonics"
+    params = (LIBRARIES, MODES, _sizes(4))
+
+
+class WignerD(SphericalHarmonics):
+    """1,000 rotations."""
+
+    operation = "wigner_d"
+    params = (LIBRARIES, MODES, _sizes(4))
+
+
+class Basis(SphericalHarmonics):
+    """4,000 displacements, 8 radial functions."""
+
+    operation = "basis"
+    params = (LIBRARIES, WITH_FORCES, _sizes(2))
+
+
+class Activation(_Operation):
+    """1,024 rows, as in the following."""
+
+    operation = "activation"
+    params = (LIBRARIES, MODES, _sizes(2), _sizes(2), _sizes(32))
     param_names = ("library", "mode", "max_degree", "parities", "features")
 
 
-class MessagePass(_Operation):
-    """128 nodes with 20 neighbours each."""
+class Dense(Activation):
+    """1,024 rows."""
 
-    build = programs.message_pass
-    params = (LIBRARIES, programs.MODES[:2], [2], [1, 2], [32])
-    param_names = ("library", "mode", "max_degree", "parities", "features")
+    operation = "dense"
+    params = (LIBRARIES, MODES, _sizes(3), _sizes(2), _sizes(32, 128))
 
 
-class TrainingStep:
-    """A step of the force field in the examples, 8 molecules of 9 atoms."""
+class Tensor(Activation):
+    """256 rows."""
+
+    operation = "tensor"
+    params = (LIBRARIES, WITH_FORCES, _sizes(2), _sizes(1, 2), _sizes(32))
+
+
+class FusedTensor(Activation):
+    """256 rows."""
+
+    operation = "fused_tensor"
+    params = (LIBRARIES, MODES, _sizes(2, 4), _sizes(1), _sizes(32))
+
+
+class TensorDense(Activation):
+    """256 rows."""
+
+    operation = "tensor_dense"
+
+
+class MessagePass(Activation):
+    """4,000 edges between 200 nodes."""
+
+    operation = "message_pass"
+    params = (LIBRARIES, MODES, _sizes(2), _sizes(1), _sizes(64), ["sparse", "dense"], ["factored", "array"])
+    param_names = (*Activation.param_names, "lists", "basis")
+
+
+class SelfAttention(Activation):
+    """4,000 edges between 200 nodes."""
+
+    operation = "self_attention"
+    params = (LIBRARIES, MODES, _sizes(2), _sizes(1), [4] if QUICK else [32])
+
+
+class MultiHeadAttention(SelfAttention):
+    """4,000 edges between 200 nodes."""
+
+    operation = "multi_head_attention"
+
+
+class Energies:
+    """Energies and forces of ten molecules of ethanol, and a step of training on them."""
+
+    timeout = 600.0
+    sample_time = 0.1
+    params = (["jax", "torch"], ["forces", "training"])
+    param_names = ("library", "mode")
+
+    def setup(self, library: str, mode: str) -> None:
+        sizes = (2, 3, 4, 1, 2) if QUICK else ()
+        self.call = competitors.program(library, "energies", *sizes).call(mode)
+        self.call()
+
+    def time_call(self, *_: Any) -> None:
+        self.call()
+
+
+class EnergiesCpu(Energies):
+    """The same in process CPU time instead of wall time."""
 
     timer = time.process_time
+
+
+class Compilation:
+    """Time of the first call of a derivative: tracing, compilation, and one run."""
+
     timeout = 600.0
-    params = (["jax", "torch"],)
-    param_names = ("library",)
+    params = (["jax", "torch compiled"], ["tensor", "message_pass"], _sizes(1, 2, 3))
+    param_names = ("library", "operation", "max_degree")
 
-    def setup(self, library: str) -> None:
-        self.step = programs.training_step(library)
-        self.step()
+    def track_first_call(self, library: str, operation: str, max_degree: int) -> float:
+        call = competitors.program(library, operation, max_degree, 1, 4 if QUICK else 32).call("backward")
+        start = time.process_time()
+        call()
+        return time.process_time() - start
 
-    def time_step(self, library: str) -> None:
-        self.step()
+    track_first_call.unit = "s"  # type: ignore[attr-defined]
+
+
+class Memory:
+    """Largest resident memory that messages along many edges add to that of the inputs, with derivatives."""
+
+    timeout = 600.0
+    params = (["jax", "torch"], [400] if QUICK else [100_000])
+    param_names = ("library", "edges")
+
+    def setup(self, library: str, edges: int) -> None:
+        sizes = (_sizes(2)[0], 1, _sizes(32)[0], "sparse", "factored", edges)
+        self.call = competitors.program(library, "message_pass", *sizes).call("backward")
+
+    def peakmem_message_pass(self, *_: Any) -> None:
+        self.call()
+
+    def track_growth(self, *_: Any) -> float:
+        before = _peak_mebibytes()
+        self.call()
+        return _peak_mebibytes() - before
+
+    track_growth.unit = "MiB"  # type: ignore[attr-defined]
+
+
+def _peak_mebibytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

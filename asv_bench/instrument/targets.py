@@ -74,10 +74,8 @@ def _harmonics() -> Iterator[Target]:
 
 
 def _tensors() -> Iterator[Target]:
-    one, two = (
-        _keys("tensor", [(l, p, f) for f in (32, 128) for l in range(1, top + 1)], "backward")
-        for p, top in ((1, 4), (2, 3))
-    )
+    sizes = {p: [(l, p, f) for f in (32, 128) for l in range(1, top + 1)] for p, top in ((1, 4), (2, 3))}
+    one, two = (_keys("tensor", list(sizes[p]), "backward") for p in (1, 2))
     yield Target("Tensor, P=1, JAX: e3x", "jax", ("e3x",), one, 6)
     yield Target("Tensor, P=2, JAX: e3x", "jax", ("e3x",), two, 4)
     yield Target("Tensor, JAX: best of all peers", "jax", _ANY_PEERS, one + two, 2)

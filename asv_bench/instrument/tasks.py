@@ -93,22 +93,18 @@ def self_attention(max_degree: int, parities: int, features: int, edges: int = 4
 def multi_head_attention(max_degree: int, parities: int, features: int, edges: int = 4_000) -> Task:
     """Attention from nodes to others, with four heads."""
     x, basis, index = _graph(max_degree, parities, features, "sparse", edges)
-    return Task(
-        nn.MultiHeadAttention(include_pseudotensors=parities == 2, num_heads=4),
-        (x, x[::-1].copy(), basis),
-        index,
-        _SORTED,
-    )
+    layer = nn.MultiHeadAttention(include_pseudotensors=parities == 2, num_heads=4)
+    return Task(layer, (x, x[::-1].copy(), basis), index, _SORTED)
 
 
-def energies(molecules: int = 10, atoms: int = 9, features: int = 32, max_degree: int = 2) -> Task:
+def energies(molecules: int = 10, atoms: int = 9, features: int = 32, max_degree: int = 2, passes: int = 3) -> Task:
     """Energies of molecules, ethanol in number of atoms."""
     rng = np.random.default_rng(0)
     positions = rng.normal(scale=1.5, size=(molecules * atoms, 3)).astype(np.float32)
     numbers = rng.choice([1, 6, 8], molecules * atoms)
     inside = np.asarray(ops.dense_pairwise_indices(atoms))
     neighbours = (inside + atoms * np.arange(molecules)[:, None, None]).reshape(-1, atoms - 1)
-    return Task(Energies(features, max_degree), (positions, numbers), {"adj_idx": neighbours})
+    return Task(Energies(features, max_degree, passes), (positions, numbers), {"adj_idx": neighbours})
 
 
 def _normal(*shape: int) -> Any:

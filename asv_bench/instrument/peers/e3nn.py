@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import e3nn
@@ -75,7 +76,7 @@ class Energies(torch.nn.Module):
         kinds = [irreps(0, 1), *[irreps(degree, 2)] * (description.passes - 1), irreps(0, 1)]
         self.filters = irreps(degree, 1)
         self.embed = torch.nn.Embedding(model.NUM_ELEMENTS, width)
-        self.passes = torch.nn.ModuleList(_Pass(a, self.filters, b, width) for a, b in zip(kinds, kinds[1:]))
+        self.passes = torch.nn.ModuleList(_Pass(a, self.filters, b, width) for a, b in pairwise(kinds))
         self.energy = o3.Linear(f"{width}x0e", "1x0e")
 
     def forward(self, positions: Any, numbers: Any, *, adj_idx: Any) -> Any:
@@ -95,9 +96,8 @@ class _Pass(torch.nn.Module):
     def __init__(self, inputs: list[Irrep], filters: list[Irrep], outputs: list[Irrep], width: int) -> None:
         super().__init__()
         first, last = _irreps(inputs, width), _irreps(outputs, width)
-        reached = [
-            c for k, c in enumerate(outputs) if any(k == path[2] for path in couplings(inputs, filters, outputs))
-        ]
+        targets = {k for _, _, k in couplings(inputs, filters, outputs)}
+        reached = [outputs[k] for k in sorted(targets)]
         middle = _irreps(reached, width)
         self.product = _product(inputs, filters, reached, width, "uvu")
         self.weights = torch.nn.Linear(model.NUM_RADIAL, self.product.weight_numel, bias=False)

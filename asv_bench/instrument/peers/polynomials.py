@@ -10,9 +10,10 @@ from ..irreps import Irrep, couplings
 
 
 def product(first: list[Irrep], second: list[Irrep], out: list[Irrep], width: int, filters: bool) -> Any:
-    """Return the polynomial of weights, first and second factor; filters have one feature, factors as many as the first.
+    """Return the polynomial of weights, first and second factor.
 
-    There is a weight for every path and feature; all operands have their components before their features.
+    Filters have one feature, other factors as many as the first. There is a weight for every path and feature; all
+    operands have their components before their features.
     """
     paths = couplings(first, second, out)
     kinds = [[cue.O3(a.degree, a.parity) for a in operand] for operand in (first, second, out)]
