@@ -13,10 +13,10 @@ from . import tasks
 FRAMEWORKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "jax": (("jax",), ("e3x", "e3nn-jax", "e3j", "cuequivariance-jax", "sphericart-jax", "sphericart", "matmul-jax")),
     "torch": (
-        ("torch", "torch compiled"),
+        ("torch", "torch plain", "torch compiled"),
         ("e3nn script", "e3nn compiled", "cuequivariance-torch", "sphericart", "matmul-torch"),
     ),
-    "numpy": (("numpy",), ()),
+    "numpy": (("numpy", "numpy plain"), ()),
 }
 
 _SYMBOLS = {"max_degree": "L", "parities": "P", "features": "F"}
@@ -57,7 +57,7 @@ _ALL = (*_FIRST, "second")
 _EVERYWHERE = ("jax", "torch", "numpy")
 _SAME_COUPLINGS = (
     "jax", "e3x", "e3nn-jax", "e3j", "cuequivariance-jax",
-    "torch", "e3nn script", "e3nn compiled", "cuequivariance-torch",
+    "torch", "torch plain", "e3nn script", "e3nn compiled", "cuequivariance-torch",
 )  # fmt: skip
 
 
@@ -82,7 +82,11 @@ def _harmonics() -> Iterator[Case]:
 def _products() -> Iterator[Case]:
     for features in (32, 128):
         for l, p in ((1, 1), (2, 1), (3, 1), (4, 1), (1, 2), (2, 2), (3, 2)):
-            names = (*_SAME_COUPLINGS, "torch compiled", "numpy") if (l, features) == (1, 32) else _SAME_COUPLINGS
+            names = (
+                (*_SAME_COUPLINGS, "torch compiled", "numpy", "numpy plain")
+                if (l, features) == (1, 32)
+                else _SAME_COUPLINGS
+            )
             if l * p > 4:  # compilation takes many minutes, or memory beyond 16 GiB
                 names = _without(names, "e3nn compiled", "e3nn-jax", "e3j")
             if l * p >= 4:

@@ -9,11 +9,13 @@ from typing import Any
 from . import tasks
 from .program import Program, Unavailable
 
-#: Name: file of the framework, options.
+#: Name: file of the framework, options. PyTorch and NumPy take kernels where numba is installed, but for the plain.
 OURS: dict[str, tuple[str, dict[str, Any]]] = {
     "numpy": ("numpy", {}),
     "jax": ("jax", {}),
     "torch": ("torch", {}),
+    "numpy plain": ("numpy", {"kernels": False}),
+    "torch plain": ("torch", {"kernels": False}),
     "torch compiled": ("torch", {"compiled": True}),
 }
 

@@ -18,7 +18,7 @@ from ..task import Task
 class JaxProgram(Program):
     """A function of JAX arrays, under ``jax.jit``."""
 
-    def call(self, mode: str) -> Callable[[], Any]:
+    def _call(self, mode: str) -> Callable[[], Any]:
         if mode == "training":
             return self._training()
         float_inputs = [

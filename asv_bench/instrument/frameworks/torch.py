@@ -24,7 +24,7 @@ class TorchProgram(Program):
 
     compiled: bool = False
 
-    def call(self, mode: str) -> Callable[[], Any]:
+    def _call(self, mode: str) -> Callable[[], Any]:
         if self.compiled and mode not in ("forward", "backward"):
             raise Unavailable(f"PyTorch differentiates compiled functions once, so no mode {mode!r}")
         apply = torch.compile(self.apply, fullgraph=True, dynamic=False) if self.compiled else self.apply
@@ -84,16 +84,16 @@ def _square(tree: Any) -> Any:
     return sum(torch.sum(x**2) for x in _leaves(tree))
 
 
-def program(task: Task, compiled: bool = False) -> TorchProgram:
+def program(task: Task, compiled: bool = False, kernels: bool = True) -> TorchProgram:
     """Return a task done by e3any."""
     arrays = tensors(task.arrays)
     if not isinstance(task.compute, nn.Layer):
         apply = task.bind(lambda _, *inputs, **options: task.compute(*inputs, **options))
-        return TorchProgram(apply, None, arrays, compiled)
-    return module_program(to_torch(task.compute, *task.inputs, **task.lists), task, compiled)
+        return TorchProgram(apply, None, arrays, kernels, compiled)
+    return module_program(to_torch(task.compute, *task.inputs, **task.lists), task, compiled, kernels)
 
 
-def module_program(module: torch.nn.Module, task: Task, compiled: bool = False) -> TorchProgram:
+def module_program(module: torch.nn.Module, task: Task, compiled: bool = False, kernels: bool = True) -> TorchProgram:
     """Return a task done by a module, which is given no other parameters than its own."""
     apply = task.bind(lambda _, *inputs, **options: module(*inputs, **options))
-    return TorchProgram(apply, dict(module.named_parameters()), tensors(task.arrays), compiled)
+    return TorchProgram(apply, dict(module.named_parameters()), tensors(task.arrays), kernels, compiled)

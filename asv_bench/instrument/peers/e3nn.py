@@ -22,13 +22,15 @@ from ..task import Task
 def spherical_harmonics(task: Task, compiled: bool = False) -> TorchProgram:
     """Return harmonics of unit vectors."""
     degrees = list(range(task.options["max_degree"] + 1))
-    return TorchProgram(lambda _, r: o3.spherical_harmonics(degrees, r, True), None, tensors(task.arrays), compiled)
+    return TorchProgram(
+        lambda _, r: o3.spherical_harmonics(degrees, r, True), None, tensors(task.arrays), compiled=compiled
+    )
 
 
 def wigner_d(task: Task, compiled: bool = False) -> TorchProgram:
     """Return the blocks of all degrees on one diagonal."""
     irreps = o3.Irreps([(1, (l, 1)) for l in range(task.options["max_degree"] + 1)])
-    return TorchProgram(lambda _, q: irreps.D_from_matrix(q), None, tensors(task.arrays), compiled)
+    return TorchProgram(lambda _, q: irreps.D_from_matrix(q), None, tensors(task.arrays), compiled=compiled)
 
 
 def dense(task: Task, compiled: bool = False) -> TorchProgram:
@@ -36,7 +38,7 @@ def dense(task: Task, compiled: bool = False) -> TorchProgram:
     x = task.inputs[0]
     out = _irreps(irreps_of(x), task.compute.features)
     module = _built(lambda: o3.Linear(_irreps_of(x), out, biases=True), compiled)
-    return TorchProgram(lambda _, x: module(x), dict(module.named_parameters()), tensors((flat(x),)), compiled)
+    return TorchProgram(lambda _, x: module(x), dict(module.named_parameters()), tensors((flat(x),)), compiled=compiled)
 
 
 def tensor(task: Task, compiled: bool = False) -> TorchProgram:
@@ -44,7 +46,7 @@ def tensor(task: Task, compiled: bool = False) -> TorchProgram:
     x, y = task.inputs
     module = _built(lambda: _product(irreps_of(x), irreps_of(y), irreps_of(x), x.shape[-1], "uuu"), compiled)
     weights = torch.randn(module.weight_numel)
-    return TorchProgram(lambda w, x, y: module(x, y, w), weights, tensors((flat(x), flat(y))), compiled)
+    return TorchProgram(lambda w, x, y: module(x, y, w), weights, tensors((flat(x), flat(y))), compiled=compiled)
 
 
 def message_pass(task: Task, compiled: bool = False) -> TorchProgram:
@@ -59,12 +61,12 @@ def message_pass(task: Task, compiled: bool = False) -> TorchProgram:
         return torch.zeros_like(x).index_add(0, dst, messages)
 
     arrays = flat(x), basis.radial[:, 0], basis.angular, task.lists["dst_idx"], task.lists["src_idx"]
-    return TorchProgram(apply, weights, tensors(arrays), compiled)
+    return TorchProgram(apply, weights, tensors(arrays), compiled=compiled)
 
 
 def energies(task: Task, compiled: bool = False) -> TorchProgram:
     """Return a model of the same structure."""
-    return module_program(_built(lambda: Energies(task.compute), compiled), task, compiled)
+    return module_program(_built(lambda: Energies(task.compute), compiled), task, compiled=compiled)
 
 
 class Energies(torch.nn.Module):
