@@ -8,10 +8,10 @@ ARGS ?=
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench docs clean
+.PHONY: help demo test lint bench bench-quick docs clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: .venv/.installed-flax,torch,examples  ## Train a force field (FRAMEWORK=flax or torch; EXAMPLE=tetracubes or moment_of_inertia)
 	$(PYTHON) docs/examples/$(EXAMPLE).py --framework $(FRAMEWORK) $(ARGS)
@@ -24,10 +24,14 @@ lint: .venv/.installed-flax,torch,checkpoint,lint  ## Check style, format and ty
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
-bench: .venv/.installed-flax,torch,examples,bench  ## Benchmarks: results for asv, a table of ratios to peers (ARGS: --quick)
+bench: .venv/.installed-flax,torch,fast,examples,bench  ## Benchmarks: results for asv, tables of ratios to peers and of targets
 	cd asv_bench && ../$(PYTHON) -m asv machine --yes > /dev/null
-	cd asv_bench && ../$(PYTHON) -m asv run --python=same --set-commit-hash $$(git rev-parse HEAD) $(ARGS)
-	$(PYTHON) asv_bench/ratios.py $(ARGS)
+	cd asv_bench && ../$(PYTHON) -m asv run --python=same --set-commit-hash $$(git rev-parse HEAD)
+	cd asv_bench && ../$(PYTHON) -m asv publish
+	$(PYTHON) -W ignore asv_bench/ratios.py --targets $(ARGS)
+
+bench-quick: .venv/.installed-flax,torch,fast,examples,bench  ## Run every benchmark and peer once on tiny inputs
+	$(PYTHON) -W ignore asv_bench/quick.py
 
 docs: .venv/.installed-flax,torch,docs,examples  ## Build the documentation
 	$(PYTHON) -m sphinx -W -b html docs docs/_build/html $(ARGS)

@@ -6,7 +6,6 @@ Peers are measured beside them, in one process, by ``ratios.py``.
 from __future__ import annotations
 
 import os
-import resource
 import time
 from typing import Any, ClassVar
 
@@ -14,8 +13,8 @@ from instrument import competitors
 
 QUICK = bool(os.environ.get("E3ANY_BENCH_QUICK"))
 LIBRARIES = ["jax", "torch", "numpy"]
-MODES = ["forward", "backward"]
-WITH_FORCES = [*MODES, "second"]
+MODES = ["forward"] if QUICK else ["forward", "backward"]
+WITH_FORCES = ["second"] if QUICK else [*MODES, "second"]
 
 
 def _sizes(*values: int) -> list[int]:
@@ -128,7 +127,7 @@ class Energies:
 
     timeout = 600.0
     sample_time = 0.1
-    params = (["jax", "torch"], ["forces", "training"])
+    params = (["torch"], ["training"]) if QUICK else (["jax", "torch"], ["forces", "training"])
     param_names = ("library", "mode")
 
     def setup(self, library: str, mode: str) -> None:
@@ -150,7 +149,7 @@ class Compilation:
     """Time of the first call of a derivative: tracing, compilation, and one run."""
 
     timeout = 600.0
-    params = (["jax", "torch compiled"], ["tensor", "message_pass"], _sizes(1, 2, 3))
+    params = (["jax"] if QUICK else ["jax", "torch compiled"], ["tensor", "message_pass"], _sizes(1, 2, 3))
     param_names = ("library", "operation", "max_degree")
 
     def track_first_call(self, library: str, operation: str, max_degree: int) -> float:
@@ -163,7 +162,7 @@ class Compilation:
 
 
 class Memory:
-    """Largest resident memory that messages along many edges add to that of the inputs, with derivatives."""
+    """Largest resident memory of messages along many edges, with derivatives."""
 
     timeout = 600.0
     params = (["jax", "torch"], [400] if QUICK else [100_000])
@@ -175,14 +174,3 @@ class Memory:
 
     def peakmem_message_pass(self, *_: Any) -> None:
         self.call()
-
-    def track_growth(self, *_: Any) -> float:
-        before = _peak_mebibytes()
-        self.call()
-        return _peak_mebibytes() - before
-
-    track_growth.unit = "MiB"  # type: ignore[attr-defined]
-
-
-def _peak_mebibytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

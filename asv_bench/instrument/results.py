@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .agreement import check_agreement
 from .cases import Case, Key
 from .competitors import program
 from .measure import measure
@@ -38,7 +39,7 @@ class Results:
                 if key not in self.times:
                     print(f"{key.operation} {key.title} {key.mode}", file=sys.stderr, flush=True)
                     self.times[key] = self._measured(key, case.competitors, samples, seconds)
-                    self._save()
+                    self.save()
 
     def ratio(self, key: Key, ours: str, peers: Iterable[str]) -> float | None:
         """Return the time of the fastest peer over that of e3any, None where one was not measured."""
@@ -55,9 +56,11 @@ class Results:
                 if str(error) not in self.missing:
                     print(f"skipped: {error}", file=sys.stderr)
                 self.missing.add(str(error))
+        check_agreement(calls)
         return measure(calls, samples, seconds)
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the times, if there is a file for them."""
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_text(json.dumps([[*key, times] for key, times in self.times.items()], indent=0))

@@ -41,7 +41,6 @@ def basis(max_degree: int, edges: int = 4_000) -> Task:
         "num": NUM_RADIAL,
         "radial_fn": nn.reciprocal_bernstein,
         "cutoff_fn": partial(nn.smooth_cutoff, cutoff=5.0),
-        "factored": True,
     }
     return Task(nn.basis, (_normal(edges, 3),), options=options)
 

@@ -22,7 +22,7 @@ def program(task: Task) -> JaxProgram:
     """Return a task done by the layer or function of the same name."""
     if isinstance(task.compute, model.Energies):
         return module_program(Energies(task.compute.features, task.compute.max_degree, task.compute.passes), task)
-    options = {k: _translated(v) for k, v in task.options.items() if k != "factored"}
+    options = {k: _translated(v) for k, v in task.options.items()}
     task = dataclasses.replace(task, inputs=tuple(map(_translated, task.inputs)), options=options)
     if isinstance(task.compute, nn.Layer):
         return module_program(_layer(task.compute), task)

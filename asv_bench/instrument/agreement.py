@@ -1,0 +1,33 @@
+"""e3x draws the same parameters as e3any in Flax from the same key, so that their numbers must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+_TOLERANCE = 1e-3  # relative to the largest number; single precision, squares and sums of many terms
+
+
+def check_agreement(calls: dict[str, Callable[[], Any]]) -> None:
+    """Raise a ValueError if e3x and e3any in JAX return different values.
+
+    What is compared is the first array that a call returns: outputs, or the loss that derivatives are taken of. Steps
+    of training return none.
+    """
+    if not {"jax", "e3x"} <= set(calls):
+        return
+    ours, theirs = (_first(calls[name]()) for name in ("jax", "e3x"))
+    if ours is None or theirs is None:
+        return
+    atol = _TOLERANCE * np.max(np.abs(theirs))
+    if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=_TOLERANCE, atol=atol):
+        raise ValueError(f"expected the numbers of e3x, got {ours.ravel()[:4]} instead of {theirs.ravel()[:4]}")
+
+
+def _first(outputs: Any) -> Any:
+    """Return the first array of nested tuples."""
+    while isinstance(outputs, tuple):
+        outputs = outputs[0]
+    return None if outputs is None else np.asarray(outputs)
