@@ -1,4 +1,4 @@
-"""A picture of ratios: one bar for every peer and case."""
+"""A picture of ratios: one mark for every peer and case."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def draw(results: Results, path: Path) -> None:
 
 
 def _panel(panel: plt.Axes, results: Results, ours: tuple[str, ...], peers: tuple[str, ...]) -> None:
-    rows = [key for key in results.times if key.mode == "backward" and set(ours) & set(results.times[key])]
+    measured = {key: set(times) for key, times in results.times.items() if key.mode == "backward"}
+    rows = [key for key, names in measured.items() if names & set(ours) and names & set(peers)]
     for peer in peers:
         points = [(results.times[key].get(peer), results.times[key], i) for i, key in enumerate(rows)]
         marks = [(time / min(times[o] for o in ours if o in times), i) for time, times, i in points if time is not None]
