@@ -33,7 +33,6 @@ from e3any.nn.initializers import Initializer
 Array: TypeAlias = Any
 Tree: TypeAlias = Mapping[str, Any]
 
-_host = backend_of(np.zeros(0))
 _SETTINGS = ("cartesian_order", "use_fused_tensor")
 
 __all__ = ["Layer", "ParameterSpec", "Parameters", "check_tree", "initialize", "leaves"]
@@ -218,7 +217,8 @@ class _Recorder(Parameters):
         if not isinstance(known, ParameterSpec) or known.shape != spec.shape:
             what = f"shape {known.shape}" if isinstance(known, ParameterSpec) else "a node"
             raise ValueError(f"expected another name than {self._path + name!r}, which is {what}, got {spec.shape}")
-        return np.zeros(shape, _host.dtype(dtype or "float32"))
+        zero = np.zeros(())
+        return np.zeros(shape, backend_of(zero).dtype(dtype or "float32"))
 
     def __truediv__(self, name: str) -> Parameters:
         child = self._tree.setdefault(name, {})
