@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -138,6 +139,12 @@ class Backend:
     def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
         """Multiply matrices; ``precision`` is a hint that only JAX takes."""
         return self.xp.matmul(a, b)
+
+    def pieces(self, x: Array, sizes: Sequence[int], axis: int) -> list[Array]:
+        """Return the slices of these sizes, next to each other, that an axis (counted from the end) consists of."""
+        ends = [0, *itertools.accumulate(sizes)]
+        rest = (slice(None),) * (-axis - 1)
+        return [x[(..., slice(*at), *rest)] for at in itertools.pairwise(ends)]
 
     def components(self, x: Array) -> list[Array]:
         """Return the slices of ``x`` along its last axis, which is short."""

@@ -69,10 +69,14 @@ class JaxBackend(Backend):
         """Return the derivative of a function along a vector of ones."""
         return lambda x: jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
 
+    def pieces(self, x: Array, sizes: Sequence[int], axis: int) -> list[Array]:
+        """Return the slices of these sizes that an axis (counted from the end) consists of."""
+        # Slicing by indexing would transpose to a chain of padded additions; a split transposes to one concatenation.
+        return list(jax.lax.split(x, tuple(sizes), axis=x.ndim + axis))
+
     def components(self, x: Array) -> list[Array]:
         """Return the slices of ``x`` along its last axis."""
-        # Slicing by indexing would transpose to a chain of padded additions; a split transposes to one concatenation.
-        return [jnp.squeeze(part, -1) for part in jax.lax.split(x, (1,) * x.shape[-1], axis=x.ndim - 1)]
+        return [jnp.squeeze(part, -1) for part in self.pieces(x, (1,) * x.shape[-1], -1)]
 
     def store(self, *arrays: Array) -> tuple[Array, ...]:
         """Return arrays as they are, computed once and not wherever they are read."""

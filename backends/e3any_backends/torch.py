@@ -71,6 +71,10 @@ class TorchBackend(Backend):
         """Return the derivative of a function along a vector of ones."""
         return lambda x: torch.func.jvp(function, (x,), (torch.ones_like(x),))[1]
 
+    def pieces(self, x: Array, sizes: Sequence[int], axis: int) -> list[Array]:
+        """Return the slices of these sizes that an axis consists of, views that one operation differentiates."""
+        return list(torch.split(x, list(sizes), axis))
+
     def components(self, x: Array) -> list[Array]:
         """Return the slices of ``x`` along its last axis, views that one operation differentiates."""
         return list(torch.unbind(x, -1))
