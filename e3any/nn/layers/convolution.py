@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from e3any_backends import Array, Backend, backend_of
 
-from e3any.conventions import degree_slice
 from e3any.layout import Layout, check_degree
 from e3any.nn.basis import FactoredBasis
 from e3any.nn.initializers import lecun_normal, zeros
@@ -148,12 +147,13 @@ def _neighbour_sums(backend: Backend, senders: Array, angular: Array, radial: li
     if edges.where is not None:
         gathered = xp.where(edges.where[..., None, None, None], gathered, xp.zeros_like(gathered))
     lead, columns = gathered.shape[:-3], gathered.shape[-3:]
-    transposed = xp.matrix_transpose(angular)
+    sizes = [2 * l + 1 for l in range(len(radial))]
+    transposed = backend.pieces(xp.matrix_transpose(angular), sizes, -2)
     sums = []
-    for l, weight in enumerate(radial):
+    for degree, weight in zip(transposed, radial, strict=True):
         scaled = backend.scale_components(gathered, weight)
         scaled = xp.reshape(scaled, (*lead, columns[0] * columns[1] * columns[2]))
-        sums.append(backend.matmul(transposed[..., degree_slice(l), :], scaled))
+        sums.append(backend.matmul(degree, scaled))
     return xp.reshape(xp.concat(sums, axis=-2), (*lead[:-1], angular.shape[-1], *columns))
 
 

@@ -113,7 +113,9 @@ class Dense(Layer):
         radial, bias, *kernels = backend.promote(radial, bias, *kernels, dtype=self.dtype)
         if radial.shape[-2] == 1:
             wide = backend.matmul(radial[..., 0, :], backend.xp.concat(kernels, axis=1), self.precision)
-            weights = [wide[..., l * self.features : (l + 1) * self.features] for l in range(max_degree + 1)]
+            # Stored, as its derivative, a sum over components, would be computed in the order of a transposed matrix.
+            (wide,) = backend.store(wide)
+            weights = backend.pieces(wide, (self.features,) * (max_degree + 1), -1)
         else:
             weights = [backend.matmul(radial[..., l, :], kernel, self.precision) for l, kernel in enumerate(kernels)]
         return weights, bias
