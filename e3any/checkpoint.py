@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from e3any_backends.generic import dtype_name
 from numpy.typing import NDArray
 
 from e3any import conventions
@@ -22,6 +24,9 @@ from e3any.nn.layer import leaves
 __all__ = ["load", "load_metadata", "save"]
 
 _FORMAT = "e3any"
+_RESERVED = "__metadata__"
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_DTYPES = ("float64", "float32", "float16", "bfloat16", *_INTEGERS, "bool")
 
 
 def save(path: str | os.PathLike[str], tree: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
@@ -39,12 +44,17 @@ def save(path: str | os.PathLike[str], tree: Mapping[str, Any], metadata: Mappin
     Raises
     ------
     ValueError
-        If a name is empty or contains a dot.
+        If a name is empty or contains a dot, or is that of the notes in such files, ``__metadata__``.
     TypeError
-        If a leaf is no NumPy array.
+        If a name or a note is no string, or a leaf no NumPy array of real numbers or bools.
     """
     from safetensors.numpy import save as to_bytes
 
+    if not isinstance(tree, Mapping):
+        raise TypeError(f"expected a mapping of arrays, got {type(tree).__name__}")
+    for name, note in (metadata or {}).items():
+        if not (isinstance(name, str) and isinstance(note, str)):
+            raise TypeError(f"expected metadata of strings, got {name!r}: {note!r}")
     tensors = {_key(names): _contiguous(names, leaf) for names, leaf in leaves(tree)}
     notes = {**(metadata or {}), "format": _FORMAT, "conventions": str(conventions.VERSION)}
     _write(Path(path), _with_sorted_notes(to_bytes(tensors, metadata=notes)))
@@ -70,21 +80,31 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError
         If the file is damaged, is no checkpoint of this library, or follows other conventions.
     """
-    load_metadata(path)
-    from safetensors.numpy import load_file
-
+    with _opened(path) as (file, _):
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     tree: dict[str, Any] = {}
-    for key, value in load_file(path).items():
+    for key, value in tensors.items():
         *names, last = key.split(".")
         node = tree
         for name in names:
             node = node.setdefault(name, {})
+            if not isinstance(node, dict):
+                raise ValueError(f"expected either a parameter or a node at {name!r}, got both in {key!r}")
+        if last in node:
+            raise ValueError(f"expected either a parameter or a node at {last!r}, got both in {key!r}")
         node[last] = value
     return tree
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """Read the notes that were kept with the parameters; errors are those of :func:`load`."""
+    with _opened(path) as (_, notes):
+        return notes
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Any, dict[str, str]]]:
+    """Open a checkpoint; what replaces the file meanwhile does not change what is read."""
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
@@ -92,25 +112,35 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     try:
         with safe_open(path, framework="numpy") as file:
             notes = dict(file.metadata() or {})
+            _check_notes(notes)
+            yield file, notes
     except (SafetensorError, OSError) as error:
         raise ValueError(f"expected a safetensors file, got a damaged one at {os.fspath(path)!r}: {error}") from None
+
+
+def _check_notes(notes: Mapping[str, str]) -> None:
     if notes.get("format") != _FORMAT:
         raise ValueError(f"expected a checkpoint of format {_FORMAT!r}, got {notes.get('format')!r}")
     if notes.get("conventions") != str(conventions.VERSION):
         raise ValueError(f"expected conventions {conventions.VERSION}, got {notes.get('conventions')!r}")
-    return notes
 
 
 def _key(names: tuple[str, ...]) -> str:
     for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"expected names to be strings, got {name!r} in {names}")
         if not name or "." in name:
             raise ValueError(f"expected names without dots, got {name!r} in {names}")
+    if names == (_RESERVED,):
+        raise ValueError(f"expected another name than that of the notes, got {_RESERVED!r}")
     return ".".join(names)
 
 
 def _contiguous(names: tuple[str, ...], leaf: Any) -> NDArray[Any]:
     if not isinstance(leaf, np.ndarray):
         raise TypeError(f"expected a NumPy array at {'/'.join(names)!r}, got {type(leaf).__name__}")
+    if dtype_name(leaf.dtype) not in _DTYPES:
+        raise TypeError(f"expected an array of real numbers or bools at {'/'.join(names)!r}, got dtype {leaf.dtype}")
     return np.asarray(leaf, order="C")
 
 
@@ -118,21 +148,21 @@ def _with_sorted_notes(content: bytes) -> bytes:
     """Sort the notes in the header, which safetensors writes in random order, so that equal trees give equal files."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
-    notes = dict(sorted(header.pop("__metadata__").items()))
-    text = json.dumps({"__metadata__": notes, **header}, separators=(",", ":"), ensure_ascii=False).encode()
+    notes = dict(sorted(header.pop(_RESERVED).items()))
+    text = json.dumps({_RESERVED: notes, **header}, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file beside its place and move it there in one step."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:  # with the permissions that files have by default
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

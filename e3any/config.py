@@ -145,14 +145,20 @@ def check_normalization(value: Any) -> None:
         raise ValueError(f"expected a normalization of {get_args(Normalization)}, got {value!r}")
 
 
+def setting_or_default(name: str, value: Any) -> Any:
+    """Return the value of an argument, or the setting of this name where it is ``None``; checks it."""
+    if value is None:
+        return _settings[name]
+    _check({name: value})
+    return value
+
+
 def cartesian_order_or_default(value: bool | None) -> bool:
-    """Return the value of an argument, or the default where it is ``None``."""
-    return Config.cartesian_order if value is None else value
+    """Return the value of an argument, or the default where it is ``None``; checks it."""
+    return bool(setting_or_default("cartesian_order", value))
 
 
 def normalization_or_default(value: Normalization | None) -> Normalization:
     """Return the value of an argument, or the default where it is ``None``; checks it."""
-    if value is None:
-        return Config.normalization
-    check_normalization(value)
-    return value
+    normalization: Normalization = setting_or_default("normalization", value)
+    return normalization

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Layout", "check_degree", "check_vectors"]
+from e3any.checks import check_degree
+
+__all__ = ["Layout"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,11 @@ class Layout:
         ------
         ValueError
             If the shape is not that of features.
+        TypeError
+            If ``x`` is no array.
         """
+        if not hasattr(x, "shape"):
+            raise TypeError(f"expected {name} to be an array, got {x!r}")
         shape = tuple(x.shape)
         expected = f"expected {name} of shape (..., 1 or 2, (max_degree+1)**2, features)"
         if len(shape) < 3:
@@ -89,15 +95,3 @@ class Layout:
         if degree < 0 or (degree + 1) ** 2 != components:
             raise ValueError(f"{expected}, got {components} components, which is no square, in {shape}")
         return cls(degree, features, parities == 2)
-
-
-def check_degree(degree: Any, name: str = "max_degree") -> None:
-    """Raise a ValueError unless ``degree`` is an integer that is not negative."""
-    if isinstance(degree, bool) or not isinstance(degree, int | np.integer) or degree < 0:
-        raise ValueError(f"expected {name} to be an integer >= 0, got {degree!r}")
-
-
-def check_vectors(r: Any, name: str = "r") -> None:
-    """Raise a ValueError unless the last axis of an array has length 3."""
-    if len(r.shape) < 1 or r.shape[-1] != 3:
-        raise ValueError(f"expected {name} of shape (..., 3), got {tuple(r.shape)}")

@@ -13,7 +13,8 @@ import numpy as np
 from e3any_backends import backend_of
 from numpy.typing import NDArray
 
-from e3any.layout import Layout, check_vectors
+from e3any.checks import check_vectors
+from e3any.layout import Layout
 from e3any.nn.features import reflect, rotate
 from e3any.so3 import random_rotation, wigner_d
 
@@ -212,6 +213,8 @@ def assert_equivariant(
         If it does not.
     ValueError
         If there are not as many kinds as inputs, a kind is unknown, or shapes are not those of their kind.
+    TypeError
+        If an input that transforms is no floating-point array.
 
     Examples
     --------

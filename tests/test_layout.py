@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from e3any.layout import Layout, check_degree, check_vectors
+from e3any.checks import check_degree, check_vectors
+from e3any.layout import Layout
 
 LAYOUTS = [Layout(l, f, both) for l in (0, 1, 4) for f in (0, 1, 7) for both in (False, True)]
 

@@ -37,6 +37,8 @@ def backend_of(*arrays: Array) -> Backend:
     ------
     TypeError
         If there is no array among the arguments, or if they belong to different libraries.
+    ValueError
+        If they are on devices that the library does not combine.
     """
     found: Backend | None = None
     for array in arrays:
@@ -49,6 +51,8 @@ def backend_of(*arrays: Array) -> Backend:
         found = backend
     if found is None:
         raise TypeError("expected at least one array, got none")
+    if len(arrays) > 1:
+        found.check_devices(*arrays)
     return found
 
 
@@ -93,7 +97,7 @@ def _backend(array: Any) -> Backend:
         return _native("torch")
     if _is_jax(array):
         return _native("jax")
-    if isinstance(array, np.ndarray | np.generic):
+    if isinstance(array, (np.ndarray, np.generic)):  # torch.compile takes no union of types of NumPy
         return _native("numpy")
     if not array_api_compat.is_array_api_obj(array):
         raise TypeError(f"expected an array of an array API library, got {type(array).__name__}")

@@ -49,6 +49,9 @@ class Backend:
         """Return the device of ``x``."""
         return array_api_compat.device(x)
 
+    def check_devices(self, *arrays: Any) -> None:
+        """Raise a ValueError if arrays are on devices that are not combined, unless the library itself does."""
+
     # -- constants and dtypes -------------------------------------------------------------------------------
 
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
@@ -120,12 +123,15 @@ class Backend:
         Raises
         ------
         TypeError
-            If an array belongs to another library.
+            If an array belongs to another library, or the library has no such dtype.
+        ValueError
+            If arrays are on devices that are not combined.
         """
         present = [a for a in arrays if a is not None]
         for a in present:
             if not self.owns(a):
                 raise TypeError(f"expected arrays of {self.xp.__name__}, got {type(a).__module__}.{type(a).__name__}")
+        self.check_devices(*present)
         target = self.dtype(dtype) if dtype is not None else present[0].dtype
         if dtype is None:
             for a in present[1:]:
@@ -134,7 +140,10 @@ class Backend:
 
     def dtype(self, dtype: Any) -> Any:
         """Return the library's own dtype for a name such as ``"float32"``, or for a dtype of any library."""
-        return getattr(self.xp, dtype_name(dtype), dtype)
+        found = getattr(self.xp, dtype_name(dtype), None)
+        if found is None:
+            raise TypeError(f"expected a dtype of {self.xp.__name__}, got {dtype!r}")
+        return found
 
     def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
         """Multiply matrices; ``precision`` is a hint that only JAX takes."""

@@ -33,6 +33,13 @@ class TorchBackend(Backend):
         """Return the device of ``x``."""
         return x.device
 
+    def check_devices(self, *arrays: Any) -> None:
+        """Raise a ValueError unless tensors are on one device; those of no axis may be on the CPU."""
+        tensors = [x for x in arrays if isinstance(x, torch.Tensor)]
+        devices = {str(x.device): None for x in tensors if x.ndim or x.device.type != "cpu"}
+        if len(devices) > 1:
+            raise ValueError(f"expected tensors on one device, got {' and '.join(devices)}")
+
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
         """Return a table or Python number in the dtype and on the device of ``like``."""
         dtype = like.dtype if dtype is None else dtype

@@ -7,10 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from e3any_backends import Array, backend_of, generator_backend
+from e3any_backends import Array, generator_backend
 
+from e3any.checks import check_degree, check_degrees, check_dtype, check_number, floating_backend
 from e3any.conventions import degree_slice
-from e3any.layout import check_degree
 
 __all__ = ["combine_irreps", "init_matrix_irreps_weights", "make_dict_irreps_mult"]
 
@@ -36,14 +36,17 @@ def make_dict_irreps_mult(degrees: Sequence[int], max_degree: int | None = None)
     ------
     ValueError
         If a degree is no integer >= 0.
+    TypeError
+        If ``degrees`` is no sequence.
 
     Examples
     --------
     >>> make_dict_irreps_mult([0, 1])
     {0: 2, 1: 3, 2: 1}
     """
-    for degree in degrees:
-        check_degree(degree, "every degree")
+    check_degrees(degrees)
+    if max_degree is not None:
+        check_degree(max_degree)
     counts: dict[int, int] = {}
     for a, b in itertools.product(degrees, degrees):
         last = a + b if max_degree is None else min(a + b, max_degree)
@@ -80,15 +83,19 @@ def init_matrix_irreps_weights(
     Raises
     ------
     ValueError
-        If there are no degrees, or a number is no integer >= 0.
+        If there are no degrees, a number is no integer >= 0, or ``stddev`` is negative or NaN.
     TypeError
-        If ``key`` is no generator.
+        If ``key`` is no generator, ``stddev`` no number, or ``dtype`` no floating-point dtype.
     """
     backend = generator_backend(key)
     check_degree(n_shells, "n_shells")
     check_degree(mult, "mult")
-    if not dict_irreps:
-        raise ValueError("expected dict_irreps with at least one degree, got none")
+    check_number(stddev, "stddev", least=0.0)
+    check_dtype(dtype)
+    if not isinstance(dict_irreps, Mapping) or not dict_irreps:
+        raise ValueError(f"expected dict_irreps with at least one degree, got {dict_irreps!r}")
+    check_degrees([*dict_irreps.keys(), *dict_irreps.values()], "dict_irreps")
+    dtype = None if dtype is None else backend.dtype(dtype)
     num = max(dict_irreps) + 1
     return [
         backend.random_normal(generator, (n_shells, dict_irreps.get(l, 0) * mult**2), dtype)
@@ -118,8 +125,12 @@ def combine_irreps(inputs: Array, weights: Sequence[Array], precision: Any = Non
     ------
     ValueError
         If shapes do not fit.
+    TypeError
+        If ``weights`` is no sequence, or an array is none of floating-point numbers.
     """
-    backend = backend_of(inputs, *weights)
+    if not isinstance(weights, Sequence) or not weights:
+        raise TypeError(f"expected a sequence of weights, got {weights!r}")
+    backend = floating_backend(inputs=inputs, **{f"weights of degree {l}": w for l, w in enumerate(weights)})
     if inputs.ndim < 2 or inputs.shape[-2] < len(weights) ** 2:
         raise ValueError(
             f"expected inputs of shape (..., {len(weights) ** 2} or more, features) for weights of {len(weights)} "

@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from e3any_backends import Array, Backend, backend_of
+import numpy as np
+from e3any_backends import Array, Backend
 
+from e3any.checks import check_degree, check_degrees, check_integer, floating_backend
 from e3any.config import cartesian_order_or_default
 from e3any.conventions import degree_slice
-from e3any.layout import check_degree
+from e3any.matrix.irreps_weights import make_dict_irreps_mult
 from e3any.so3 import clebsch_gordan
 
 __all__ = ["compute_side_lengths", "get_traces", "make_rectangular_matrix", "make_square_matrix"]
@@ -35,7 +37,15 @@ def compute_side_lengths(degrees: Sequence[int]) -> tuple[int, ...]:
     -------
     tuple of int
         The lengths.
+
+    Raises
+    ------
+    ValueError
+        If a degree is no integer >= 0.
+    TypeError
+        If ``degrees`` is no sequence.
     """
+    check_degrees(degrees)
     return tuple(2 * l + 1 for l in degrees)
 
 
@@ -68,19 +78,27 @@ def make_rectangular_matrix(
     Raises
     ------
     ValueError
-        If a or b is not odd, shapes do not fit, or irreps are used up.
+        If a or b is not odd, a number is no integer >= 0, shapes do not fit, or irreps are used up.
+    TypeError
+        If irreps are no floating-point arrays of one library, or ``idx`` or ``cg`` are of a wrong kind.
     """
-    _check_irreps(irreps)
+    backend = _checked_backend(irreps)
+    check_integer(mult, "mult")
     for name, size in (("a", a), ("b", b)):
-        if size < 1 or size % 2 == 0:
+        check_integer(size, name, least=1)
+        if size % 2 == 0:
             raise ValueError(f"expected {name} to be odd, got {size}")
-    backend = backend_of(*irreps)
+    check_degrees(idx, "idx")
+    if len(idx) != len(irreps):
+        raise ValueError(f"expected idx to have {len(irreps)} numbers, got {len(idx)}")
     la, lb = a // 2, b // 2
     degrees = range(abs(la - lb), min(la + lb, len(irreps) - 1) + 1)
     if not degrees:
         return _zeros(backend, irreps[0], (a * mult, b * mult))
     needed = (la + 1) ** 2, (lb + 1) ** 2, degrees.stop**2
-    if any(n < m for n, m in zip(cg.shape, needed, strict=True)):
+    if not (isinstance(cg, np.ndarray) or backend.owns(cg)):
+        raise TypeError(f"expected cg to be an array of NumPy or {backend.xp.__name__}, got {type(cg).__name__}")
+    if len(cg.shape) != 3 or any(n < m for n, m in zip(cg.shape, needed, strict=True)):
         raise ValueError(f"expected cg of at least shape {needed}, got {tuple(cg.shape)}")
     table = cg[degree_slice(la), degree_slice(lb), degrees.start**2 : degrees.stop**2]
     if not backend.owns(table):
@@ -131,14 +149,21 @@ def make_square_matrix(
     Raises
     ------
     ValueError
-        If ``max_degree`` is smaller than a degree, shapes do not fit, or there are too few irreps.
+        If ``max_degree`` is smaller than a degree, a number is no integer >= 0, shapes do not fit, or there are too few
+        irreps.
+    TypeError
+        If irreps are no floating-point arrays of one library, or ``degrees`` is no sequence.
     """
-    _check_irreps(irreps)
-    for degree in (*degrees, max_degree):
-        check_degree(degree, "every degree")
+    backend = _checked_backend(irreps)
+    check_degrees(degrees)
+    check_degree(max_degree)
+    check_integer(mult, "mult")
     if not degrees or max_degree < max(degrees):
         raise ValueError(f"expected degrees, all <= max_degree = {max_degree}, got {list(degrees)}")
-    backend, largest = backend_of(*irreps), max(degrees)
+    for l, count in make_dict_irreps_mult(degrees, len(irreps) - 1).items():
+        if count * mult**2 > irreps[l].shape[-1]:
+            raise ValueError(f"expected {count * mult**2} irreps of degree {l}, got {irreps[l].shape[-1]}")
+    largest = max(degrees)
     order = cartesian_order_or_default(cartesian_order)
     cg = backend.table(clebsch_gordan, largest, largest, max_degree, order, like=irreps[0])
     used, sides = [0] * len(irreps), compute_side_lengths(degrees)
@@ -174,9 +199,13 @@ def get_traces(mat: Array, ls: Sequence[int], mult: int, shift_by_id: bool = Fal
     Raises
     ------
     ValueError
-        If the matrix has another shape.
+        If the matrix has another shape, or a number is no integer >= 0.
+    TypeError
+        If the matrix is no floating-point array, or ``ls`` no sequence.
     """
-    backend, side = backend_of(mat), mult * sum(compute_side_lengths(ls))
+    check_degrees(ls, "ls")
+    check_integer(mult, "mult")
+    backend, side = floating_backend(mat=mat), mult * sum(compute_side_lengths(ls))
     if mat.ndim < 2 or tuple(mat.shape[-2:]) != (side, side):
         raise ValueError(f"expected a matrix of shape (..., {side}, {side}), got {tuple(mat.shape)}")
     xp, traces, start = backend.xp, [], 0
@@ -191,13 +220,15 @@ def get_traces(mat: Array, ls: Sequence[int], mult: int, shift_by_id: bool = Fal
     return xp.concat(traces, axis=-1)
 
 
-def _check_irreps(irreps: Sequence[Array]) -> None:
+def _checked_backend(irreps: Sequence[Array]) -> Backend:
     if not irreps:
-        raise ValueError("expected irreps of at least one degree, got none")
+        raise ValueError(f"expected irreps of at least one degree, got {irreps!r}")
+    backend = floating_backend(**{f"irreps of degree {l}": x for l, x in enumerate(irreps)})
     for l, x in enumerate(irreps):
         if x.ndim < 2 or x.shape[-2] != 2 * l + 1 or x.shape[:-2] != irreps[0].shape[:-2]:
             expected = ", ".join([*map(str, irreps[0].shape[:-2]), str(2 * l + 1), "M"])
             raise ValueError(f"expected irreps of shape ({expected}) for degree {l}, got {tuple(x.shape)}")
+    return backend
 
 
 def _take(irreps: Sequence[Array], idx: list[int], degree: int, count: int) -> Array:

@@ -6,6 +6,8 @@ import numpy as np
 from e3any_backends import Array, Backend
 from numpy.typing import NDArray
 
+from e3any.checks import check_broadcast
+
 __all__ = ["mean_decay", "mean_decay_and_rest", "nodes", "scalar_like", "sigmoid", "softplus", "weights"]
 
 
@@ -22,8 +24,13 @@ def weights() -> NDArray[np.float64]:
 def scalar_like(backend: Backend, value: Array | float, like: Array) -> Array | float:
     """Return a parameter that does not widen the dtype of ``like``: a Python float, or a cast array."""
     if isinstance(value, int | float | np.generic):
+        if value != value:
+            raise ValueError(f"expected a number or an array, got {value}")
         return float(value)
-    return backend.promote(value, dtype=like.dtype)[0]
+    if not backend.owns(value):
+        raise TypeError(f"expected a number or an array of {backend.xp.__name__}, got {value!r}")
+    check_broadcast("shapes of a parameter and an array", value.shape, like.shape)
+    return backend.promote(value, like, dtype=like.dtype)[0]
 
 
 def sigmoid(backend: Backend, t: Array) -> Array:

@@ -16,10 +16,12 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from e3any_backends import Array, Backend, backend_of
+from e3any_backends import Array, Backend
 
+from e3any.checks import floating_backend
 from e3any.layout import Layout
 from e3any.nn._functions import mean_decay, nodes, scalar_like, sigmoid, softplus, weights
+from e3any.nn.cutoffs import check_positive
 
 __all__ = [
     "bent_identity",
@@ -65,9 +67,9 @@ array of the shape of ``x``
 Raises
 ------
 ValueError
-    If the shape of ``x`` is not that of features.
+    If the shape of ``x`` is not that of features, or a parameter is NaN or of a wrong shape or sign.
 TypeError
-    If ``x`` is no floating-point array.
+    If ``x`` is no floating-point array, or a parameter neither a number nor an array of its library.
 """
 
 
@@ -81,10 +83,8 @@ def _documented(function: Activation) -> Activation:
 
 def _gated(x: Array, gate: Callable[[Backend, Array], Array]) -> Array:
     """Check features and multiply them by a gate of their scalars."""
-    backend = backend_of(x)
+    backend = floating_backend(x=x)
     Layout.of(x, "x")
-    if not backend.is_floating(x):
-        raise TypeError(f"expected x to be a floating-point array, got dtype {x.dtype}")
     return gate(backend, x[..., 0:1, 0:1, :]) * x
 
 
@@ -116,8 +116,9 @@ def leaky_relu(x: Array, negative_slope: Array | float = 1e-2) -> Array:
     """
 
     def gate(backend: Backend, t: Array) -> Array:
+        slope = scalar_like(backend, negative_slope, t)
         one = backend.xp.ones_like(t)
-        return backend.xp.where(t >= 0, one, scalar_like(backend, negative_slope, t) * one)
+        return backend.xp.where(t >= 0, one, slope * one)
 
     return _gated(x, gate)
 
@@ -159,6 +160,7 @@ def celu(x: Array, alpha: Array | float = 1.0) -> Array:
     alpha : float or array of shape (), optional
         The value :math:`\alpha` > 0.
     """
+    check_positive(alpha, "alpha")
 
     def gate(backend: Backend, t: Array) -> Array:
         scale = scalar_like(backend, alpha, t)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from e3any_backends import Array, backend_of
 
+from e3any.checks import check_callable, check_degree, check_vectors, floating_backend
 from e3any.config import cartesian_order_or_default
 from e3any.conventions import degree_slice
-from e3any.layout import check_degree, check_vectors
 from e3any.nn.radial import check_num
 from e3any.ops.safe import normalize_and_return_norm
 from e3any.so3 import spherical_harmonics
@@ -60,6 +60,13 @@ class FactoredBasis(NamedTuple):
         -------
         array of shape (..., 1, (L+1)**2, num)
             What :func:`basis` returns without ``factored=True``.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit.
+        TypeError
+            If a part is no floating-point array.
         """
         self.check()
         radial, angular = self.radial[..., None, :, :], self.angular[..., None, :, None]
@@ -69,7 +76,10 @@ class FactoredBasis(NamedTuple):
         return backend_of(self.radial, self.angular).xp.concat(degrees, axis=-2)
 
     def check(self) -> None:
-        """Raise a ValueError unless the shapes of the parts fit each other."""
+        """Raise an error unless the parts are floating-point arrays of one library whose shapes fit each other."""
+        floating_backend(radial=self.radial, angular=self.angular)
+        if self.angular.ndim < 1:
+            raise ValueError("expected an angular part of shape (..., (max_degree+1)**2), got ()")
         radial, angular = tuple(self.radial.shape), tuple(self.angular.shape)
         if (self.max_degree + 1) ** 2 != angular[-1]:
             raise ValueError(f"expected an angular part of shape (..., (max_degree+1)**2), got {angular}")
@@ -133,11 +143,18 @@ def basis(
         If ``r`` is not of shape (..., 3), ``max_degree`` is no integer >= 0, ``num`` is no integer >= 1, or
         ``return_cutoff`` is given without ``cutoff_fn``.
     TypeError
-        If ``r`` is no floating-point array.
+        If ``r`` is no floating-point array, or a function is none.
     """
+    floating_backend(r=r)
     check_vectors(r)
     check_degree(max_degree)
     check_num(num)
+    check_callable(radial_fn, "radial_fn")
+    optional = {"angular_fn": angular_fn, "cutoff_fn": cutoff_fn, "damping_fn": damping_fn}
+    for name, function in optional.items():
+        if function is not None:
+            check_callable(function, name)
+    cartesian_order = cartesian_order_or_default(cartesian_order)
     if return_cutoff and cutoff_fn is None:
         raise ValueError("expected a cutoff_fn with return_cutoff=True, got None")
     unit, norm = normalize_and_return_norm(r, axis=-1)
@@ -145,9 +162,7 @@ def basis(
     cutoff = None if cutoff_fn is None else cutoff_fn(norm)
     if cutoff is not None:
         radial = radial * cutoff[..., None]
-    angular = (angular_fn or _racah)(
-        r=unit, max_degree=max_degree, cartesian_order=cartesian_order_or_default(cartesian_order)
-    )
+    angular = (angular_fn or _racah)(r=unit, max_degree=max_degree, cartesian_order=cartesian_order)
     damping = None if damping_fn is None else damping_fn(norm)
     parts = FactoredBasis(_damped(radial[..., None, :], damping, max_degree), angular)
     result = parts if factored else parts.array()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from e3any_backends import Array, Backend, backend_of
+from e3any_backends import Array, Backend
 
+from e3any.checks import floating_backend
 from e3any.nn._functions import scalar_like, sigmoid
 
 __all__ = ["cosine_cutoff", "smooth_cutoff", "smooth_damping", "smooth_switch"]
@@ -39,9 +40,9 @@ def smooth_cutoff(x: Array, cutoff: Array | float = 1.0) -> Array:
     Raises
     ------
     ValueError
-        If ``cutoff`` is a number that is not positive.
+        If ``cutoff`` is a number that is not positive, or an array that does not broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is no floating-point array, or ``cutoff`` neither a number nor an array of its library.
     """
     backend = checked_backend(x)
     check_positive(cutoff, "cutoff")
@@ -77,9 +78,9 @@ def cosine_cutoff(x: Array, cutoff: Array | float = 1.0) -> Array:
     Raises
     ------
     ValueError
-        If ``cutoff`` is a number that is not positive.
+        If ``cutoff`` is a number that is not positive, or an array that does not broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is no floating-point array, or ``cutoff`` neither a number nor an array of its library.
     """
     backend = checked_backend(x)
     check_positive(cutoff, "cutoff")
@@ -111,9 +112,9 @@ def smooth_damping(x: Array, gamma: Array | float = 1.0) -> Array:
     Raises
     ------
     ValueError
-        If ``gamma`` is a number that is not positive.
+        If ``gamma`` is a number that is not positive, or an array that does not broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is no floating-point array, or ``gamma`` neither a number nor an array of its library.
     """
     backend = checked_backend(x)
     check_positive(gamma, "gamma")
@@ -152,9 +153,9 @@ def smooth_switch(x: Array, x0: Array | float = 0.0, x1: Array | float = 1.0) ->
     Raises
     ------
     ValueError
-        If ``x0`` and ``x1`` are numbers with :math:`x_0 \ge x_1`.
+        If ``x0`` and ``x1`` are numbers with :math:`x_0 \ge x_1`, or arrays that do not broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is no floating-point array, or a bound neither a number nor an array of its library.
     """
     backend = checked_backend(x)
     if _is_number(x0) and _is_number(x1) and not x0 < x1:
@@ -171,10 +172,7 @@ def smooth_switch(x: Array, x0: Array | float = 0.0, x1: Array | float = 1.0) ->
 
 def checked_backend(x: Array) -> Backend:
     """Return the backend of ``x``; raise a TypeError unless it is a floating-point array."""
-    backend = backend_of(x)
-    if not backend.is_floating(x):
-        raise TypeError(f"expected x to be a floating-point array, got dtype {x.dtype}")
-    return backend
+    return floating_backend(x=x)
 
 
 def check_positive(value: Array | float, name: str) -> None:

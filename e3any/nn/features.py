@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
 
+from e3any.checks import check_degree, floating_backend
 from e3any.conventions import degree_slice
-from e3any.layout import Layout, check_degree
+from e3any.layout import Layout
 
 __all__ = ["add", "change_max_degree_or_type", "even_degree_mask", "odd_degree_mask", "reflect", "rotate"]
 
@@ -27,6 +28,11 @@ def even_degree_mask(max_degree: int, *, xp: Any = np) -> Array:
     -------
     bool array of shape ((L+1)**2, 1)
         The mask; it broadcasts to features.
+
+    Raises
+    ------
+    ValueError
+        If ``max_degree`` is no integer >= 0.
     """
     return xp.asarray(_degrees(max_degree) % 2 == 0)
 
@@ -61,13 +67,15 @@ def rotate(x: Array, wigner_d_matrix: Array) -> Array:
     ------
     ValueError
         If shapes do not fit.
+    TypeError
+        If an argument is no floating-point array.
     """
+    backend = floating_backend(x=x, wigner_d_matrix=wigner_d_matrix)
     size = (Layout.of(x, "x").max_degree + 1) ** 2
     one, each = (size, size), (*x.shape[:-3], size, size)
     if tuple(wigner_d_matrix.shape) not in (one, each):
         expected = " or ".join(map(str, dict.fromkeys((one, each))))
         raise ValueError(f"expected wigner_d_matrix of shape {expected}, got {tuple(wigner_d_matrix.shape)}")
-    backend = backend_of(x, wigner_d_matrix)
     x, matrix = backend.promote(x, wigner_d_matrix)
     # An axis for parity, over which the matrices are broadcast.
     transposed = backend.xp.matrix_transpose(matrix)[..., None, :, :]
@@ -91,9 +99,11 @@ def reflect(x: Array) -> Array:
     ------
     ValueError
         If the shape is not that of features.
+    TypeError
+        If ``x`` is no floating-point array.
     """
-    layout = Layout.of(x, "x")
-    return x * backend_of(x).table(_signs, layout.max_degree, layout.pseudotensors, like=x)
+    backend, layout = floating_backend(x=x), Layout.of(x, "x")
+    return x * backend.table(_signs, layout.max_degree, layout.pseudotensors, like=x)
 
 
 def _signs(max_degree: int, pseudotensors: bool) -> Any:
@@ -126,6 +136,8 @@ def change_max_degree_or_type(
     ------
     ValueError
         If the shape is not that of features, or ``max_degree`` is no integer >= 0.
+    TypeError
+        If ``x`` is no array.
     """
     layout = Layout.of(x, "x")
     degree = layout.max_degree if max_degree is None else max_degree
@@ -180,9 +192,12 @@ def add(*inputs: Array) -> Array:
     ------
     ValueError
         If there are no inputs, or if leading axes, numbers of features or dtypes differ.
+    TypeError
+        If an input is no array, or they belong to different libraries.
     """
     if not inputs:
         raise ValueError("expected at least one input, got none")
+    backend_of(*inputs)
     layouts = [Layout.of(x, f"input {i}") for i, x in enumerate(inputs)]
     first = inputs[0]
     for i, x in enumerate(inputs):

@@ -17,6 +17,8 @@ import numpy as np
 from e3any_backends import generator_backend
 from numpy.typing import NDArray
 
+from e3any.checks import check_broadcast, check_degrees, check_number
+
 Array: TypeAlias = Any
 Distribution: TypeAlias = Literal["truncated_normal", "normal", "uniform"]
 Mode: TypeAlias = Literal["fan_in", "fan_out", "fan_avg"]
@@ -77,6 +79,13 @@ class Initializer(abc.ABC):
         -------
         array of shape ``shape``
             The parameter.
+
+        Raises
+        ------
+        ValueError
+            If a number of the shape is no integer >= 0, or there are too few or too many.
+        TypeError
+            If ``key`` is no generator, ``shape`` no sequence, or the dtype unknown.
         """
 
 
@@ -86,6 +95,7 @@ class Zeros(Initializer):
 
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Return zeros; nothing is drawn."""
+        _check_shape(shape)
         backend = generator_backend(key)
         return backend.xp.zeros(tuple(shape), dtype=backend.dtype(dtype or "float32"))
 
@@ -98,12 +108,23 @@ class Constant(Initializer):
     ----------
     value : float
         The value.
+
+    Raises
+    ------
+    ValueError
+        If ``value`` is NaN.
+    TypeError
+        If ``value`` is no number.
     """
 
     value: float
 
+    def __post_init__(self) -> None:
+        check_number(self.value, "value")
+
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Return the value in every entry; nothing is drawn."""
+        _check_shape(shape)
         backend = generator_backend(key)
         return backend.xp.full(tuple(shape), self.value, dtype=backend.dtype(dtype or "float32"))
 
@@ -122,6 +143,13 @@ class VarianceScaling(Initializer):
         The distribution; a truncated normal one is cut at two standard deviations.
     in_axis, out_axis : int
         Axes that count inputs and outputs; all others multiply both fans.
+
+    Raises
+    ------
+    ValueError
+        If ``scale`` is negative or NaN, or ``mode`` or ``distribution`` is unknown.
+    TypeError
+        If ``scale`` is no number.
     """
 
     scale: float = 1.0
@@ -131,10 +159,14 @@ class VarianceScaling(Initializer):
     out_axis: int = -1
 
     def __post_init__(self) -> None:
+        _check(self.scale, self.distribution)
         _check_mode(self.mode)
 
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw a parameter."""
+        _check_shape(shape)
+        if len(shape) < 2:
+            raise ValueError(f"expected a shape of at least 2 axes, got {tuple(shape)}")
         others = math.prod(shape) / max(shape[self.in_axis] * shape[self.out_axis], 1)
         fan_in, fan_out = shape[self.in_axis] * others, shape[self.out_axis] * others
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
@@ -158,6 +190,13 @@ class TensorVarianceScaling(Initializer):
         The distribution.
     dtype : optional
         The dtype where none is asked for.
+
+    Raises
+    ------
+    ValueError
+        If ``scale`` is negative or NaN, or ``mode`` or ``distribution`` is unknown.
+    TypeError
+        If ``scale`` is no number.
     """
 
     scale: float = 1.0
@@ -166,10 +205,12 @@ class TensorVarianceScaling(Initializer):
     dtype: Any = "float32"
 
     def __post_init__(self) -> None:
+        _check(self.scale, self.distribution)
         _check_mode(self.mode)
 
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw a kernel of shape (P1, L1+1, P2, L2+1, P3, L3+1, F)."""
+        _check_shape(shape)
         if len(shape) != 7:
             raise ValueError(f"expected a shape of 7 axes (P1, L1+1, P2, L2+1, P3, L3+1, F), got {tuple(shape)}")
         allowed = allowed_couplings(*shape[:6])
@@ -194,12 +235,22 @@ class MaskedScaling(Initializer):
         The distribution.
     dtype : optional
         The dtype where none is asked for.
+
+    Raises
+    ------
+    ValueError
+        If a variance is negative or NaN, or ``distribution`` is unknown.
+    TypeError
+        If ``scale`` is no number.
     """
 
     scale: float | NDArray[np.float64] = 1.0
     mask: bool | NDArray[np.bool_] = True
     distribution: Distribution = "truncated_normal"
     dtype: Any = "float32"
+
+    def __post_init__(self) -> None:
+        _check(self.scale, self.distribution)
 
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw a parameter."""
@@ -223,6 +274,13 @@ def fused_tensor_normal(scale: Any = 1.0, mask: Any = True, dtype: Any = "float3
     -------
     MaskedScaling
         The initialiser.
+
+    Raises
+    ------
+    ValueError
+        If a variance is negative or NaN.
+    TypeError
+        If ``scale`` is no number.
     """
     return MaskedScaling(scale, mask, "truncated_normal", dtype)
 
@@ -230,7 +288,7 @@ def fused_tensor_normal(scale: Any = 1.0, mask: Any = True, dtype: Any = "float3
 def fused_tensor_uniform(scale: Any = 1.0, mask: Any = True, dtype: Any = "float32") -> MaskedScaling:
     """Return an initialiser for kernels of :class:`e3any.nn.FusedTensor` from a uniform distribution.
 
-    Parameters and results are those of :func:`fused_tensor_normal`.
+    Parameters, results and errors are those of :func:`fused_tensor_normal`.
     """
     return MaskedScaling(scale, mask, "uniform", dtype)
 
@@ -238,6 +296,21 @@ def fused_tensor_uniform(scale: Any = 1.0, mask: Any = True, dtype: Any = "float
 def _check_mode(mode: Any) -> None:
     if mode not in get_args(Mode):
         raise ValueError(f"expected 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}")
+
+
+def _check(scale: Any, distribution: Any) -> None:
+    """Check a variance, or an array of them, and the name of a distribution."""
+    if hasattr(scale, "shape"):
+        if not np.all(np.asarray(scale) >= 0.0):
+            raise ValueError(f"expected scale >= 0, got {np.min(scale)}")
+    else:
+        check_number(scale, "scale", least=0.0)
+    if distribution not in get_args(Distribution):
+        raise ValueError(f"expected 'truncated_normal', 'normal' or 'uniform', got {distribution!r}")
+
+
+def _check_shape(shape: Any) -> None:
+    check_degrees(shape, "shape")
 
 
 def allowed_couplings(p1: int, n1: int, p2: int, n2: int, p3: int, n3: int) -> NDArray[np.bool_]:
@@ -292,9 +365,13 @@ def draw(
     Raises
     ------
     ValueError
-        If the distribution is unknown.
+        If a number of the shape is no integer >= 0, or variances do not broadcast to it.
+    TypeError
+        If ``key`` is no generator, or the dtype is unknown.
     """
     backend = generator_backend(key)
+    _check_shape(shape)
+    check_broadcast("shapes of variances and of a parameter", np.shape(variance), tuple(shape))
     dtype = backend.dtype(dtype or "float32")
     std = np.sqrt(np.asarray(variance, np.float64))
     if distribution == "uniform":
@@ -302,11 +379,9 @@ def draw(
         std = std * math.sqrt(3.0)
     elif distribution == "normal":
         sample = backend.random_normal(key, shape, dtype)
-    elif distribution == "truncated_normal":
+    else:
         sample = backend.random_truncated_normal(key, shape, dtype)
         std = std / _TRUNCATED_STD
-    else:
-        raise ValueError(f"expected 'truncated_normal', 'normal' or 'uniform', got {distribution!r}")
     return sample * backend.constant(std, like=sample)
 
 
@@ -338,7 +413,9 @@ def tensor_variance_scaling(
     Raises
     ------
     ValueError
-        If ``mode`` is unknown.
+        If ``scale`` is negative or NaN, or ``mode`` or ``distribution`` is unknown.
+    TypeError
+        If ``scale`` is no number.
     """
     return TensorVarianceScaling(scale, mode, distribution, dtype)
 

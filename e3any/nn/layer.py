@@ -24,9 +24,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from e3any_backends import backend_of
+from e3any_backends.generic import dtype_name
 from e3any_backends.tables import lookup
 
-from e3any.config import Config
+from e3any.checks import check_dtype
+from e3any.config import setting_or_default
 from e3any.layout import Layout
 from e3any.nn.initializers import Initializer
 
@@ -34,6 +36,7 @@ Array: TypeAlias = Any
 Tree: TypeAlias = Mapping[str, Any]
 
 _SETTINGS = ("cartesian_order", "use_fused_tensor")
+_DTYPES = ("dtype", "param_dtype")
 
 __all__ = ["Layer", "ParameterSpec", "Parameters", "check_tree", "initialize", "leaves"]
 
@@ -77,7 +80,7 @@ class Layer(abc.ABC):
         y = layer({"kernel": kernel}, x)
 
     A field that bears the name of a setting of :class:`~e3any.Config` and is None takes its value when the layer is
-    built.
+    built. It is checked then, as are fields ``dtype`` and ``param_dtype``.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -88,8 +91,10 @@ class Layer(abc.ABC):
 
     def __post_init__(self) -> None:
         for name in _SETTINGS:
-            if getattr(self, name, False) is None:
-                object.__setattr__(self, name, getattr(Config, name))
+            if hasattr(self, name):
+                object.__setattr__(self, name, setting_or_default(name, getattr(self, name)))
+        for name in _DTYPES:
+            check_dtype(getattr(self, name, None), name)
 
     @abc.abstractmethod
     def forward(self, p: Parameters, /, *inputs: Any, **options: Any) -> Any:
@@ -114,6 +119,8 @@ class Layer(abc.ABC):
         ------
         ValueError
             If a parameter is missing or has another shape than the inputs require.
+        TypeError
+            If the tree is no mapping, or a parameter no floating-point array of the library of the inputs.
         """
         return self.forward(p if isinstance(p, Parameters) else _TreeParameters(p), *inputs, **options)
 
@@ -193,6 +200,8 @@ class _TreeParameters(Parameters):
         found = _shape(value, self._path + name)
         if found != tuple(shape):
             raise ValueError(f"expected parameter {self._path + name!r} of shape {tuple(shape)}, got {found}")
+        if _is_floating(dtype) and not _is_floating(value.dtype):
+            raise TypeError(f"expected parameter {self._path + name!r} of a floating-point dtype, got {value.dtype}")
         return value
 
     def __truediv__(self, name: str) -> Parameters:
@@ -259,8 +268,13 @@ def initialize(specs: Tree, generator: Any) -> dict[str, Any]:
     }
 
 
-def _shapes(tree: Tree) -> dict[str, tuple[int, ...]]:
-    return {"/".join(path): _shape(leaf, "/".join(path)) for path, leaf in leaves(tree)}
+def _by_path(tree: Tree) -> Iterator[tuple[str, Any]]:
+    for path, leaf in leaves(tree):
+        yield "/".join(map(str, path)), leaf
+
+
+def _is_floating(dtype: Any) -> bool:
+    return dtype is None or "float" in dtype_name(dtype)
 
 
 def _shape(value: Any, path: str) -> tuple[int, ...]:
@@ -284,14 +298,17 @@ def check_tree(tree: Tree, specs: Tree) -> None:
     ValueError
         If parameters are missing or left over, or if a shape differs.
     TypeError
-        If the tree is no mapping, or a leaf no array.
+        If the tree is no mapping, a leaf no array, or one that is to be of floating-point numbers is not.
     """
     if not isinstance(tree, Mapping):
         raise TypeError(f"expected a mapping of parameters, got {type(tree).__name__}")
-    ours, theirs = _shapes(specs), _shapes(tree)
+    ours, theirs = (dict(_by_path(nesting)) for nesting in (specs, tree))
     missing, unknown = sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
     if missing or unknown:
         raise ValueError(f"expected the parameters of the layer, got a tree that lacks {missing} and adds {unknown}")
-    for name, shape in ours.items():
-        if theirs[name] != shape:
-            raise ValueError(f"expected parameter {name!r} of shape {shape}, got {theirs[name]}")
+    for name, expected in ours.items():
+        found = theirs[name]
+        if _shape(found, name) != _shape(expected, name):
+            raise ValueError(f"expected parameter {name!r} of shape {expected.shape}, got {tuple(found.shape)}")
+        if _is_floating(expected.dtype) and not _is_floating(found.dtype):
+            raise TypeError(f"expected parameter {name!r} of a floating-point dtype, got {found.dtype}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from e3any_backends import Array, backend_of
+from e3any_backends import Array
 
-from e3any.layout import check_degree
+from e3any.checks import check_callable, check_degree, floating_backend
 
 __all__ = ["evaluate_derivatives"]
 
@@ -35,14 +35,16 @@ def evaluate_derivatives(f: Callable[[Array], Array], x: Array, max_order: int) 
     ValueError
         If ``max_order`` is no integer >= 0.
     TypeError
-        If ``x`` is of a library without automatic differentiation.
+        If ``f`` is no function, ``x`` no floating-point array, or of a library without automatic differentiation.
 
     Notes
     -----
     Forward mode: entries are summed where ``f`` mixes them, as a Jacobian is multiplied by a vector of ones.
     """
+    check_callable(f, "f")
     check_degree(max_order, "max_order")
-    backend, values = backend_of(x), [f(x)]
+    backend = floating_backend(x=x)
+    values = [f(x)]
     for _ in range(max_order):
         f = backend.derivative(f)
         values.append(f(x))

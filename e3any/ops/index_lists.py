@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
 
+from e3any.checks import check_integer
+
 __all__ = [
     "dense_pairwise_indices",
     "dense_to_sparse_indices",
@@ -50,6 +52,8 @@ def index_kind(
     _check_list("adj_idx", adj_idx, 2)
     _check_list("dst_idx", dst_idx, 1)
     _check_list("src_idx", src_idx, 1)
+    if sparse:
+        backend_of(dst_idx, src_idx)
     if dst_idx is not None and src_idx is not None and tuple(dst_idx.shape) != tuple(src_idx.shape):
         raise ValueError(
             f"expected dst_idx and src_idx of one shape, got {tuple(dst_idx.shape)} and {tuple(src_idx.shape)}"
@@ -64,6 +68,13 @@ def _check_list(name: str, idx: Array | None, min_ndim: int) -> None:
         raise TypeError(f"expected {name} to be an integer array, got dtype {idx.dtype}")
     if idx.ndim < min_ndim:
         raise ValueError(f"expected {name} to have at least {min_ndim} axes, got shape {tuple(idx.shape)}")
+
+
+def check_sparse_list(dst_idx: Array | None, src_idx: Array | None) -> None:
+    """Raise an error unless both halves of a sparse list are given and fit each other."""
+    if dst_idx is None or src_idx is None:
+        raise TypeError("expected both dst_idx and src_idx, got only one of them")
+    index_kind(dst_idx=dst_idx, src_idx=src_idx)
 
 
 def dense_pairwise_indices(num: int, mask_self: bool = True, *, xp: Any = np) -> Array:
@@ -125,8 +136,7 @@ def sparse_pairwise_indices(num: int, mask_self: bool = True, *, xp: Any = np) -
 
 
 def _pairs(num: Any, mask_self: bool) -> tuple[Any, Any]:
-    if isinstance(num, bool) or not isinstance(num, int | np.integer) or num < 1:
-        raise ValueError(f"expected num to be an integer >= 1, got {num!r}")
+    check_integer(num, "num", least=1)
     nodes = np.arange(num, dtype=np.int64)
     dst, src = np.repeat(nodes, num), np.tile(nodes, num)
     return (dst[dst != src], src[dst != src]) if mask_self else (dst, src)
@@ -150,12 +160,16 @@ def dense_to_sparse_indices(adj_idx: Array, pad_idx: int | None = None) -> tuple
 
     Raises
     ------
+    RuntimeError
+        If there is no list.
     TypeError
         If the list is no integer array.
     ValueError
-        If it has fewer than two axes.
+        If it has fewer than two axes, or ``pad_idx`` is no integer >= 0.
     """
     index_kind(adj_idx=adj_idx)
+    if pad_idx is not None:
+        check_integer(pad_idx, "pad_idx")
     backend = backend_of(adj_idx)
     xp, (*batch, num, width) = backend.xp, adj_idx.shape
     if 0 in adj_idx.shape:
@@ -195,11 +209,13 @@ def sparse_to_dense_indices(dst_idx: Array, src_idx: Array, pad_idx: int | None 
     Raises
     ------
     TypeError
-        If the lists are no integer arrays.
+        If the lists are no integer arrays, or one of them is missing.
     ValueError
-        If the lists differ in shape, or have no axis.
+        If the lists differ in shape, or have no axis, or ``pad_idx`` is no integer >= 0.
     """
-    index_kind(dst_idx=dst_idx, src_idx=src_idx)
+    check_sparse_list(dst_idx, src_idx)
+    if pad_idx is not None:
+        check_integer(pad_idx, "pad_idx")
     backend = backend_of(dst_idx, src_idx)
     xp, (*batch, num_edges) = backend.xp, dst_idx.shape
     if 0 in dst_idx.shape:
@@ -252,7 +268,7 @@ def gather_src(inputs: Array, *, adj_idx: Array | None = None, src_idx: Array | 
     RuntimeError
         If neither or both kinds of list are given.
     TypeError
-        If the list is no integer array.
+        If the list is no integer array, or ``inputs`` no array.
     ValueError
         If shapes do not fit.
     """
@@ -285,16 +301,23 @@ def gather_dst(inputs: Array, *, adj_idx: Array | None = None, dst_idx: Array | 
     RuntimeError
         If neither or both kinds of list are given.
     TypeError
-        If the list is no integer array.
+        If the list is no integer array, or ``inputs`` no array.
     ValueError
         If shapes do not fit.
     """
     if index_kind(adj_idx=adj_idx, dst_idx=dst_idx) == "sparse":
         return _gather(inputs, dst_idx, "dst_idx", 1)
     nodes = _shape(adj_idx)[:-1]
+    backend = backend_of(inputs, adj_idx)
+    _check_is_array(inputs)
     if tuple(inputs.shape[: len(nodes)]) != nodes:
         raise ValueError(f"expected inputs whose shape begins with {nodes}, as adj_idx, got {tuple(inputs.shape)}")
-    return backend_of(inputs, adj_idx).xp.expand_dims(inputs, axis=len(nodes))
+    return backend.xp.expand_dims(inputs, axis=len(nodes))
+
+
+def _check_is_array(inputs: Any) -> None:
+    if not hasattr(inputs, "shape"):
+        raise TypeError(f"expected inputs to be an array, got {inputs!r}")
 
 
 def _shape(x: Any) -> tuple[int, ...]:
@@ -304,6 +327,7 @@ def _shape(x: Any) -> tuple[int, ...]:
 def _gather(inputs: Array, idx: Any, name: str, list_ndim: int) -> Array:
     """Gather along the axis after the batch axes, those of ``idx`` before its last ``list_ndim``."""
     backend = backend_of(inputs, idx)
+    _check_is_array(inputs)
     xp, batch = backend.xp, tuple(idx.shape[: idx.ndim - list_ndim])
     if inputs.ndim <= len(batch) or tuple(inputs.shape[: len(batch)]) != batch:
         expected = ", ".join([*map(str, batch), "N", "..."])

@@ -15,6 +15,8 @@ from typing import Any
 
 from e3any_backends import Array, Backend, backend_of
 
+from e3any.checks import check_size, floating_backend
+
 # Named twice: offered here as well.
 from e3any.ops.index_lists import gather_src as gather_src
 from e3any.ops.index_lists import index_kind as index_kind
@@ -70,7 +72,7 @@ def indexed_sum(
         If ``where`` or ``num_segments`` is missing, a list is no integer array, ``where`` no bool array, or
         ``inputs`` are no numbers.
     ValueError
-        If shapes do not fit.
+        If shapes do not fit, ``num_segments`` is no integer >= 0, or tensors are on different devices.
     """
     idx = _checked_list(inputs, adj_idx, where, dst_idx, num_segments)
     if adj_idx is not None:
@@ -185,12 +187,14 @@ def indexed_softmax(
     """
     backend = backend_of(inputs)
     xp = backend.xp
-    if multiplicative_mask is not None and tuple(multiplicative_mask.shape) != tuple(inputs.shape):
-        raise ValueError(
-            f"expected multiplicative_mask of shape {tuple(inputs.shape)}, got {tuple(multiplicative_mask.shape)}"
-        )
     if not backend.is_floating(inputs):
         raise ValueError(f"expected inputs of floating-point numbers, got dtype {inputs.dtype}")
+    if multiplicative_mask is not None:
+        floating_backend(inputs=inputs, multiplicative_mask=multiplicative_mask)
+        if tuple(multiplicative_mask.shape) != tuple(inputs.shape):
+            raise ValueError(
+                f"expected multiplicative_mask of shape {tuple(inputs.shape)}, got {tuple(multiplicative_mask.shape)}"
+            )
     lists: dict[str, Any] = {"adj_idx": adj_idx, "where": where, "dst_idx": dst_idx}
     lists |= {"num_segments": num_segments, "indices_are_sorted": indices_are_sorted}
     # The largest value changes nothing but keeps the exponential from overflowing.
@@ -215,8 +219,11 @@ def _checked_list(
     backend = backend_of(inputs)
     if not (backend.is_floating(inputs) or backend.is_integer(inputs)):
         raise TypeError(f"expected inputs of real numbers, got dtype {inputs.dtype}")
+    backend_of(inputs, adj_idx, where, dst_idx)
     if kind == "sparse" and num_segments is None:
         raise TypeError("expected num_segments with a sparse index list, got None")
+    if kind == "sparse":
+        check_size(num_segments, "num_segments")
     name, idx = ("adj_idx", adj_idx) if kind == "dense" else ("dst_idx", dst_idx)
     shape = tuple(idx.shape)  # type: ignore[union-attr]
     if kind == "dense":

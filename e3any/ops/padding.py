@@ -10,13 +10,15 @@ JAX are compiled for every shape themselves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from e3any_backends import Array, backend_of
 
-from e3any.ops.index_lists import index_kind
+from e3any.checks import check_axis, check_integer, check_number
+from e3any.ops.index_lists import check_sparse_list, index_kind
 
 __all__ = ["bucket_size", "pad_dense_indices", "pad_graphs", "pad_rows", "pad_sparse_indices"]
 
@@ -43,15 +45,17 @@ def bucket_size(num: int, *, growth: float = 2**0.25, multiple: int = 8) -> int:
     Raises
     ------
     ValueError
-        If ``num`` is negative, ``growth`` is not above 1, or ``multiple`` is not positive.
+        If ``num`` is no integer >= 0, ``growth`` is not above 1 or infinite, or ``multiple`` is no integer >= 1.
+    TypeError
+        If ``growth`` is no number.
 
     Examples
     --------
     >>> [bucket_size(n, growth=2) for n in (0, 8, 9, 100)]
     [8, 8, 16, 128]
     """
-    if num < 0 or growth <= 1 or multiple < 1:
-        raise ValueError(f"expected num >= 0, growth > 1 and multiple >= 1, got {num}, {growth} and {multiple}")
+    check_integer(num, "num")
+    _check_bucket(growth, multiple)
     size = 1
     while size * multiple < num:
         size = max(size + 1, int(np.ceil(size * growth)))
@@ -80,12 +84,17 @@ def pad_rows(x: Array, size: int, *, axis: int = 0, value: float = 0) -> Array:
     Raises
     ------
     ValueError
-        If the axis is longer than ``size``.
+        If the axis is longer than ``size``, which is an integer, or there is no such axis.
+    TypeError
+        If ``x`` is no array, or ``value`` no number.
     """
     backend = backend_of(x)
+    check_integer(size, "size")
+    check_axis(axis, x.ndim)
+    if not isinstance(value, bool | int | float | np.number):
+        raise TypeError(f"expected value to be a number, got {value!r}")
     num, axis = x.shape[axis], axis % x.ndim
-    if num > size:
-        raise ValueError(f"expected at most {size} rows along axis {axis}, got shape {tuple(x.shape)}")
+    _check_rows(x, size, axis)
     if num == size:
         return x
     shape = (*x.shape[:axis], size - num, *x.shape[axis + 1 :])
@@ -125,16 +134,18 @@ def pad_sparse_indices(
     Raises
     ------
     TypeError
-        If a list is no integer array.
+        If a list is no integer array, or one of them is missing.
     ValueError
-        If shapes do not fit, or there are more than ``num_edges`` edges.
+        If shapes do not fit, there are more than ``num_edges`` edges, or a size is no integer >= 0.
 
     Examples
     --------
     >>> pad_sparse_indices(np.asarray([0, 1]), np.asarray([1, 0]), num_nodes=2, multiple=4)[0]
     array([0, 1, 2, 2])
     """
-    index_kind(dst_idx=dst_idx, src_idx=src_idx)
+    check_sparse_list(dst_idx, src_idx)
+    _check_sizes(num_nodes=num_nodes, num_edges=dst_idx.shape[-1] if num_edges is None else num_edges)
+    _check_bucket(growth, multiple)
     axis = dst_idx.ndim - 1
     _check_leading("values", arrays, tuple(dst_idx.shape))
     size = bucket_size(dst_idx.shape[-1], growth=growth, multiple=multiple) if num_edges is None else num_edges
@@ -172,15 +183,21 @@ def pad_dense_indices(
 
     Raises
     ------
+    RuntimeError
+        If there is no list.
     TypeError
         If the list is no integer array.
     ValueError
-        If shapes do not fit, or there are more than ``num_nodes`` nodes or ``width`` neighbours.
+        If shapes do not fit, there are more than ``num_nodes`` nodes or ``width`` neighbours, or a size is no
+        integer >= 0.
     """
     index_kind(adj_idx=adj_idx)
     axis = adj_idx.ndim - 2
     _check_leading("values", arrays, tuple(adj_idx.shape))
     num_nodes = adj_idx.shape[-2] if num_nodes is None else num_nodes
+    _check_sizes(num_nodes=num_nodes, width=adj_idx.shape[-1] if width is None else width)
+    _check_bucket(growth, multiple)
+    _check_rows(adj_idx, num_nodes, axis)
     width = bucket_size(adj_idx.shape[-1], growth=growth, multiple=multiple) if width is None else width
 
     def pad(x: Array, value: int) -> Array:
@@ -222,18 +239,33 @@ def pad_graphs(
     Raises
     ------
     ValueError
-        If there are no graphs, no ``nodes``, arrays of a graph differ in length, or a graph is too large.
+        If there are no graphs, no ``nodes``, an array is missing, arrays of a graph differ in length, arrays of one
+        name in other axes, or a graph is too large.
+    TypeError
+        If graphs are no mappings, or ``nodes`` or ``edges`` no sequences of names.
     """
+    for name, value in (("graphs", graphs), ("nodes", nodes), ("edges", edges)):
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise TypeError(f"expected {name} to be a sequence, got {type(value).__name__}")
     if not graphs or not nodes:
         raise ValueError(f"expected at least one graph and one array of nodes, got {len(graphs)} and {len(nodes)}")
+    _check_bucket(growth, multiple)
+    padded_names = {"dst_idx", "src_idx", *nodes, *edges}
     for graph in graphs:
+        _check_graph(graph, padded_names | set(graphs[0]), padded_names)
         _check_leading("values of nodes", [graph[name] for name in nodes], tuple(graph[nodes[0]].shape[:1]))
+    for name in graphs[0]:
+        _check_stackable(name, [graph[name] for graph in graphs], name in padded_names)
     counts = [graph[nodes[0]].shape[0] for graph in graphs]
     if num_nodes is None:
         num_nodes = bucket_size(max(counts), growth=growth, multiple=multiple)
     if num_edges is None:
         most = max(graph["dst_idx"].shape[0] for graph in graphs)
         num_edges = bucket_size(most, growth=growth, multiple=multiple)
+    _check_sizes(num_nodes=num_nodes, num_edges=num_edges)
+    for graph in graphs:
+        for name in padded_names:
+            _check_rows(graph[name], num_nodes if name in nodes else num_edges, 0)
     padded = [_pad_graph(graph, nodes, edges, num_nodes, num_edges) for graph in graphs]
     backend = backend_of(graphs[0]["dst_idx"])
     mask = np.arange(num_nodes) < np.asarray(counts)[:, None]
@@ -248,6 +280,41 @@ def _pad_graph(
     padded = pad_sparse_indices(*lists, num_nodes=num_nodes, num_edges=num_edges)
     of_edges = dict(zip(("dst_idx", "src_idx", *edges), padded, strict=True))
     return {**graph, **{name: pad_rows(graph[name], num_nodes) for name in nodes}, **of_edges}
+
+
+def _check_graph(graph: Mapping[str, Array], names: set[str], padded_names: set[str]) -> None:
+    """Raise an error unless a graph has arrays under all names, and those that are padded have an axis."""
+    if not isinstance(graph, Mapping):
+        raise TypeError(f"expected graphs to be mappings, got {type(graph).__name__}")
+    if not names <= set(graph):
+        raise ValueError(f"expected arrays under {sorted(names)} in every graph, got {sorted(graph)}")
+    for name in padded_names:
+        if len(graph[name].shape) < 1:
+            raise ValueError(f"expected an array of at least one axis under {name!r}, got shape ()")
+
+
+def _check_stackable(name: str, arrays: Sequence[Array], is_padded: bool) -> None:
+    """Raise a ValueError unless arrays of different graphs have one shape, after the first axis if they are padded."""
+    shapes = [tuple(x.shape) for x in arrays]
+    if len({shape[1:] if is_padded else shape for shape in shapes}) > 1:
+        raise ValueError(f"expected arrays {name!r} that can be stacked, got {' and '.join(map(str, shapes))}")
+
+
+def _check_rows(x: Array, size: int, axis: int) -> None:
+    if x.shape[axis] > size:
+        raise ValueError(f"expected at most {size} rows along axis {axis}, got shape {tuple(x.shape)}")
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        check_integer(size, name)
+
+
+def _check_bucket(growth: float, multiple: int) -> None:
+    check_number(growth, "growth")
+    if not 1.0 < growth < math.inf:
+        raise ValueError(f"expected growth > 1, and finite, got {growth}")
+    check_integer(multiple, "multiple", least=1)
 
 
 def _check_leading(what: str, arrays: Sequence[Array], shape: tuple[int, ...]) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from functools import reduce
 
-from e3any_backends import Array, Backend, backend_of
+from e3any_backends import Array, Backend
+
+from e3any.checks import check_axis, floating_backend
 
 __all__ = ["inverse_softplus", "norm", "normalize", "normalize_and_return_norm"]
 
@@ -36,10 +38,12 @@ def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
     Raises
     ------
+    ValueError
+        If the array has no such axes.
     TypeError
-        If ``x`` is no array of floating-point numbers.
+        If ``x`` is no floating-point array.
     """
-    backend = _checked_backend(x)
+    backend = _checked_backend(x, axis)
     _, _, n = _scaled(backend, x, axis)
     return n if keepdims else _squeeze(backend, n, axis)
 
@@ -65,10 +69,12 @@ def normalize_and_return_norm(x: Array, axis: Axis = None, keepdims: bool = Fals
 
     Raises
     ------
+    ValueError
+        If the array has no such axes.
     TypeError
-        If ``x`` is no array of floating-point numbers.
+        If ``x`` is no floating-point array.
     """
-    backend = _checked_backend(x)
+    backend = _checked_backend(x, axis)
     b, root, n = _scaled(backend, x, axis)
     # Not x by its norm: the derivative of that has the square of the norm, which overflows.
     return b / root, n if keepdims else _squeeze(backend, n, axis)
@@ -91,8 +97,10 @@ def normalize(x: Array, axis: Axis = None) -> Array:
 
     Raises
     ------
+    ValueError
+        If the array has no such axes.
     TypeError
-        If ``x`` is no array of floating-point numbers.
+        If ``x`` is no floating-point array.
     """
     return normalize_and_return_norm(x, axis)[0]
 
@@ -109,8 +117,13 @@ def inverse_softplus(x: Array) -> Array:
     -------
     array
         The inverse, computed as :math:`x + \log(1 - e^{-x})`.
+
+    Raises
+    ------
+    TypeError
+        If ``x`` is no floating-point array.
     """
-    xp = backend_of(x).xp
+    xp = floating_backend(x=x).xp
     return x + xp.log(-xp.expm1(-x))
 
 
@@ -123,10 +136,10 @@ def unit_components(backend: Backend, x: list[Array]) -> list[Array]:
     return [c / root for c in x]
 
 
-def _checked_backend(x: Array) -> Backend:
-    backend = backend_of(x)
-    if not backend.is_floating(x):
-        raise TypeError(f"expected an array of floating-point numbers, got dtype {x.dtype}")
+def _checked_backend(x: Array, axis: Axis) -> Backend:
+    backend = floating_backend(x=x)
+    if axis is not None:
+        check_axis(axis, x.ndim)
     return backend
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from e3any_backends import Array, Backend, backend_of
+from e3any_backends import Array, Backend
+
+from e3any.checks import check_broadcast, floating_backend
 
 __all__ = ["angles", "check_rotations", "cross", "floating", "matrix", "rodrigues"]
 
@@ -33,19 +35,21 @@ def cross(xp: Any, u: Array, v: Array) -> Array:
     return xp.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-1)
 
 
-def floating(backend: Backend, **arrays: Array | float) -> tuple[Array, ...]:
-    """Turn numbers to arrays of the library and check and promote floating-point dtypes."""
-    like = next(x for x in arrays.values() if not isinstance(x, int | float))
-    for name, x in arrays.items():
-        if not isinstance(x, int | float) and not backend.is_floating(x):
-            raise TypeError(f"expected {name} to be a floating-point array, got dtype {x.dtype}")
-    converted = [backend.constant(x, like=like) if isinstance(x, int | float) else x for x in arrays.values()]
-    return tuple(backend.promote(*converted))
+def floating(**arrays: Array | float) -> tuple[Any, ...]:
+    """Check floating-point arrays and turn numbers among them to arrays; return the backend and all, promoted."""
+    given = {name: x for name, x in arrays.items() if not _is_number(x)}
+    backend, like = floating_backend(**given), next(iter(given.values()))
+    converted = [backend.constant(x, like=like) if _is_number(x) else x for x in arrays.values()]
+    return backend, *backend.promote(*converted)
+
+
+def _is_number(x: Array | float) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, np.generic)
 
 
 def check_rotations(rot: Array) -> None:
     """Raise a ValueError unless the last two axes of an array have length 3."""
-    if rot.ndim < 2 or tuple(rot.shape[-2:]) != (3, 3):
+    if len(rot.shape) < 2 or tuple(rot.shape[-2:]) != (3, 3):
         raise ValueError(f"expected rot of shape (..., 3, 3), got {tuple(rot.shape)}")
 
 
@@ -53,5 +57,6 @@ def angles(a: Array | float, b: Array | float, c: Array | float) -> tuple[Backen
     """Return three angles broadcast, as arrays of NumPy where all are numbers."""
     if all(isinstance(angle, int | float) for angle in (a, b, c)):
         a = np.asarray(float(a))
-    backend = backend_of(a, b, c)
-    return backend, backend.xp.broadcast_arrays(*floating(backend, a=a, b=b, c=c))
+    backend, a, b, c = floating(a=a, b=b, c=c)
+    check_broadcast("shapes of a, b and c", a.shape, b.shape, c.shape)
+    return backend, backend.xp.broadcast_arrays(a, b, c)

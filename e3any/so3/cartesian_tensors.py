@@ -15,13 +15,13 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from e3any_backends import Array, Backend, backend_of
+from e3any_backends import Array, Backend
 from e3any_backends.tables import host_table
 from numpy.typing import NDArray
 
+from e3any.checks import check_degree, check_number, floating_backend
 from e3any.config import Normalization, cartesian_order_or_default, normalization_or_default
 from e3any.conventions import cartesian_permutation, normalization_factor
-from e3any.layout import check_degree
 from e3any.so3.clebsch_gordan import clebsch_gordan_for_degrees
 
 __all__ = ["irreps_to_tensor", "is_traceless_symmetric", "tensor_to_irreps"]
@@ -71,6 +71,7 @@ def tensor_to_irreps(
     array([0., 0., 0., 0., 3.])
     """
     backend = _checked_backend(x, degree)
+    cartesian_order = cartesian_order_or_default(cartesian_order)
     scale = normalization_factor(normalization_or_default(normalization), degree) / _norm_of_power(degree)
     for l in range(2, degree + 1):
         flat = backend.xp.reshape(x, (*x.shape[:-2], 3 * (2 * l - 1)))
@@ -123,11 +124,11 @@ def irreps_to_tensor(
            [ 0., -1.,  0.],
            [ 0.,  0.,  2.]])
     """
-    backend = backend_of(x)
+    backend = floating_backend(x=x)
     check_degree(degree, "degree")
+    cartesian_order = cartesian_order_or_default(cartesian_order)
     if x.ndim < 1 or x.shape[-1] != 2 * degree + 1:
         raise ValueError(f"expected x of shape (..., {2 * degree + 1}) for degree {degree}, got {tuple(x.shape)}")
-    _check_floating(backend, x)
     scale = _norm_of_power(degree) / normalization_factor(normalization_or_default(normalization), degree)
     x = _reorder(backend, x * scale, degree, cartesian_order, _to_cartesian_order)
     for l in range(degree, 1, -1):
@@ -159,9 +160,9 @@ def is_traceless_symmetric(x: Array, degree: int, rtol: float = 1e-5, atol: floa
     Raises
     ------
     ValueError
-        If ``x`` has another shape, or ``degree`` is no integer >= 0.
+        If ``x`` has another shape, ``degree`` is no integer >= 0, or a tolerance is negative or NaN.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is no floating-point array, or a tolerance no number.
 
     Examples
     --------
@@ -170,6 +171,8 @@ def is_traceless_symmetric(x: Array, degree: int, rtol: float = 1e-5, atol: floa
     True
     """
     backend = _checked_backend(x, degree)
+    check_number(rtol, "rtol", least=0.0)
+    check_number(atol, "atol", least=0.0)
     xp = backend.xp
     if degree < 2:
         return xp.all(xp.ones_like(x, dtype=xp.bool))
@@ -196,19 +199,13 @@ def _over_permutations(backend: Backend, x: Array, degree: int, reduce: Callable
 
 
 def _checked_backend(x: Array, degree: int) -> Backend:
-    backend = backend_of(x)
+    backend = floating_backend(x=x)
     check_degree(degree, "degree")
     trailing = (3,) * degree if degree > 0 else (1,)
     if tuple(x.shape[max(x.ndim - len(trailing), 0) :]) != trailing:
         shape = ", ".join(map(str, ("...", *trailing)))
         raise ValueError(f"expected x of shape ({shape}) for degree {degree}, got {tuple(x.shape)}")
-    _check_floating(backend, x)
     return backend
-
-
-def _check_floating(backend: Backend, x: Array) -> None:
-    if not backend.is_floating(x):
-        raise TypeError(f"expected x to be a floating-point array, got dtype {x.dtype}")
 
 
 def _coupling(degree: int) -> NDArray[np.float64]:
@@ -235,10 +232,10 @@ def _reorder(
     backend: Backend,
     x: Array,
     degree: int,
-    cartesian_order: bool | None,
+    cartesian_order: bool,
     permutation: Callable[[int], NDArray[np.intp]],
 ) -> Array:
     """Reorder components between Cartesian order and m = -l..l, unless the order that is asked for is Cartesian."""
-    if cartesian_order_or_default(cartesian_order) or degree == 0:
+    if cartesian_order or degree == 0:
         return x
     return backend.xp.take(x, backend.table(permutation, degree, like=x), axis=-1)

@@ -10,9 +10,9 @@ import numpy as np
 from e3any_backends import Array
 from numpy.typing import NDArray
 
+from e3any.checks import check_degree
 from e3any.config import cartesian_order_or_default
 from e3any.conventions import cartesian_permutation, degree_slice
-from e3any.layout import check_degree
 
 __all__ = ["clebsch_gordan", "clebsch_gordan_for_degrees"]
 
@@ -73,8 +73,9 @@ def clebsch_gordan_for_degrees(
     degrees = (degree1, degree2, degree3)
     for number, degree in enumerate(degrees, 1):
         check_degree(degree, f"degree{number}")
+    cartesian_order = cartesian_order_or_default(cartesian_order)
     table = _coefficients(*(int(degree) for degree in degrees))
-    if cartesian_order_or_default(cartesian_order):
+    if cartesian_order:
         table = table[np.ix_(*(cartesian_permutation(degree) for degree in degrees))]
     else:
         table = table.copy()

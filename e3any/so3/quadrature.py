@@ -13,6 +13,8 @@ import numpy as np
 from e3any_backends import Array
 from numpy.typing import NDArray
 
+from e3any.checks import check_integer
+
 __all__ = ["delley_quadrature", "lebedev_quadrature"]
 
 Table: TypeAlias = Literal["lebedev", "delley"]
@@ -127,7 +129,7 @@ def _quadrature(table: Table, precision: int | None, num: int | None, xp: Any) -
 
 def _precise(table: Table, wanted: int) -> int:
     """Return the precision of the smallest rule of a precision that is wanted."""
-    _check_integer(wanted, "precision")
+    check_integer(wanted, "precision", least=None)
     available = [rule.precision for rule in _rules(table)]
     for precision in available:
         if precision >= wanted:
@@ -138,18 +140,13 @@ def _precise(table: Table, wanted: int) -> int:
 
 def _small(table: Table, largest: int) -> int:
     """Return the precision of the most precise rule of no more points."""
-    _check_integer(largest, "num")
+    check_integer(largest, "num", least=None)
     rules = _rules(table)
     fitting = [rule.precision for rule in rules if rule.num <= largest]
     if fitting:
         return fitting[-1]
     _warn(f"expected {rules[0].num} or more points, got num={largest}: using {rules[0].num}")
     return rules[0].precision
-
-
-def _check_integer(value: int, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise ValueError(f"expected {name} to be an integer, got {value!r}")
 
 
 def _warn(message: str) -> None:

@@ -10,9 +10,9 @@ with the real part first, and so has -q. Rotations are those of :func:`rotation`
 
 from __future__ import annotations
 
-from e3any_backends import Array, Backend, backend_of
+from e3any_backends import Array, Backend
 
-from e3any.layout import check_vectors
+from e3any.checks import check_broadcast, check_vectors, floating_backend
 from e3any.ops.safe import norm, normalize
 from e3any.so3._matrices import angles, check_rotations, cross, floating, rodrigues
 from e3any.so3.rotations import euler_angles_from_rotation
@@ -99,8 +99,7 @@ def quaternion_from_rotation(rot: Array) -> Array:
     >>> quaternion_from_rotation(np.diag([1.0, -1.0, -1.0]))
     array([0., 1., 0., 0.])
     """
-    backend = backend_of(rot)
-    (rot,) = floating(backend, rot=rot)
+    backend = floating_backend(rot=rot)
     check_rotations(rot)
     xp = backend.xp
     products = _products(backend, rot)
@@ -129,9 +128,9 @@ def quaternion_from_axis_angle(axis: Array, angle: Array | float) -> Array:
     Raises
     ------
     ValueError
-        If the last axis of ``axis`` is not of length 3.
+        If the last axis of ``axis`` is not of length 3, or shapes do not broadcast.
     TypeError
-        If an argument is no floating-point array.
+        If ``axis`` is no floating-point array, or ``angle`` neither one nor a number.
 
     Examples
     --------
@@ -139,9 +138,9 @@ def quaternion_from_axis_angle(axis: Array, angle: Array | float) -> Array:
     >>> quaternion_from_axis_angle(np.asarray([0.0, 0.0, 2.0]), np.pi).round(3)
     array([0., 0., 0., 1.])
     """
-    backend = backend_of(axis, angle)
-    axis, angle = floating(backend, axis=axis, angle=angle)
+    backend, axis, angle = floating(axis=axis, angle=angle)
     check_vectors(axis, "axis")
+    check_broadcast("shapes of axes and angles", axis.shape[:-1], angle.shape)
     xp = backend.xp
     imaginary = normalize(axis, axis=-1) * xp.sin(0.5 * angle)[..., None]
     real = xp.broadcast_to(xp.cos(0.5 * angle)[..., None], (*imaginary.shape[:-1], 1))
@@ -237,6 +236,8 @@ def quaternion_from_euler(a: Array | float, b: Array | float, c: Array | float) 
 
     Raises
     ------
+    ValueError
+        If shapes do not broadcast.
     TypeError
         If an argument is neither a number nor a floating-point array.
 
@@ -306,7 +307,7 @@ def compose_quaternions(p: Array, q: Array) -> Array:
     Raises
     ------
     ValueError
-        If an argument is not of shape (..., 4).
+        If an argument is not of shape (..., 4), or shapes do not broadcast.
     TypeError
         If an argument is no floating-point array.
 
@@ -318,6 +319,7 @@ def compose_quaternions(p: Array, q: Array) -> Array:
     array([ 0.,  0.,  0., -1.])
     """
     backend = _checked_backend(p=p, q=q)
+    check_broadcast("shapes of p and q", p.shape, q.shape)
     xp = backend.xp
     p, q = xp.broadcast_arrays(*backend.promote(p, q))
     v, u = p[..., 1:], q[..., 1:]
@@ -356,11 +358,9 @@ def invert_quaternion(q: Array) -> Array:
 
 
 def _checked_backend(**quaternions: Array) -> Backend:
-    backend = backend_of(*quaternions.values())
-    floating(backend, **quaternions)
+    backend = floating_backend(**quaternions)
     for name, q in quaternions.items():
-        if q.ndim < 1 or q.shape[-1] != 4:
-            raise ValueError(f"expected {name} of shape (..., 4), got {tuple(q.shape)}")
+        check_vectors(q, name, length=4)
     return backend
 
 

@@ -6,9 +6,16 @@ import math
 from typing import Any
 
 import numpy as np
-from e3any_backends import Array, Backend, backend_of, generator_backend
+from e3any_backends import Array, Backend, generator_backend
 
-from e3any.layout import check_degree, check_vectors
+from e3any.checks import (
+    check_broadcast,
+    check_degree,
+    check_dtype,
+    check_number,
+    check_vectors,
+    floating_backend,
+)
 from e3any.ops.safe import normalize
 from e3any.so3._matrices import angles, check_rotations, cross, floating, matrix, rodrigues
 
@@ -44,9 +51,9 @@ def rotation(axis: Array, angle: Array | float) -> Array:
     Raises
     ------
     ValueError
-        If the last axis of ``axis`` is not of length 3.
+        If the last axis of ``axis`` is not of length 3, or shapes do not broadcast.
     TypeError
-        If ``axis`` is no floating-point array.
+        If ``axis`` is no floating-point array, or ``angle`` neither one nor a number.
 
     Examples
     --------
@@ -55,9 +62,9 @@ def rotation(axis: Array, angle: Array | float) -> Array:
     >>> (np.asarray([1.0, 0.0, 0.0]) @ rot).round(3)
     array([0., 1., 0.])
     """
-    backend = backend_of(axis, angle)
-    axis, angle = floating(backend, axis=axis, angle=angle)
+    backend, axis, angle = floating(axis=axis, angle=angle)
     check_vectors(axis, "axis")
+    check_broadcast("shapes of axes and angles", axis.shape[:-1], angle.shape)
     return rodrigues(backend, normalize(axis, axis=-1), backend.xp.sin(angle), 1.0 - backend.xp.cos(angle))
 
 
@@ -83,7 +90,7 @@ def alignment_rotation(u: Array, v: Array) -> Array:
     Raises
     ------
     ValueError
-        If the last axis of ``u`` or ``v`` is not of length 3.
+        If the last axis of ``u`` or ``v`` is not of length 3, or shapes do not broadcast.
     TypeError
         If an argument is no floating-point array.
 
@@ -101,10 +108,10 @@ def alignment_rotation(u: Array, v: Array) -> Array:
     >>> (u @ alignment_rotation(u, v)).round(3)
     array([0., 1., 0.])
     """
-    backend = backend_of(u, v)
-    u, v = floating(backend, u=u, v=v)
+    backend, u, v = floating(u=u, v=v)
     check_vectors(u, "u")
     check_vectors(v, "v")
+    check_broadcast("shapes of u and v", u.shape, v.shape)
     return _align(backend, normalize(u, axis=-1), normalize(v, axis=-1))
 
 
@@ -126,6 +133,8 @@ def rotation_euler(a: Array | float, b: Array | float, c: Array | float) -> Arra
 
     Raises
     ------
+    ValueError
+        If shapes do not broadcast.
     TypeError
         If an argument is neither a number nor a floating-point array.
 
@@ -179,8 +188,7 @@ def euler_angles_from_rotation(rot: Array) -> tuple[Array, Array, Array]:
     >>> [round(float(angle), 3) for angle in euler_angles_from_rotation(rotation_euler(0.1, 0.2, 0.3))]
     [0.1, 0.2, 0.3]
     """
-    backend = backend_of(rot)
-    (rot,) = floating(backend, rot=rot)
+    backend = floating_backend(rot=rot)
     check_rotations(rot)
     xp = backend.xp
     (xx, xy, xz), (yx, yy, _), (zx, zy, _) = ([rot[..., i, j] for j in range(3)] for i in range(3))
@@ -219,9 +227,10 @@ def random_rotation(key: Any, perturbation: Array | float = 1.0, num: int = 1, *
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 0.
+        If ``num`` is no integer >= 0, or ``perturbation`` is NaN or of another shape.
     TypeError
-        If ``key`` is no generator.
+        If ``key`` is no generator, ``perturbation`` neither a number nor a floating-point array, or ``dtype`` no
+        floating-point dtype.
 
     Examples
     --------
@@ -231,7 +240,9 @@ def random_rotation(key: Any, perturbation: Array | float = 1.0, num: int = 1, *
     """
     backend = generator_backend(key)
     check_degree(num, "num")
-    dtype = backend.xp.zeros(()).dtype if dtype is None else dtype
+    check_dtype(dtype)
+    _check_perturbation(perturbation, num)
+    dtype = backend.xp.zeros(()).dtype if dtype is None else backend.dtype(dtype)
     axis, angle = _random_axis_and_angle(backend, backend.random_uniform(key, (num, 3), dtype))
     if isinstance(perturbation, int | float):
         perturbation = min(max(perturbation, 0.0), 1.0)
@@ -239,6 +250,15 @@ def random_rotation(key: Any, perturbation: Array | float = 1.0, num: int = 1, *
         perturbation = backend.xp.astype(backend.xp.clip(perturbation, 0.0, 1.0), angle.dtype)
     rot = rotation(axis, angle * perturbation)
     return rot[0, ...] if num == 1 else rot
+
+
+def _check_perturbation(perturbation: Array | float, num: int) -> None:
+    if not hasattr(perturbation, "shape"):
+        check_number(perturbation, "perturbation")
+        return
+    floating_backend(perturbation=perturbation)
+    if tuple(perturbation.shape) not in ((), (num,)):
+        raise ValueError(f"expected perturbation of shape () or ({num},), got {tuple(perturbation.shape)}")
 
 
 def _random_axis_and_angle(backend: Backend, uniform: Array) -> tuple[Array, Array]:

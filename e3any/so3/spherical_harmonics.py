@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from e3any_backends import Array, Backend, backend_of
+from e3any_backends import Array, Backend
 from e3any_backends.tables import host_table
 
+from e3any.checks import check_degree, check_vectors, floating_backend
 from e3any.config import Normalization, cartesian_order_or_default, normalization_or_default
 from e3any.conventions import cartesian_permutation, normalization_factor
-from e3any.layout import check_degree, check_vectors
 from e3any.ops.safe import unit_components
 
 __all__ = ["solid_harmonics", "spherical_harmonics"]
@@ -67,9 +67,10 @@ def spherical_harmonics(
     """
     backend = _checked_backend(r, max_degree)
     normalization = normalization_or_default(normalization)
+    cartesian_order = cartesian_order_or_default(cartesian_order)
     factors = [normalization_factor(normalization, l) for l in range(max_degree + 1)]
     unit = not r_is_normalized and max_degree > 0
-    return _evaluate(backend, r, factors, cartesian_order_or_default(cartesian_order), unit)
+    return _evaluate(backend, r, factors, cartesian_order, unit)
 
 
 def solid_harmonics(r: Array, max_degree: int, cartesian_order: bool | None = None) -> Array:
@@ -112,11 +113,9 @@ def solid_harmonics(r: Array, max_degree: int, cartesian_order: bool | None = No
 
 
 def _checked_backend(r: Array, max_degree: int) -> Backend:
-    backend = backend_of(r)
+    backend = floating_backend(r=r)
     check_vectors(r)
     check_degree(max_degree)
-    if not backend.is_floating(r):
-        raise TypeError(f"expected r to be a floating-point array, got dtype {r.dtype}")
     return backend
 
 

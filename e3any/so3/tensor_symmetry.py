@@ -16,6 +16,7 @@ from e3any_backends import Array, Backend, backend_of
 from e3any_backends.tables import host_table
 from numpy.typing import NDArray
 
+from e3any.checks import floating_backend
 from e3any.config import cartesian_order_or_default
 from e3any.conventions import PARITIES, cartesian_permutation, degree_slice
 from e3any.layout import Layout
@@ -90,6 +91,8 @@ class CartesianTensor:
     pseudotensor: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.symmetry, str):
+            raise ValueError(f"expected a symmetry such as 'ij=ji' or 'ijk=-jik', got {self.symmetry!r}")
         if not _multiplicities(self.symmetry):
             raise ValueError(f"expected a symmetry that a tensor can have, got {self.symmetry!r}, which makes it zero")
 
@@ -140,7 +143,7 @@ class CartesianTensor:
         TypeError
             If ``x`` is no floating-point array.
         """
-        backend = _checked_backend(x)
+        backend, cartesian_order = floating_backend(x=x), cartesian_order_or_default(cartesian_order)
         if tuple(x.shape[max(x.ndim - self.rank, 0) :]) != (3,) * self.rank:
             raise ValueError(f"expected x of shape (...{', 3' * self.rank}), got {tuple(x.shape)}")
         lead = x.shape[: x.ndim - self.rank]
@@ -175,12 +178,16 @@ class CartesianTensor:
         TypeError
             If one is no floating-point array.
         """
-        if len(blocks) != len(self.irreps):
-            raise ValueError(f"expected {len(self.irreps)} arrays, for {self.irreps}, got {len(blocks)}")
-        backend = _checked_backend(*blocks)
+        if not isinstance(blocks, Sequence) or len(blocks) != len(self.irreps):
+            found = len(blocks) if isinstance(blocks, Sequence) else type(blocks).__name__
+            raise ValueError(f"expected {len(self.irreps)} arrays, for {self.irreps}, got {found}")
+        cartesian_order = cartesian_order_or_default(cartesian_order)
+        backend = floating_backend(**{f"block {i}": block for i, block in enumerate(blocks)})
+        lead = tuple(blocks[0].shape[:-2])
         for (l, _, n), block in zip(self.irreps, blocks, strict=True):
-            if tuple(block.shape[-2:]) != (2 * l + 1, n):
-                raise ValueError(f"expected shape (..., {2 * l + 1}, {n}) for degree {l}, got {tuple(block.shape)}")
+            if tuple(block.shape) != (*lead, 2 * l + 1, n):
+                expected = ", ".join([*map(str, lead), str(2 * l + 1), str(n)])
+                raise ValueError(f"expected shape ({expected}) for degree {l}, got {tuple(block.shape)}")
         blocks = backend.promote(*blocks)
         flat = [backend.xp.reshape(y, (*y.shape[:-2], y.shape[-2] * y.shape[-1])) for y in blocks]
         y = backend.xp.concat(flat, axis=-1)
@@ -244,7 +251,8 @@ class CartesianTensor:
         TypeError
             If ``features`` is no floating-point array.
         """
-        _checked_backend(features)
+        floating_backend(features=features)
+        cartesian_order = cartesian_order_or_default(cartesian_order)
         given, needed = Layout.of(features, "features"), self.layout
         if given.max_degree < needed.max_degree or given.pseudotensors < needed.pseudotensors:
             raise ValueError(f"expected features that hold {needed}, got {given}")
@@ -260,16 +268,8 @@ class CartesianTensor:
         pseudotensors = self.layout.pseudotensors
         return [(PARITIES.index(parity) if pseudotensors else 0, l) for l, parity, _ in self.irreps]
 
-    def _basis(self, backend: Backend, like: Array, cartesian_order: bool | None) -> Array:
-        return backend.table(_basis, self.symmetry, cartesian_order_or_default(cartesian_order), like=like)
-
-
-def _checked_backend(*arrays: Array) -> Backend:
-    backend = backend_of(*arrays)
-    for x in arrays:
-        if not backend.is_floating(x):
-            raise TypeError(f"expected a floating-point array, got dtype {x.dtype}")
-    return backend
+    def _basis(self, backend: Backend, like: Array, cartesian_order: bool) -> Array:
+        return backend.table(_basis, self.symmetry, cartesian_order, like=like)
 
 
 @host_table
@@ -308,7 +308,7 @@ def _blocks(symmetry: str) -> list[tuple[int, NDArray[np.float64]]]:
 
 def _parse(symmetry: str) -> tuple[str, list[tuple[tuple[int, ...], int]]]:
     """Return the letters of the indices, and the permutations of axes with the signs that they bring."""
-    terms = [term.strip() for term in symmetry.split("=")] if isinstance(symmetry, str) else [""]
+    terms = [term.strip() for term in symmetry.split("=")]
     indices = terms[0]
     for term in terms:
         letters = term.removeprefix("-") if term is not indices else term

@@ -17,8 +17,10 @@ import math
 from typing import Literal, TypeAlias
 
 import numpy as np
-from e3any_backends import Array, Backend, backend_of
+from e3any_backends import Array, Backend
 from numpy.typing import NDArray
+
+from e3any.checks import floating_backend
 
 __all__ = ["tensor_to_voigt", "voigt_to_tensor"]
 
@@ -66,7 +68,8 @@ def tensor_to_voigt(x: Array, rank: int = 2, convention: Convention = "stress") 
     >>> tensor_to_voigt(strain, convention="strain")
     array([1., 2., 3., 0., 0., 1.])
     """
-    backend = _checked_backend(x, rank, convention, (3,) * rank)
+    _check_rank(rank)
+    backend = _checked_backend(x, convention, (3,) * rank)
     pairs = backend.xp.reshape(x, (*x.shape[: x.ndim - rank], *(9,) * (rank // 2)))
     return _transform(backend, pairs, rank, backend.table(_to_voigt, convention, like=x))
 
@@ -103,21 +106,23 @@ def voigt_to_tensor(x: Array, rank: int = 2, convention: Convention = "stress") 
            [0.5, 2. , 0. ],
            [0. , 0. , 3. ]])
     """
-    backend = _checked_backend(x, rank, convention, (6,) * (rank // 2))
+    _check_rank(rank)
+    backend = _checked_backend(x, convention, (6,) * (rank // 2))
     pairs = _transform(backend, x, rank, backend.table(_from_voigt, convention, like=x))
     return backend.xp.reshape(pairs, (*x.shape[: x.ndim - rank // 2], *(3,) * rank))
 
 
-def _checked_backend(x: Array, rank: int, convention: Convention, trailing: tuple[int, ...]) -> Backend:
-    backend = backend_of(x)
+def _check_rank(rank: int) -> None:
     if rank not in (2, 4):
         raise ValueError(f"expected rank to be 2 or 4, got {rank!r}")
-    if convention not in _FACTORS:
+
+
+def _checked_backend(x: Array, convention: Convention, trailing: tuple[int, ...]) -> Backend:
+    backend = floating_backend(x=x)
+    if convention not in tuple(_FACTORS):
         raise ValueError(f"expected a convention of {tuple(_FACTORS)}, got {convention!r}")
     if tuple(x.shape[max(x.ndim - len(trailing), 0) :]) != trailing:
         raise ValueError(f"expected x of shape (..., {', '.join(map(str, trailing))}), got {tuple(x.shape)}")
-    if not backend.is_floating(x):
-        raise TypeError(f"expected x to be a floating-point array, got dtype {x.dtype}")
     return backend
 
 

@@ -6,12 +6,12 @@ import math
 from typing import Any
 
 import numpy as np
-from e3any_backends import Array, Backend, backend_of
+from e3any_backends import Array, Backend
 from numpy.typing import NDArray
 
+from e3any.checks import check_degree, floating_backend
 from e3any.config import cartesian_order_or_default
 from e3any.conventions import cartesian_permutation
-from e3any.layout import check_degree
 from e3any.so3._matrices import check_rotations
 from e3any.so3.clebsch_gordan import clebsch_gordan_for_degrees
 from e3any.so3.quaternions import rotation_from_quaternion
@@ -70,11 +70,9 @@ def wigner_d(rot: Array, max_degree: int, cartesian_order: bool | None = None) -
            [ 0., -1.,  0.,  0.],
            [ 0.,  0.,  0.,  1.]])
     """
-    backend = backend_of(rot)
+    backend = floating_backend(rot=rot)
     check_rotations(rot)
     check_degree(max_degree)
-    if not backend.is_floating(rot):
-        raise TypeError(f"expected rot to be a floating-point array, got dtype {rot.dtype}")
     return _block_diagonal(backend, _blocks(backend, rot, max_degree, cartesian_order_or_default(cartesian_order)))
 
 
@@ -111,6 +109,7 @@ def wigner_d_from_quaternion(q: Array, max_degree: int, cartesian_order: bool | 
            [0., 0., 1., 0.],
            [0., 0., 0., 1.]])
     """
+    _check_options(max_degree, cartesian_order)
     return wigner_d(rotation_from_quaternion(q), max_degree, cartesian_order)
 
 
@@ -145,7 +144,14 @@ def wigner_d_from_euler(
     >>> wigner_d_from_euler(0.1, 0.2, 0.3, max_degree=2).shape
     (9, 9)
     """
+    _check_options(max_degree, cartesian_order)
     return wigner_d(rotation_euler(a, b, c), max_degree, cartesian_order)
+
+
+def _check_options(max_degree: int, cartesian_order: bool | None) -> None:
+    """Check what :func:`wigner_d` would check after rotations have been computed."""
+    check_degree(max_degree)
+    cartesian_order_or_default(cartesian_order)
 
 
 def _blocks(backend: Backend, rot: Array, max_degree: int, cartesian_order: bool) -> list[Array]:

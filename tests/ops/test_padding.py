@@ -29,7 +29,7 @@ def test_buckets_hold_what_they_are_for_and_grow_geometrically(growth, multiple)
 
 @pytest.mark.parametrize("options", [{"num": -1}, {"num": 1, "growth": 1.0}, {"num": 1, "multiple": 0}])
 def test_sizes_of_buckets_are_checked(options):
-    with pytest.raises(ValueError, match=r"expected num >= 0, growth > 1"):
+    with pytest.raises(ValueError, match=r"expected (num|growth|multiple)\b.*, got"):
         ops.bucket_size(**options)
 
 

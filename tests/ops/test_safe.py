@@ -131,7 +131,7 @@ def test_bfloat16_is_kept():
 
 @pytest.mark.parametrize("function", [norm, normalize, normalize_and_return_norm])
 def test_other_than_floating_point_numbers_raise(library, function):
-    with pytest.raises(TypeError, match="expected an array of floating-point numbers, got dtype"):
+    with pytest.raises(TypeError, match="expected x to be a floating-point array, got dtype"):
         function(library.array(np.ones(3, np.int64)))
     with pytest.raises(TypeError, match="list"):
         function([1.0, 2.0])

@@ -224,11 +224,11 @@ def test_arrays_of_other_shapes_are_refused(library: Library):
     tensor = CartesianTensor("ij=ji")
     with pytest.raises(ValueError, match=r"expected x of shape \(\.\.\., 3, 3\), got \(3,\)"):
         tensor.to_irreps(library.array(np.ones(3)))
-    with pytest.raises(TypeError, match="expected a floating-point array"):
+    with pytest.raises(TypeError, match="expected x to be a floating-point array"):
         tensor.to_irreps(library.array(np.eye(3), "int32"))
     with pytest.raises(TypeError, match="got list"):
         tensor.to_features([[1.0]])
     with pytest.raises(ValueError, match="expected 2 arrays, for "):
         tensor.from_irreps([library.array(np.ones((1, 1)))])
-    with pytest.raises(ValueError, match=r"expected shape \(\.\.\., 5, 1\) for degree 2, got \(5,\)"):
+    with pytest.raises(ValueError, match=r"expected shape \(5, 1\) for degree 2, got \(5,\)"):
         tensor.from_irreps([library.array(np.ones((1, 1))), library.array(np.ones(5))])

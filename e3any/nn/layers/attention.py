@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
 
+from e3any.checks import check_degree, floating_backend
 from e3any.conventions import degree_slice
-from e3any.layout import Layout, check_degree
+from e3any.layout import Layout
 from e3any.nn.basis import FactoredBasis
 from e3any.nn.features import change_max_degree_or_type
 from e3any.nn.initializers import lecun_normal, zeros
@@ -65,6 +66,7 @@ class _Attention(Convolution):
         cutoff_value: Array | None,
         **lists: Any,
     ) -> Array:
+        floating_backend(inputs_q=inputs_q, inputs_kv=inputs_kv)
         queries, keys = Layout.of(inputs_q, "inputs_q"), Layout.of(inputs_kv, "inputs_kv")
         if basis is None and (self.use_relative_positional_encoding_qk or self.use_relative_positional_encoding_v):
             raise TypeError("expected a basis for relative positional encodings, got None")
@@ -186,6 +188,14 @@ class MultiHeadAttention(_Attention):
         Parameters of the values.
     output_kernel_init, output_bias_init, output_use_bias : optional
         Parameters of the output; only these have a bias by default.
+
+    Raises
+    ------
+    ValueError
+        If a number is no integer >= 0, or a setting neither True nor False,
+        or if ``num_heads`` does not divide ``qkv_features``.
+    TypeError
+        If a dtype is none of floating-point numbers.
     """
 
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -234,7 +244,8 @@ class MultiHeadAttention(_Attention):
         RuntimeError
             If neither or both kinds of index list are given.
         TypeError
-            If there is no basis for relative positional encodings.
+            If there is no basis for relative positional encodings, a list is no integer array, another input no
+            floating-point array, or if arrays belong to different libraries.
         ValueError
             If shapes do not fit, or if the number of heads does not divide that of features.
         """
@@ -257,7 +268,7 @@ class MultiHeadAttention(_Attention):
 class SelfAttention(_Attention):
     """Attend to neighbours, with queries, keys and values from the same features.
 
-    See :class:`MultiHeadAttention` for formulas, parameters and hyper-parameters.
+    Formulas, parameters, hyper-parameters and errors are those of :class:`MultiHeadAttention`.
     """
 
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -278,7 +289,7 @@ class SelfAttention(_Attention):
         num_segments: int | None = None,
         indices_are_sorted: bool = False,
     ) -> Array:
-        """Attend to neighbours; see :meth:`MultiHeadAttention.forward`."""
+        """Attend to neighbours; arguments, results and errors are those of :meth:`MultiHeadAttention.forward`."""
         return self._attend(
             p,
             inputs,
@@ -307,7 +318,11 @@ def _check_edges(edges: Edges, basis: Array | FactoredBasis | None, cutoff_value
     """Raise a ValueError unless basis and cut-off have one entry for every edge."""
     if basis is not None:
         edges.check_basis(basis)
-    if cutoff_value is not None and tuple(cutoff_value.shape) != tuple(edges.indices.shape):
+    if cutoff_value is None:
+        return
+    floating_backend(cutoff_value=cutoff_value)
+    backend_of(cutoff_value, edges.indices)
+    if tuple(cutoff_value.shape) != tuple(edges.indices.shape):
         raise ValueError(
             f"expected cutoff_value of shape {tuple(edges.indices.shape)}, as the index list, "
             f"got {tuple(cutoff_value.shape)}"

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from e3any_backends import Array, Backend, backend_of
 
-from e3any.layout import Layout, check_degree
+from e3any.checks import check_degree
+from e3any.layout import Layout
 from e3any.nn.basis import FactoredBasis
 from e3any.nn.initializers import lecun_normal, zeros
 from e3any.nn.layer import Layer, Parameters

@@ -11,8 +11,9 @@ import numpy as np
 from e3any_backends import Array, Backend, backend_of
 from numpy.typing import NDArray
 
+from e3any.checks import check_degree, floating_backend
 from e3any.conventions import component_degrees, parity_names
-from e3any.layout import Layout, check_degree
+from e3any.layout import Layout
 from e3any.nn.initializers import lecun_normal, zeros
 from e3any.nn.layer import Layer, Parameters
 
@@ -44,6 +45,13 @@ class Dense(Layer):
         Precision of matrix products, see ``jax.lax.Precision``; only JAX takes it.
     kernel_init, bias_init : Initializer or callable
         How parameters are drawn.
+
+    Raises
+    ------
+    ValueError
+        If a number is no integer >= 0, or a setting neither True nor False.
+    TypeError
+        If a dtype is none of floating-point numbers.
     """
 
     features: int
@@ -77,9 +85,10 @@ class Dense(Layer):
         ------
         ValueError
             If the shape is not that of features.
+        TypeError
+            If the inputs are no floating-point array.
         """
-        layout = Layout.of(inputs)
-        backend = backend_of(inputs)
+        backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
         kernels, bias = self._parameters(p, layout)
         inputs, bias, *kernels = backend.promote(inputs, bias, *kernels, dtype=self.dtype)
         if layout.features * self.features < _SPLIT_KERNEL_SIZE:

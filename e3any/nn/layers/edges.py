@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from e3any_backends import Array, backend_of
 
+from e3any.checks import check_size, floating_backend
 from e3any.layout import Layout
 from e3any.nn.basis import FactoredBasis
 from e3any.ops.index_lists import gather_dst, gather_src, index_kind
@@ -73,7 +74,10 @@ class Edges:
         batch = tuple(indices.shape[: -2 if kind == "dense" else -1])
         for nodes in (receivers, senders):
             _check_nodes(nodes, batch)
+        backend_of(receivers, senders, adj_idx, where, dst_idx, src_idx)
         if kind == "sparse":
+            if num_segments is not None:
+                check_size(num_segments, "num_segments")
             num = receivers.shape[-4] if num_segments is None else num_segments
             return cls(None, None, dst_idx, src_idx, num, indices_are_sorted)
         if where is not None:
@@ -140,11 +144,14 @@ class Edges:
         return {"dst_idx": dst_idx, **sizes}
 
     def check_basis(self, basis: Array | FactoredBasis) -> None:
-        """Raise a ValueError unless a basis has one entry for every edge."""
+        """Raise an error unless a basis has one entry for every edge."""
         if isinstance(basis, FactoredBasis):
             basis.check()
+            backend_of(basis.radial, self.indices)
             shape = tuple(basis.radial.shape[:-2])
         else:
+            floating_backend(basis=basis)
+            backend_of(basis, self.indices)
             if Layout.of(basis, "basis").pseudotensors:
                 raise ValueError(f"expected a basis with a parity axis of length 1, got shape {tuple(basis.shape)}")
             shape = tuple(basis.shape[:-3])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from e3any_backends import Array, backend_of
 
-from e3any.layout import check_degree
+from e3any.checks import check_degree
 from e3any.nn.initializers import VarianceScaling
 from e3any.nn.layer import Layer, Parameters
 
@@ -35,6 +35,13 @@ class Embed(Layer):
         Dtype that the parameter is created with.
     embedding_init : Initializer or callable
         How the parameter is drawn.
+
+    Raises
+    ------
+    ValueError
+        If a number is no integer >= 0, or a setting neither True nor False.
+    TypeError
+        If a dtype is none of floating-point numbers.
     """
 
     num_embeddings: int
@@ -74,9 +81,10 @@ class Embed(Layer):
         """
         backend = backend_of(inputs)
         if not backend.is_integer(inputs):
-            raise ValueError(f"expected integer inputs, got {inputs.dtype}")
+            raise ValueError(f"expected integer inputs, got dtype {inputs.dtype}")
         shape = (self.num_embeddings, 1, 1, self.features)
         table = p.param("embedding", shape, self.embedding_init, self.param_dtype)
+        backend.check_devices(inputs, table)
         (table,) = backend.promote(table, dtype=self.dtype)
         rows = backend.take(table, backend.xp.reshape(inputs, (-1,)))
         return backend.xp.reshape(rows, (*inputs.shape, 1, 1, self.features))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from e3any_backends import Array, backend_of
+from e3any_backends import Array
 from e3any_backends.tables import host_table
 
+from e3any.checks import check_callable, check_number, floating_backend
 from e3any.nn._functions import softplus
 from e3any.nn.basis import basis
 from e3any.nn.cutoffs import check_positive
@@ -35,6 +35,13 @@ class ExponentialBasis(Layer):
         The rate to begin with.
     param_dtype : optional
         Dtype that the parameter is created with.
+
+    Raises
+    ------
+    ValueError
+        If ``initial_gamma`` is not positive.
+    TypeError
+        If ``initial_gamma`` is no number, or ``param_dtype`` none of floating-point numbers.
     """
 
     initial_gamma: float = 1.0
@@ -42,6 +49,7 @@ class ExponentialBasis(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_number(self.initial_gamma, "initial_gamma")
         check_positive(self.initial_gamma, "initial_gamma")
 
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -74,9 +82,16 @@ class ExponentialBasis(Layer):
         ValueError, TypeError
             See :func:`e3any.nn.basis`.
         """
+        backend = floating_backend(r=r)
+        check_callable(radial_fn, "radial_fn")
         parameter = p.param("gamma", (), _initial(self.initial_gamma), self.param_dtype)
-        gamma = softplus(backend_of(parameter), parameter)
-        return basis(r, radial_fn=functools.partial(radial_fn, gamma=gamma), **options)
+        backend.check_devices(r, parameter)
+        (parameter,) = backend.promote(parameter)
+
+        def learned(norm: Array, num: int) -> Array:
+            return radial_fn(norm, num, gamma=softplus(backend, parameter))
+
+        return basis(r, radial_fn=learned, **options)
 
 
 @host_table

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from e3any_backends import Array, backend_of
+from e3any_backends import Array
 from e3any_backends.matrix_coupling import PRODUCTS, MatrixCoupling, MatrixForm
 from e3any_backends.tables import host_table
 
+from e3any.checks import check_degree, floating_backend
 from e3any.conventions import component_degrees
-from e3any.layout import Layout, check_degree
+from e3any.layout import Layout
 from e3any.nn.initializers import fused_tensor_normal
 from e3any.nn.layer import Layer, Parameters
 from e3any.nn.layers.couplings import check_leading_axes, output_layout
@@ -60,6 +61,13 @@ class FusedTensor(Layer):
     kernel_init : callable
         ``kernel_init(scale, mask)`` returns an initialiser for entries of variance ``scale`` that are zero outside of
         ``mask``; see :func:`e3any.nn.initializers.fused_tensor_normal`.
+
+    Raises
+    ------
+    ValueError
+        If a number is no integer >= 0, or a setting neither True nor False.
+    TypeError
+        If a dtype is none of floating-point numbers.
     """
 
     max_degree: int | None = None
@@ -97,8 +105,10 @@ class FusedTensor(Layer):
         ValueError
             If shapes are not those of features, features differ, leading axes do not broadcast, or ``max_degree`` is
             out of reach.
+        TypeError
+            If an input is no floating-point array, or they belong to different libraries.
         """
-        backend = backend_of(inputs1, inputs2)
+        backend = floating_backend(inputs1=inputs1, inputs2=inputs2)
         x, y = Layout.of(inputs1, "inputs1"), Layout.of(inputs2, "inputs2")
         check_leading_axes(inputs1, inputs2)
         z = output_layout(x, y, self.max_degree, self.include_pseudotensors)

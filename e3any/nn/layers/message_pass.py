@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from e3any_backends import Array
 
+from e3any.checks import floating_backend
 from e3any.layout import Layout
 from e3any.nn.basis import FactoredBasis
 from e3any.nn.layer import Parameters
@@ -54,6 +55,13 @@ class MessagePass(Convolution):
         See :class:`Dense`.
     dense_kernel_init, dense_bias_init, tensor_kernel_init : Initializer or callable
         How parameters are drawn.
+
+    Raises
+    ------
+    ValueError
+        If a number is no integer >= 0, or a setting neither True nor False.
+    TypeError
+        If a dtype is none of floating-point numbers.
     """
 
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -111,12 +119,14 @@ class MessagePass(Convolution):
         RuntimeError
             If neither or both kinds of index list are given.
         TypeError
-            If there is no basis.
+            If there is no basis, a list is no integer array, another input no floating-point array, or if arrays
+            belong to different libraries.
         ValueError
-            If shapes do not fit.
+            If shapes do not fit, or ``num_segments`` is no integer >= 0.
         """
         if basis is None:
             raise TypeError("expected a basis, got None")
+        floating_backend(inputs=inputs)
         Layout.of(inputs)
         edges = Edges.between(
             inputs,
@@ -131,6 +141,7 @@ class MessagePass(Convolution):
         edges.check_basis(basis)
         senders = inputs
         if weights is not None:
+            floating_backend(inputs=inputs, weights=weights)
             check_broadcastable(weights, (*edges.indices.shape, *inputs.shape[-3:]))
             if any(n != 1 for n in weights.shape[-3:-1]):  # components that differ can't wait for the filters
                 senders, edges = edges.with_own_senders(edges.gather_src(inputs) * weights, inputs.shape[-4])

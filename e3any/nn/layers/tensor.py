@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from e3any_backends import Array, backend_of
+from e3any_backends import Array
 
-from e3any.layout import Layout, check_degree
+from e3any.checks import check_degree, floating_backend
+from e3any.layout import Layout
 from e3any.nn.initializers import tensor_lecun_normal
 from e3any.nn.layer import Layer, Parameters
 from e3any.nn.layers.couplings import check_leading_axes, couple, coupling_plan, output_layout
@@ -46,6 +47,13 @@ class Tensor(Layer):
         Accepted for compatibility: the product is summed term by term in at least float32.
     kernel_init : Initializer or callable
         How the parameter is drawn.
+
+    Raises
+    ------
+    ValueError
+        If a number is no integer >= 0, or a setting neither True nor False.
+    TypeError
+        If a dtype is none of floating-point numbers.
     """
 
     max_degree: int | None = None
@@ -83,8 +91,10 @@ class Tensor(Layer):
         ValueError
             If shapes are not those of features, features differ, leading axes do not broadcast, or ``max_degree`` is
             out of reach.
+        TypeError
+            If an input is no floating-point array, or they belong to different libraries.
         """
-        backend = backend_of(inputs1, inputs2)
+        backend = floating_backend(inputs1=inputs1, inputs2=inputs2)
         x, y = Layout.of(inputs1, "inputs1"), Layout.of(inputs2, "inputs2")
         check_leading_axes(inputs1, inputs2)
         kernel = self.kernel(p, x, y)

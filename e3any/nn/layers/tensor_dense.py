@@ -7,7 +7,8 @@ from typing import Any
 
 from e3any_backends import Array
 
-from e3any.layout import Layout, check_degree
+from e3any.checks import check_degree
+from e3any.layout import Layout
 from e3any.nn.initializers import lecun_normal, zeros
 from e3any.nn.layer import Layer, Parameters
 from e3any.nn.layers.dense import Dense
@@ -44,6 +45,13 @@ class TensorDense(Layer):
         See :class:`Dense`.
     dense_kernel_init, dense_bias_init, tensor_kernel_init : Initializer or callable
         How parameters are drawn.
+
+    Raises
+    ------
+    ValueError
+        If a number is no integer >= 0, or a setting neither True nor False.
+    TypeError
+        If a dtype is none of floating-point numbers.
     """
 
     features: int | None = None
@@ -84,6 +92,8 @@ class TensorDense(Layer):
         ------
         ValueError
             If the shape is not that of features, or ``max_degree`` is out of reach.
+        TypeError
+            If the inputs are no floating-point array.
         """
         features = Layout.of(inputs).features if self.features is None else self.features
         dense = Dense(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from e3any_backends import Array, Backend
 
+from e3any.checks import check_integer
 from e3any.nn._functions import scalar_like
 from e3any.nn.cutoffs import check_positive, checked_backend
 
@@ -15,8 +15,7 @@ __all__ = ["check_num", "scaled"]
 
 def check_num(num: Any) -> None:
     """Raise a ValueError unless ``num`` is an integer >= 1."""
-    if isinstance(num, bool) or not isinstance(num, int | np.integer) or num < 1:
-        raise ValueError(f"expected num to be an integer >= 1, got {num!r}")
+    check_integer(num, "num", least=1)
 
 
 def scaled(x: Array, num: Any, limit: Array | float) -> tuple[Backend, Array]:

@@ -39,9 +39,9 @@ def basic_gaussian(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1, or ``limit`` is a number that is not positive.
+        If ``num`` is no integer >= 1, or ``limit`` is a number that is not positive, or does not broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is no floating-point array, or ``limit`` neither a number nor an array of its library.
     """
     return gaussian(*scaled(x, num, limit), num)
 

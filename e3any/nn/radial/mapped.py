@@ -128,9 +128,9 @@ def exponential_bernstein(
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1.
+        If ``num`` is no integer >= 1, or ``gamma`` is NaN or does not broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is no floating-point array, or ``gamma`` neither a number nor an array of its library.
     """
     return _of_exponential(bernstein, x, num, gamma, cuspless, use_exponential_weighting)
 

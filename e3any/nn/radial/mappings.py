@@ -71,8 +71,10 @@ def exponential_mapping(x: Array, gamma: Array | float = 1.0, cuspless: bool = F
 
     Raises
     ------
+    ValueError
+        If ``gamma`` is NaN or does not broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is no floating-point array, or ``gamma`` neither a number nor an array of its library.
     """
     return exponential_mapping_and_rest(x, gamma, cuspless)[0]
 

@@ -1,0 +1,111 @@
+"""Checks of arguments, before anything is computed.
+
+Errors say "expected ..., got ...". Kinds, dtypes, shapes and devices decide, never values of arrays: checks hold while
+compilers trace as well.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from e3any_backends import Array, Backend, backend_of
+from e3any_backends.generic import dtype_name
+
+__all__ = [
+    "check_axis",
+    "check_broadcast",
+    "check_callable",
+    "check_degree",
+    "check_degrees",
+    "check_dtype",
+    "check_integer",
+    "check_number",
+    "check_size",
+    "check_vectors",
+    "floating_backend",
+]
+
+_FLOATING = ("float64", "float32", "bfloat16", "float16")
+
+
+def check_integer(value: Any, name: str, least: int | None = 0) -> None:
+    """Raise a ValueError unless ``value`` is an integer, and not less than ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or (least is not None and value < least):
+        bound = "" if least is None else f" >= {least}"
+        raise ValueError(f"expected {name} to be an integer{bound}, got {value!r}")
+
+
+def check_degree(degree: Any, name: str = "max_degree") -> None:
+    """Raise a ValueError unless ``degree`` is an integer that is not negative."""
+    check_integer(degree, name)
+
+
+def check_degrees(degrees: Any, name: str = "degrees") -> None:
+    """Raise an error unless ``degrees`` are integers that are not negative."""
+    if not isinstance(degrees, Iterable):
+        raise TypeError(f"expected {name} to be a sequence of integers, got {type(degrees).__name__}")
+    for degree in degrees:
+        check_degree(degree, f"every one of {name}")
+
+
+def check_size(num: Any, name: str) -> None:
+    """Raise a ValueError unless ``num`` is an integer that is not negative; symbols and arrays of no axis pass."""
+    if isinstance(num, int | float | complex | str | Sequence | np.generic):
+        check_integer(num, name)
+
+
+def check_number(value: Any, name: str, least: float | None = None) -> None:
+    """Raise a TypeError unless ``value`` is a number, and a ValueError if it is NaN or less than ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"expected {name} to be a number, got {value!r}")
+    if value != value or (least is not None and value < least):
+        bound = "" if least is None else f" >= {least}"
+        raise ValueError(f"expected {name} to be a number{bound}, got {value!r}")
+
+
+def check_callable(function: Any, name: str) -> None:
+    """Raise a TypeError unless ``function`` can be called."""
+    if not callable(function):
+        raise TypeError(f"expected {name} to be a function, got {function!r}")
+
+
+def check_dtype(dtype: Any, name: str = "dtype") -> None:
+    """Raise a TypeError unless ``dtype`` is a floating-point dtype of any library, the name of one, or None."""
+    if dtype is not None and dtype_name(dtype) not in _FLOATING:
+        raise TypeError(f"expected {name} to be one of {_FLOATING}, got {dtype!r}")
+
+
+def floating_backend(**arrays: Array) -> Backend:
+    """Return the backend of floating-point arrays of one library; a TypeError names the argument that is none."""
+    backend = backend_of(*arrays.values())
+    for name, x in arrays.items():
+        if not hasattr(x, "dtype"):
+            raise TypeError(f"expected {name} to be an array, got {x!r}")
+        if not backend.is_floating(x):
+            raise TypeError(f"expected {name} to be a floating-point array, got dtype {x.dtype}")
+    return backend
+
+
+def check_vectors(r: Array, name: str = "r", length: int = 3) -> None:
+    """Raise a ValueError unless the last axis of an array has a length."""
+    if len(r.shape) < 1 or r.shape[-1] != length:
+        raise ValueError(f"expected {name} of shape (..., {length}), got {tuple(r.shape)}")
+
+
+def check_broadcast(what: str, *shapes: Sequence[int]) -> None:
+    """Raise a ValueError unless shapes broadcast."""
+    for ours, theirs in itertools.combinations(shapes, 2):
+        if any(n != m and 1 not in (n, m) for n, m in zip(reversed(ours), reversed(theirs), strict=False)):
+            raise ValueError(f"expected {what} that broadcast, got {' and '.join([f'{tuple(s)}' for s in shapes])}")
+
+
+def check_axis(axis: Any, ndim: int) -> None:
+    """Raise a ValueError unless ``axis`` is an axis of an array, or a tuple of different ones."""
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    for number in axes:
+        check_integer(number, "axis", least=None)
+    if not all(-ndim <= number < ndim for number in axes) or len({number % ndim for number in axes}) < len(axes):
+        raise ValueError(f"expected different axes of an array that has {ndim}, got {axis}")

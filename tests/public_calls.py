@@ -1,0 +1,733 @@
+"""One call, or a few, of every public function and constructor, with the kind of each argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from argument_kinds import (
+    Kind,
+    array,
+    count,
+    degree,
+    features,
+    generator,
+    indices,
+    integer,
+    mask,
+    matrices,
+    number,
+    option,
+    positive,
+    setting,
+    tree,
+    vectors,
+)
+
+from e3any import Layout, matrix, nn, ops, so3, testing
+from e3any.nn import initializers
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function and the kinds of its arguments by name."""
+
+    function: Callable[..., Any]
+    kinds: dict[str, Kind]
+    batch: dict[str, Any]
+    documented: tuple[Any, ...]
+
+
+CALLS: dict[str, Call] = {}
+
+
+def case(
+    name: str,
+    function: Callable[..., Any],
+    batch: dict[str, Any] | None = None,
+    documented: tuple[Any, ...] = (),
+    **kinds: Kind,
+) -> None:
+    """Add a call.
+
+    ``batch`` are values whose leading axes do not fit those of the others, ``documented`` what documents the errors if
+    not the function.
+    """
+    CALLS[name] = Call(function, kinds, batch or {}, documented or (function,))
+
+
+order, normalization = setting(), option("racah")
+
+# -- so3
+case(
+    "so3.spherical_harmonics",
+    so3.spherical_harmonics,
+    r=vectors(4),
+    max_degree=degree(),
+    cartesian_order=order,
+    normalization=normalization,
+)
+case("so3.solid_harmonics", so3.solid_harmonics, r=vectors(4), max_degree=degree(), cartesian_order=order)
+case(
+    "so3.clebsch_gordan",
+    so3.clebsch_gordan,
+    max_degree1=degree(),
+    max_degree2=degree(),
+    max_degree3=degree(),
+    cartesian_order=order,
+)
+case(
+    "so3.clebsch_gordan_for_degrees",
+    so3.clebsch_gordan_for_degrees,
+    degree1=degree(),
+    degree2=degree(),
+    degree3=degree(),
+    cartesian_order=order,
+)
+case("so3.wigner_d", so3.wigner_d, rot=matrices(4), max_degree=degree(), cartesian_order=order)
+case(
+    "so3.wigner_d_from_quaternion",
+    so3.wigner_d_from_quaternion,
+    q=vectors(4, size=4),
+    max_degree=degree(),
+    cartesian_order=order,
+)
+case(
+    "so3.wigner_d_from_euler",
+    so3.wigner_d_from_euler,
+    {"b": np.ones(5)},
+    a=array(4),
+    b=array(4),
+    c=array(4),
+    max_degree=degree(),
+    cartesian_order=order,
+)
+case("so3.rotation", so3.rotation, {"angle": np.ones(5)}, axis=vectors(4), angle=array(4))
+case("so3.rotation_euler", so3.rotation_euler, {"c": np.ones(5)}, a=array(4), b=array(4), c=array(4))
+case("so3.alignment_rotation", so3.alignment_rotation, {"v": np.ones((5, 3))}, u=vectors(4), v=vectors(4))
+case("so3.euler_angles_from_rotation", so3.euler_angles_from_rotation, rot=matrices(4))
+case(
+    "so3.random_rotation",
+    so3.random_rotation,
+    {"perturbation": np.ones(2)},
+    key=generator(),
+    perturbation=number(),
+    num=degree(3),
+    dtype=Kind(None, {"name": "float33", "number": 1.0}),
+)
+for function in (
+    so3.axis_angle_from_quaternion,
+    so3.euler_angles_from_quaternion,
+    so3.invert_quaternion,
+    so3.rotation_from_quaternion,
+):
+    case(f"so3.{function.__name__}", function, q=vectors(4, size=4))
+for function in (so3.axis_angle_from_rotation, so3.quaternion_from_rotation):
+    case(f"so3.{function.__name__}", function, rot=matrices(4))
+case(
+    "so3.compose_quaternions",
+    so3.compose_quaternions,
+    {"q": np.ones((5, 4))},
+    p=vectors(4, size=4),
+    q=vectors(4, size=4),
+)
+case(
+    "so3.quaternion_from_axis_angle",
+    so3.quaternion_from_axis_angle,
+    {"angle": np.ones(5)},
+    axis=vectors(4),
+    angle=array(4),
+)
+case("so3.quaternion_from_euler", so3.quaternion_from_euler, {"a": np.ones(5)}, a=array(4), b=array(4), c=array(4))
+for function in (so3.lebedev_quadrature, so3.delley_quadrature):
+    case(f"so3.{function.__name__}, precision", function, precision=integer(5))
+    case(f"so3.{function.__name__}, num", function, num=integer(50))
+square = {"rank": (), "axis": (4, 3, 4)}
+case(
+    "so3.tensor_to_irreps",
+    so3.tensor_to_irreps,
+    x=array(4, 3, 3, **square),
+    degree=degree(2),
+    cartesian_order=order,
+    normalization=normalization,
+)
+case(
+    "so3.irreps_to_tensor",
+    so3.irreps_to_tensor,
+    x=array(4, 5, rank=(), axis=(4, 6)),
+    degree=degree(2),
+    cartesian_order=order,
+    normalization=normalization,
+)
+case(
+    "so3.is_traceless_symmetric",
+    so3.is_traceless_symmetric,
+    x=array(4, 3, 3, **square),
+    degree=degree(2),
+    rtol=number(1e-5, negative=-1.0),
+    atol=number(1e-5, negative=-1.0),
+)
+rank = Kind(2, {"negative": -1, "odd": 3, "fraction": 2.5, "string": "2", "nothing": None})
+case("so3.tensor_to_voigt", so3.tensor_to_voigt, x=array(4, 3, 3, **square), rank=rank, convention=option("stress"))
+case(
+    "so3.voigt_to_tensor",
+    so3.voigt_to_tensor,
+    x=array(4, 6, rank=(), axis=(4, 5)),
+    rank=rank,
+    convention=option("stress"),
+)
+symmetry = Kind(
+    "ij=ji",
+    {
+        "unknown": "ij~ji",
+        "letters": "ij=jk",
+        "impossible": "ij=-ij",
+        "empty": "",
+        "number": 2,
+        "nothing": None,
+        "list": ["ij"],
+    },
+)
+case("so3.CartesianTensor", so3.CartesianTensor, symmetry=symmetry)
+STRESS = so3.CartesianTensor("ij=ji")
+case("so3.CartesianTensor.to_irreps", STRESS.to_irreps, x=array(4, 3, 3, **square), cartesian_order=order)
+case("so3.CartesianTensor.to_features", STRESS.to_features, x=array(4, 3, 3, **square), cartesian_order=order)
+case(
+    "so3.CartesianTensor.from_features",
+    STRESS.from_features,
+    features=features(4, parities=1, components=9, channels=1).but(**{"small": np.ones((4, 1, 4, 1))}),
+    cartesian_order=order,
+)
+blocks = Kind(
+    [np.ones((4, 1, 1)), np.ones((4, 5, 1))],
+    {
+        "one": [np.ones((4, 1, 1))],
+        "shape": [np.ones((4, 1, 1)), np.ones((4, 4, 1))],
+        "rank": [np.ones(1), np.ones(5)],
+        "dtype": [np.ones((4, 1, 1), int), np.ones((4, 5, 1), int)],
+        "batch": [np.ones((4, 1, 1)), np.ones((3, 5, 1))],
+        "nothing": None,
+    },
+)
+case("so3.CartesianTensor.from_irreps", STRESS.from_irreps, blocks=blocks, cartesian_order=order)
+
+# -- ops
+for function in (ops.norm, ops.normalize, ops.normalize_and_return_norm):
+    case(
+        f"ops.{function.__name__}",
+        function,
+        x=array(4, 3),
+        axis=Kind(-1, {"large": 2, "fraction": 0.5, "string": "x", "twice": (0, 0)}),
+    )
+case("ops.inverse_softplus", ops.inverse_softplus, x=array(4))
+num_segments = degree(4)
+edge_values = array(6, 2, rank=(), axis=(5, 2))
+dense_values = array(4, 3, 2, rank=(4,), axis=(4, 2, 2))
+for function in (ops.indexed_softmax, ops.indexed_sum, ops.indexed_max, ops.indexed_min):
+    if function is not ops.indexed_softmax:  # others take integers
+        edge_values, dense_values = edge_values.without("dtype"), dense_values.without("dtype")
+    case(
+        f"ops.{function.__name__}, sparse",
+        function,
+        {"dst_idx": np.zeros((2, 3), int)},
+        inputs=edge_values,
+        dst_idx=indices(6, rank=(), axis=(5,)),
+        num_segments=num_segments,
+    )
+    case(
+        f"ops.{function.__name__}, dense",
+        function,
+        {"adj_idx": np.zeros((3, 4), int)},
+        inputs=dense_values,
+        adj_idx=indices(4, 3, rank=(3,), axis=(4, 2)),
+        where=mask(4, 3),
+    )
+case(
+    "ops.indexed_softmax, mask",
+    ops.indexed_softmax,
+    inputs=array(6, 2),
+    multiplicative_mask=array(6, 2, rank=(6,), axis=(6, 3)).optional(),
+    dst_idx=indices(6),
+    num_segments=num_segments,
+)
+NODE_VALUES = array(3, 4, 2, rank=(3,)).of_any_dtype()
+case(
+    "ops.gather_src, sparse",
+    ops.gather_src,
+    {"inputs": np.ones((5, 4, 2))},
+    inputs=NODE_VALUES,
+    src_idx=indices(3, 6, rank=()),
+)
+case(
+    "ops.gather_src, dense",
+    ops.gather_src,
+    {"inputs": np.ones((5, 4, 2))},
+    inputs=NODE_VALUES,
+    adj_idx=indices(3, 4, 3, rank=(3,)),
+)
+case(
+    "ops.gather_dst, sparse",
+    ops.gather_dst,
+    {"inputs": np.ones((5, 4, 2))},
+    inputs=NODE_VALUES,
+    dst_idx=indices(3, 6, rank=()),
+)
+case(
+    "ops.gather_dst, dense",
+    ops.gather_dst,
+    {"inputs": np.ones((5, 4, 2))},
+    inputs=NODE_VALUES,
+    adj_idx=indices(3, 4, 3, rank=(3,)),
+)
+case(
+    "ops.index_kind, sparse",
+    ops.index_kind,
+    dst_idx=indices(6, rank=(), axis=(5,)).optional(),
+    src_idx=indices(6, rank=()).optional(),
+)
+case("ops.index_kind, dense", ops.index_kind, adj_idx=indices(4, 3, rank=(3,)))
+for function in (ops.dense_pairwise_indices, ops.sparse_pairwise_indices):
+    case(f"ops.{function.__name__}", function, num=count(3))
+case(
+    "ops.dense_to_sparse_indices",
+    ops.dense_to_sparse_indices,
+    adj_idx=indices(4, 3, rank=(3,)),
+    pad_idx=degree(4).optional(),
+)
+case(
+    "ops.sparse_to_dense_indices",
+    ops.sparse_to_dense_indices,
+    dst_idx=indices(6, rank=(), axis=(5,)),
+    src_idx=indices(6, rank=(), axis=(5,)),
+    pad_idx=degree(4).optional(),
+)
+growth = number(1.5, one=1.0, negative=-2.0, infinite=float("inf"))
+case("ops.bucket_size", ops.bucket_size, num=degree(9), growth=growth, multiple=count())
+case(
+    "ops.pad_rows",
+    ops.pad_rows,
+    x=array(4, 2, rank=()).of_any_dtype(),
+    size=degree(6, small=3),
+    axis=Kind(0, {"large": 2, "fraction": 0.5, "string": "x", "nothing": None}),
+    value=number(0).without("nan"),
+)
+case(
+    "ops.pad_sparse_indices",
+    ops.pad_sparse_indices,
+    dst_idx=indices(6, rank=(), axis=(5,)),
+    src_idx=indices(6, rank=(), axis=(5,)),
+    num_nodes=degree(4),
+    num_edges=degree(8, small=5).optional(),
+    growth=growth,
+    multiple=count(),
+)
+case(
+    "ops.pad_dense_indices",
+    ops.pad_dense_indices,
+    adj_idx=indices(4, 3, rank=(3,)),
+    num_nodes=degree(6, small=3).optional(),
+    width=degree(4, small=2).optional(),
+    growth=growth,
+    multiple=count(),
+)
+GRAPH = {"dst_idx": np.zeros(6, int), "src_idx": np.zeros(6, int), "x": np.ones((4, 2)), "b": np.ones((6, 3))}
+graphs = Kind(
+    [GRAPH, GRAPH],
+    {
+        "none": [],
+        "nothing": None,
+        "no list": [{"x": np.ones((4, 2))}],
+        "dtype": [{**GRAPH, "dst_idx": np.ones(6)}],
+        "axis": [{**GRAPH, "src_idx": np.zeros(5, int)}],
+        "edges": [{**GRAPH, "b": np.ones((5, 3))}],
+        "rank": [{**GRAPH, "x": np.ones(())}],
+        "batch": [GRAPH, {**GRAPH, "x": np.ones((4, 3))}],
+        "string": ["x"],
+    },
+)
+names = {"missing": ["y"], "string": "y", "nothing": None}
+case(
+    "ops.pad_graphs",
+    ops.pad_graphs,
+    graphs=graphs,
+    nodes=Kind(["x"], {**names, "none": []}),
+    edges=Kind(["b"], names),
+    num_nodes=degree(6, small=3).optional(),
+    num_edges=degree(8, small=5).optional(),
+    growth=growth,
+    multiple=count(),
+)
+case(
+    "ops.evaluate_derivatives",
+    ops.evaluate_derivatives,
+    f=Kind(lambda x: x * x, {"nothing": None, "number": 1.0}),
+    x=array(4),
+    max_order=degree(),
+)
+
+# -- nn: functions
+FEATURES = features(4)
+for function in (
+    nn.bent_identity,
+    nn.gelu,
+    nn.hard_silu,
+    nn.hard_tanh,
+    nn.mish,
+    nn.relu,
+    nn.relu6,
+    nn.selu,
+    nn.serf,
+    nn.shifted_softplus,
+    nn.silu,
+    nn.soft_sign,
+):
+    case(f"nn.{function.__name__}", function, x=FEATURES)
+case("nn.leaky_relu", nn.leaky_relu, {"negative_slope": np.ones((3, 1, 1, 1))}, x=FEATURES, negative_slope=number())
+case("nn.elu", nn.elu, {"alpha": np.ones((3, 1, 1, 1))}, x=FEATURES, alpha=number())
+case("nn.celu", nn.celu, {"alpha": np.ones((3, 1, 1, 1))}, x=FEATURES, alpha=positive())
+case("nn.smooth_cutoff", nn.smooth_cutoff, {"cutoff": np.ones(3)}, x=array(4), cutoff=positive())
+case("nn.cosine_cutoff", nn.cosine_cutoff, {"cutoff": np.ones(3)}, x=array(4), cutoff=positive())
+case("nn.smooth_damping", nn.smooth_damping, {"gamma": np.ones(3)}, x=array(4), gamma=positive())
+case(
+    "nn.smooth_switch",
+    nn.smooth_switch,
+    {"x1": np.ones(3)},
+    x=array(4),
+    x0=number(0.0, large=1.0),
+    x1=number(1.0, small=0.0),
+)
+for function in (
+    nn.basic_bernstein,
+    nn.basic_chebyshev,
+    nn.basic_fourier,
+    nn.basic_gaussian,
+    nn.sinc,
+    nn.rectangular_window,
+    nn.triangular_window,
+    nn.smooth_window,
+):
+    case(f"nn.{function.__name__}", function, {"limit": np.ones(3)}, x=array(4), num=count(), limit=positive())
+for function in (nn.reciprocal_bernstein, nn.reciprocal_chebyshev, nn.reciprocal_fourier, nn.reciprocal_gaussian):
+    case(f"nn.{function.__name__}", function, x=array(4), num=count(), kind=option("shifted"))
+for function in (nn.exponential_bernstein, nn.exponential_chebyshev, nn.exponential_fourier, nn.exponential_gaussian):
+    case(f"nn.{function.__name__}", function, {"gamma": np.ones(3)}, x=array(4), num=count(), gamma=number())
+case("nn.reciprocal_mapping", nn.reciprocal_mapping, x=array(4), kind=option("shifted"))
+case("nn.exponential_mapping", nn.exponential_mapping, {"gamma": np.ones(3)}, x=array(4), gamma=number())
+for function in (nn.even_degree_mask, nn.odd_degree_mask):
+    case(f"nn.{function.__name__}", function, max_degree=degree())
+case("nn.reflect", nn.reflect, x=FEATURES)
+case(
+    "nn.rotate",
+    nn.rotate,
+    {"wigner_d_matrix": np.ones((3, 4, 4))},
+    x=FEATURES,
+    wigner_d_matrix=matrices(rows=4, columns=4),
+)
+case(
+    "nn.change_max_degree_or_type",
+    nn.change_max_degree_or_type,
+    x=FEATURES.of_any_dtype(),
+    max_degree=degree().optional(),
+)
+case(
+    "nn.add",
+    lambda x, y: nn.add(x, y),
+    {"y": np.ones((3, 2, 4, 2))},
+    (nn.add,),
+    x=FEATURES,
+    y=FEATURES.but(channels=np.ones((4, 2, 4, 3))),
+)
+case(
+    "nn.basis",
+    nn.basis,
+    r=vectors(4),
+    max_degree=degree(),
+    num=count(),
+    radial_fn=Kind(nn.sinc, {"nothing": None, "string": "sinc"}),
+    cutoff_fn=Kind(nn.smooth_cutoff, {"string": "smooth", "number": 1.0}),
+    damping_fn=Kind(nn.smooth_damping, {"string": "smooth"}),
+    angular_fn=Kind(None, {"string": "racah"}),
+    cartesian_order=order,
+)
+case(
+    "nn.FactoredBasis.array",
+    lambda radial, angular: nn.FactoredBasis(radial, angular).array(),
+    {"angular": np.ones((3, 4))},
+    (nn.FactoredBasis.array,),
+    radial=array(4, 1, 2, rank=(2,), axis=(4, 3, 2)),
+    angular=array(4, 4, rank=(), axis=(4, 5)),
+)
+
+# -- nn: layers
+OPTIONS = {
+    "max_degree": degree().optional(),
+    "cartesian_order": order,
+    "dtype": Kind(None, {"unknown": "float33", "integers": "int32", "number": 1.0}),
+    "param_dtype": Kind("float32", {"unknown": "float33", "integers": "int32", "number": 1.0}),
+}
+TYPES = {name: OPTIONS[name] for name in ("dtype", "param_dtype")}
+FUSED = {"use_fused_tensor": setting()}
+case("nn.Dense", nn.Dense, features=degree(), **TYPES)
+case("nn.Embed", nn.Embed, num_embeddings=degree(), features=degree(), **TYPES)
+case("nn.ExponentialBasis", nn.ExponentialBasis, initial_gamma=positive(), param_dtype=TYPES["param_dtype"])
+case("nn.Tensor", nn.Tensor, **OPTIONS)
+case("nn.FusedTensor", nn.FusedTensor, **OPTIONS)
+case("nn.TensorDense", nn.TensorDense, features=degree().optional(), **OPTIONS, **FUSED)
+case("nn.MessagePass", nn.MessagePass, **OPTIONS, **FUSED)
+HEADS = {"num_heads": count(2, divides=3), "qkv_features": degree(4).optional(), "out_features": degree().optional()}
+for layer in (nn.SelfAttention, nn.MultiHeadAttention):
+    case(f"nn.{layer.__name__}", layer, **OPTIONS, **FUSED, **HEADS)
+
+
+def layer_case(name: str, layer: nn.Layer, batch: dict[str, Any], **kinds: Kind) -> None:
+    """Add the application of a layer to parameters and inputs."""
+    documented = (type(layer).forward, nn.Layer.__call__)
+    case(name, lambda p, **inputs: layer(p, **inputs), batch, documented, p=tree(layer, **kinds), **kinds)
+
+
+layer_case("nn.Dense, applied", nn.Dense(2), {}, inputs=FEATURES)
+layer_case("nn.Embed, applied", nn.Embed(5, 2), {}, inputs=indices(4))
+layer_case(
+    "nn.Tensor, applied",
+    nn.Tensor(),
+    {"inputs2": np.ones((3, 2, 4, 2))},
+    inputs1=FEATURES,
+    inputs2=FEATURES.but(channels=np.ones((4, 2, 4, 3))),
+)
+layer_case(
+    "nn.FusedTensor, applied",
+    nn.FusedTensor(),
+    {"inputs2": np.ones((3, 2, 4, 2))},
+    inputs1=FEATURES,
+    inputs2=FEATURES.but(channels=np.ones((4, 2, 4, 3))),
+)
+layer_case("nn.TensorDense, applied", nn.TensorDense(2), {}, inputs=FEATURES)
+case(
+    "nn.ExponentialBasis, applied",
+    lambda p, r, **options: nn.ExponentialBasis()(p, r, **options),
+    {},
+    (nn.basis, nn.Layer.__call__),
+    p=Kind(
+        {"gamma": np.ones(())},
+        {"missing": {}, "shape": {"gamma": np.ones(2)}, "dtype": {"gamma": np.ones((), int)}, "nothing": None},
+    ),
+    r=vectors(4),
+    max_degree=degree(),
+    num=count(),
+    radial_fn=Kind(nn.exponential_bernstein, {"nothing": None, "string": "x"}),
+)
+BASIS = features(6, parities=1).but(parities=np.ones((6, 2, 4, 2)), axis=np.ones((5, 1, 4, 2)))
+FACTORED = Kind(
+    nn.FactoredBasis(np.ones((6, 1, 2)), np.ones((6, 4))),
+    {
+        "axis": nn.FactoredBasis(np.ones((5, 1, 2)), np.ones((5, 4))),
+        "parts": nn.FactoredBasis(np.ones((6, 1, 2)), np.ones((5, 4))),
+        "dtype": nn.FactoredBasis(np.ones((6, 1, 2), int), np.ones((6, 4), int)),
+        "rank": nn.FactoredBasis(np.ones(2), np.ones(4)),
+        "nothing": None,
+    },
+)
+DENSE_BASIS = Kind(
+    nn.FactoredBasis(np.ones((4, 3, 1, 2)), np.ones((4, 3, 4))),
+    {"axis": nn.FactoredBasis(np.ones((4, 2, 1, 2)), np.ones((4, 2, 4)))},
+)
+SPARSE = {
+    "dst_idx": indices(6, rank=(), axis=(5,)),
+    "src_idx": indices(6, rank=(), axis=(5,)),
+    "num_segments": num_segments.optional(),
+}
+DENSE = {"adj_idx": indices(4, 3, rank=(3,), axis=(4, 2)), "where": mask(4, 3).optional()}
+NODES = FEATURES.but(rank=np.ones((2, 4, 2)))
+edge_weights = array(6, 1, 1, 1, axis=(5, 1, 1, 1)).optional()
+layer_case(
+    "nn.MessagePass, sparse",
+    nn.MessagePass(),
+    {"inputs": np.ones((3, 4, 2, 4, 2))},
+    inputs=NODES,
+    basis=BASIS,
+    weights=edge_weights,
+    **SPARSE,
+)
+layer_case(
+    "nn.MessagePass, factored",
+    nn.MessagePass(),
+    {"inputs": np.ones((3, 4, 2, 4, 2))},
+    inputs=NODES,
+    basis=FACTORED,
+    weights=edge_weights,
+    **SPARSE,
+)
+layer_case(
+    "nn.MessagePass, dense",
+    nn.MessagePass(),
+    {"inputs": np.ones((3, 4, 2, 4, 2))},
+    inputs=NODES,
+    basis=DENSE_BASIS,
+    **DENSE,
+)
+cutoff = array(6, rank=(), axis=(5,)).optional()
+layer_case(
+    "nn.SelfAttention, sparse",
+    nn.SelfAttention(num_heads=2),
+    {"inputs": np.ones((3, 4, 2, 4, 2))},
+    inputs=NODES,
+    basis=FACTORED,
+    cutoff_value=cutoff,
+    **SPARSE,
+)
+layer_case(
+    "nn.MultiHeadAttention, sparse",
+    nn.MultiHeadAttention(),
+    {"inputs_kv": np.ones((3, 4, 2, 4, 2))},
+    inputs_q=NODES,
+    inputs_kv=NODES,
+    basis=FACTORED,
+    cutoff_value=cutoff,
+    **SPARSE,
+)
+layer_case(
+    "nn.MultiHeadAttention, dense",
+    nn.MultiHeadAttention(),
+    {"inputs_q": np.ones((3, 4, 2, 4, 2))},
+    inputs_q=NODES,
+    inputs_kv=NODES,
+    basis=DENSE_BASIS,
+    **DENSE,
+)
+
+# -- matrix
+degrees = Kind([0, 1], {"negative": [-1], "fraction": [0.5], "string": ["1"], "number": 1, "nothing": None})
+case("matrix.make_dict_irreps_mult", matrix.make_dict_irreps_mult, degrees=degrees, max_degree=degree().optional())
+case("matrix.compute_side_lengths", matrix.compute_side_lengths, degrees=degrees)
+dict_irreps = Kind(
+    {0: 2, 1: 3}, {"none": {}, "negative": {-1: 1}, "fraction": {0: 0.5}, "string": {"0": 1}, "nothing": None}
+)
+case(
+    "matrix.init_matrix_irreps_weights",
+    matrix.init_matrix_irreps_weights,
+    key=generator(),
+    n_shells=degree(2),
+    dict_irreps=dict_irreps,
+    mult=degree(1),
+    stddev=number(negative=-1.0),
+    dtype=Kind(None, {"unknown": "float33"}),
+)
+irreps = Kind(
+    [np.ones((4, 1, 2)), np.ones((4, 3, 3))],
+    {
+        "none": [],
+        "rank": [np.ones(1), np.ones(3)],
+        "axis": [np.ones((4, 2, 2)), np.ones((4, 3, 3))],
+        "batch": [np.ones((4, 1, 2)), np.ones((5, 3, 3))],
+        "few": [np.ones((4, 1, 1)), np.ones((4, 3, 3))],
+        "dtype": [np.ones((4, 1, 2), int), np.ones((4, 3, 3), int)],
+        "nothing": None,
+    },
+)
+case(
+    "matrix.make_square_matrix",
+    matrix.make_square_matrix,
+    irreps=irreps,
+    degrees=degrees.but(large=[0, 2]),
+    mult=degree(1),
+    max_degree=degree(1),
+    cartesian_order=order,
+)
+case(
+    "matrix.make_rectangular_matrix",
+    matrix.make_rectangular_matrix,
+    irreps=irreps.but(few=[np.ones((4, 1, 0)), np.ones((4, 3, 0))]),
+    idx=Kind([0, 0], {"short": [0], "used": [0, 3], "negative": [0, -1], "nothing": None}),
+    a=Kind(1, {"even": 2, "negative": -1, "fraction": 1.5, "string": "1"}),
+    b=Kind(3, {"even": 2, "negative": -1, "fraction": 1.5, "string": "1"}),
+    cg=Kind(np.ones((4, 4, 4)), {"rank": np.ones((4, 4)), "axis": np.ones((1, 1, 1)), "nothing": None}),
+    mult=degree(1),
+)
+weights = Kind(
+    [np.ones((2, 3)), np.ones((2, 4))],
+    {
+        "rank": [np.ones(2)],
+        "axis": [np.ones((3, 3))],
+        "many": [np.ones((2, 3))] * 3,
+        "dtype": [np.ones((2, 3), int)] * 2,
+        "nothing": None,
+        "none": [],
+    },
+)
+case("matrix.combine_irreps", matrix.combine_irreps, inputs=array(4, 4, 2, rank=(2,), axis=(4, 4, 3)), weights=weights)
+case("matrix.get_traces", matrix.get_traces, mat=array(5, 4, 4, rank=(4,), axis=(5, 4, 3)), ls=degrees, mult=degree(1))
+
+# -- initializers, layouts, tests
+scale = number(negative=-1.0)
+mode, distribution = option("fan_in"), option("normal")
+case("initializers.VarianceScaling", initializers.VarianceScaling, scale=scale, mode=mode, distribution=distribution)
+case(
+    "initializers.TensorVarianceScaling",
+    initializers.TensorVarianceScaling,
+    scale=scale,
+    mode=mode,
+    distribution=distribution,
+)
+case(
+    "initializers.tensor_variance_scaling",
+    initializers.tensor_variance_scaling,
+    scale=scale,
+    mode=mode,
+    distribution=distribution,
+)
+case("initializers.MaskedScaling", initializers.MaskedScaling, scale=scale, distribution=distribution)
+case("initializers.Constant", initializers.Constant, value=number())
+for function in (initializers.fused_tensor_normal, initializers.fused_tensor_uniform):
+    case(f"initializers.{function.__name__}", function, scale=scale)
+shape = Kind((2, 3), {"negative": (2, -3), "fraction": (2, 1.5), "string": ("2", 3), "nothing": None})
+kernel = Kind((1, 2, 1, 2, 1, 2, 3), {"rank": (2, 3), "negative": (1, 2, 1, 2, 1, 2, -3), "nothing": None})
+DRAWN = (initializers.Initializer.__call__,)
+drawn = {"key": generator(), "dtype": Kind(None, {"unknown": "float33"})}
+case(
+    "initializers.VarianceScaling, drawn",
+    initializers.VarianceScaling(),
+    {},
+    DRAWN,
+    shape=shape.but(rank=(3,)),
+    **drawn,
+)
+case(
+    "initializers.TensorVarianceScaling, drawn",
+    initializers.TensorVarianceScaling(),
+    {},
+    DRAWN,
+    shape=kernel,
+    **drawn,
+)
+case(
+    "initializers.MaskedScaling, drawn",
+    initializers.MaskedScaling(np.ones((2, 1)), np.ones((2, 1), bool)),
+    {},
+    DRAWN,
+    shape=shape.but(batch=(3, 3)),
+    **drawn,
+)
+case("initializers.Zeros, drawn", initializers.Zeros(), {}, DRAWN, shape=shape, **drawn)
+case(
+    "initializers.Constant, drawn",
+    initializers.Constant(1.0),
+    {},
+    DRAWN,
+    shape=shape,
+    **drawn,
+)
+case("Layout", Layout, max_degree=degree(), features=degree())
+case("Layout.of", Layout.of, x=FEATURES.of_any_dtype())
+kinds = Kind(["features"], {"unknown": ["other"], "many": ["features"] * 2, "none": []})
+case(
+    "testing.assert_equivariant",
+    lambda x, **options: testing.assert_equivariant(lambda y: y, x, **options),
+    {},
+    (testing.assert_equivariant,),
+    x=FEATURES,
+    kinds=kinds,
+    output=option("features"),
+    cartesian_order=order,
+)

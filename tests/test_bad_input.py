@@ -1,0 +1,248 @@
+"""What every public function does with bad input: errors that its documentation names, before it computes anything."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from backends_matrix import Library
+from layer_cases import tree_map
+from public_calls import CALLS, Call
+from torch.utils._python_dispatch import TorchDispatchMode
+
+# PyTorch itself still uses what it warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+
+MODULES = ("so3", "ops", "nn", "matrix", "testing", "checkpoint", "nn.initializers")
+
+# Public names without a line in the table, and why.
+ELSEWHERE = {
+    "so3.Irrep": "a result",
+    "so3.Normalization": "a type",
+    "nn.Layer": "abstract; what it checks is checked by all layers",
+    "nn.Parameters": "abstract",
+    "nn.ParameterSpec": "a result of Layer.parameters",
+    "nn.swish": "another name of silu",
+    "nn.hard_swish": "another name of hard_silu",
+    "nn.initializers": "a module, which has lines of its own",
+    "testing.TOLERANCES": "a table",
+    "testing.TraceCounter": "made by count_traces",
+    "testing.count_traces": "takes whatever can be called",
+    "testing.assert_parity": "its errors are those of comparisons: tests/test_testing.py",
+    "testing.to_numpy": "takes whatever NumPy does",
+    "checkpoint.load": "files: tests/test_checkpoint.py",
+    "checkpoint.load_metadata": "files: tests/test_checkpoint.py",
+    "checkpoint.save": "files: tests/test_checkpoint.py",
+    "initializers.Initializer": "abstract",
+    "initializers.InitializerFn": "a type",
+    "initializers.FusedTensorInitializerFn": "a type",
+    "initializers.Distribution": "a type",
+    "initializers.Mode": "a type",
+    "initializers.zeros": "an initialiser, see Zeros",
+    "initializers.lecun_normal": "an initialiser, see VarianceScaling",
+}
+
+# Shorthands for tensor_variance_scaling, which take nothing but a dtype.
+ELSEWHERE |= {
+    f"initializers.tensor_{name}_{distribution}": "a shorthand"
+    for name in ("glorot", "xavier", "lecun", "he", "kaiming")
+    for distribution in ("normal", "uniform")
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_name_has_a_line(module):
+    short = module.rpartition(".")[2]
+    names = {f"{short}.{name}" for name in importlib.import_module(f"e3any.{module}").__all__}
+    tested = {".".join(re.split(r"[.,]", name)[:2]) for name in CALLS if name.startswith(f"{short}.")}
+    excused = {name for name in ELSEWHERE if name.startswith(f"{short}.")}
+    assert names == tested | excused
+    assert not tested & excused
+
+
+@pytest.mark.parametrize("adapter", ["e3any_flax", "e3any_numpy", "e3any_torch"])
+@pytest.mark.parametrize("module", ["so3", "ops", "nn", "matrix"])
+def test_adapters_offer_the_same_names(adapter, module):
+    core, ours = (importlib.import_module(f"{package}.{module}") for package in ("e3any", adapter))
+    assert set(core.__all__) == set(ours.__all__)
+
+
+def arrays_of(value: Any) -> list[Any]:
+    found: list[Any] = []
+    tree_map(found.append, value)
+    return found
+
+
+def convert(value: Any, library: Library) -> Any:
+    """Make the arrays and generators of a value those of a library."""
+    if isinstance(value, np.random.Generator):
+        return {Library.JAX: jax.random.key(0), Library.TORCH: torch.Generator()}.get(library, value)
+    return tree_map(lambda x: library.array(x) if isinstance(x, np.ndarray) else x, value)
+
+
+def wrong_calls(call: Call, library: Library) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what is wrong, and arguments of which one is."""
+    right = {name: kind.right for name, kind in call.kinds.items()}
+
+    def arguments(name: str, value: Any) -> dict[str, Any]:
+        others = {other: convert(kept, library) for other, kept in right.items() if other != name}
+        return {**others, name: value}
+
+    for name, kind in call.kinds.items():
+        for what, value in kind.wrong.items():
+            yield f"{name}: {what}", arguments(name, convert(value, library))
+    for name, value in call.batch.items():
+        yield f"{name}: batch", arguments(name, convert(value, library))
+    arrays = {name: found for name, kind in call.kinds.items() if (found := arrays_of(kind.right))}
+    arrays.pop("cg", None)  # a table, which may be of NumPy
+    if len(arrays) < 2:
+        return
+    foreign = Library.NUMPY if library is Library.TORCH else Library.TORCH
+    for name in arrays:
+        yield f"{name}: library", arguments(name, convert(right[name], foreign))
+        others = [x for other, found in arrays.items() if other != name for x in found]
+        if library is Library.TORCH and any(x.ndim for x in others):  # numbers on the CPU go with all devices
+            elsewhere = tree_map(lambda x: torch.from_numpy(np.array(x)).to("meta"), right[name])
+            yield f"{name}: device", arguments(name, elsewhere)
+
+
+def documented_errors(call: Call) -> str:
+    """Return the documentation of errors, that of functions it refers to included."""
+    text = ""
+    for function in call.documented:
+        own = inspect.getdoc(function) or ""
+        text += own.partition("Raises\n------\n")[2]
+        for name in re.findall(r"(?:rrors are\s+those\s+of|see|See)\s+:\w+:`([\w.]+)`", own):
+            text += _documentation_of(name, sys.modules[function.__module__])
+    return text
+
+
+def _documentation_of(name: str, module: Any) -> str:
+    found = module
+    for part in name.removeprefix("e3any.").split("."):
+        found = getattr(found, part, None)
+    return (inspect.getdoc(found) or "").partition("Raises\n------\n")[2]
+
+
+def complaint(call: Call, arguments: dict[str, Any], function: Any = None) -> str:
+    """Return what is wrong with the error that a call raises, if anything."""
+    try:
+        (function or call.function)(**arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if not re.search(r"expected .*\bgot ", str(error), re.DOTALL):
+            return f"{type(error).__name__}: {error}"
+        kind = type(error).__name__
+        return "" if kind in documented_errors(call) else f"{kind} is not documented"
+    return "no error"
+
+
+every_call = pytest.mark.parametrize("name", CALLS)
+
+
+def skip_without_derivatives(name: str, library: Library) -> None:
+    if name == "ops.evaluate_derivatives" and library not in (Library.JAX, Library.TORCH):
+        pytest.skip("derivatives need JAX or PyTorch")
+
+
+@every_call
+def test_bad_input_is_refused(name, library):
+    skip_without_derivatives(name, library)
+    call = CALLS[name]
+    complaints = {what: complaint(call, arguments) for what, arguments in wrong_calls(call, library)}
+    assert {what: why for what, why in complaints.items() if why} == {}
+
+
+@every_call
+def test_right_input_is_accepted(name, library):
+    skip_without_derivatives(name, library)
+    if library is Library.JAX:
+        pytest.skip("what other tests compile")
+    call = CALLS[name]
+    call.function(**{argument: convert(kind.right, library) for argument, kind in call.kinds.items()})
+
+
+@every_call
+def test_bad_input_is_refused_while_jax_traces(name):
+    call = CALLS[name]
+
+    def traced(**arguments: Any) -> Any:
+        leaves, structure = jax.tree.flatten(arguments)
+        inside = [
+            isinstance(leaf, jax.Array) and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves
+        ]
+
+        def run(traced_leaves: list[Any]) -> Any:
+            rest = iter(traced_leaves)
+            merged = [next(rest) if i else leaf for i, leaf in zip(inside, leaves)]
+            return call.function(**jax.tree.unflatten(structure, merged))
+
+        return jax.jit(run)([leaf for i, leaf in zip(inside, leaves) if i])
+
+    complaints = {}
+    for what, arguments in wrong_calls(call, Library.JAX):
+        complaints[what] = complaint(call, arguments, traced)
+    assert {what: why for what, why in complaints.items() if why} == {}
+
+
+class Recorder(TorchDispatchMode):
+    """Writes down what is computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        if not function.is_view:
+            self.operations.append(str(function))
+        return function(*arguments, **(options or {}))
+
+
+@every_call
+def test_nothing_is_computed_before_bad_input_is_refused(name):
+    if name == "testing.assert_equivariant":
+        pytest.skip("applies a function of the user's first")
+    call = CALLS[name]
+    computed = {}
+    for what, arguments in wrong_calls(call, Library.TORCH):
+        if what.startswith("p: "):  # parameters are found wrong where they are used
+            continue
+        with Recorder() as recorder, pytest.raises((TypeError, ValueError, RuntimeError)):
+            call.function(**arguments)
+        computed[what] = recorder.operations
+    assert {what: operations for what, operations in computed.items() if operations} == {}
+
+
+# Names of calls, and of arguments that are wrong: compilers take their time.
+COMPILED = [
+    ("so3.spherical_harmonics", ("r: axis", "max_degree: negative", "normalization: unknown")),
+    ("so3.rotation", ("axis: dtype", "angle: batch", "angle: library")),
+    ("ops.indexed_sum, sparse", ("dst_idx: axis", "num_segments: negative")),
+    ("nn.smooth_cutoff", ("x: dtype", "cutoff: nan")),
+    ("nn.basic_gaussian", ("num: fraction", "limit: batch")),
+    ("nn.Tensor, applied", ("inputs2: channels", "p: shape")),
+    ("nn.MessagePass, factored", ("inputs: components", "basis: parts", "src_idx: dtype")),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong"), COMPILED)
+def test_bad_input_is_refused_under_torch_compile(name, wrong):
+    torch._dynamo.reset()
+    call = CALLS[name]
+    calls = {what: arguments for what, arguments in wrong_calls(call, Library.TORCH) if what in wrong}
+    assert set(calls) == set(wrong)
+    whole = torch.compile(call.function, fullgraph=True, backend="eager")
+    # The compiler wraps what user code raises in an error of its own, unless it may go on without a graph.
+    raised = r"raised exception (Value|Type)Error\(.expected .* got "
+    for arguments in calls.values():
+        with pytest.raises(torch._dynamo.exc.Unsupported, match=raised):
+            whole(**arguments)
+    assert not complaint(call, next(iter(calls.values())), torch.compile(call.function, backend="eager"))
