@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from safetensors.numpy import save_file
 
 from e3any import conventions
@@ -58,6 +66,22 @@ def test_dtype_is_kept(path, dtype):
 
 def test_saving_what_was_loaded_gives_the_same_bytes(path, tree):
     save(path, tree, {"note": "first", "author": "me"})
+    before = path.read_bytes()
+    save(path, load(path), load_metadata(path))
+    assert path.read_bytes() == before
+
+
+NAMES = st.text(st.characters(exclude_characters=".", exclude_categories=["Cs"]), min_size=1, max_size=8)
+DTYPES = st.sampled_from(["float64", "float32", "float16", "int64", "int32", "int8", "uint8", "bool", ">f8"])
+ARRAYS = DTYPES.flatmap(lambda dtype: arrays.arrays(dtype, arrays.array_shapes(min_dims=0, min_side=0, max_side=3)))
+TREES = st.recursive(ARRAYS, lambda leaf: st.dictionaries(NAMES, leaf, max_size=4), max_leaves=8)
+
+
+@given(tree=st.dictionaries(NAMES, TREES, max_size=3), notes=st.dictionaries(NAMES, NAMES, max_size=3))
+@settings(derandomize=True, max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_saving_what_was_loaded_gives_the_same_bytes_for_all_trees(tmp_path_factory, tree, notes):
+    path = tmp_path_factory.mktemp("tree") / "model.safetensors"
+    save(path, tree, notes)
     before = path.read_bytes()
     save(path, load(path), load_metadata(path))
     assert path.read_bytes() == before
@@ -117,6 +141,41 @@ def test_names_with_dots_and_without_letters_raise(path, name):
     assert not path.exists()
 
 
+def test_the_name_of_the_notes_is_no_name_of_a_parameter(path):
+    with pytest.raises(ValueError, match="expected another name than that of the notes, got '__metadata__'"):
+        save(path, {"__metadata__": np.zeros(2)})
+    save(path, {"layer": {"__metadata__": np.zeros(2)}})
+    assert_equal_trees(load(path), {"layer": {"__metadata__": np.zeros(2)}})
+
+
+@pytest.mark.parametrize("tree", [None, [np.zeros(2)], np.zeros(2), {1: np.zeros(2)}, {"layer": {(): np.zeros(2)}}])
+def test_other_than_mappings_of_strings_raise(path, tree):
+    with pytest.raises(TypeError, match=r"expected .*, got"):
+        save(path, tree)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("notes", [{"epoch": 1}, {1: "epoch"}, {"note": None}])
+def test_notes_other_than_strings_raise(path, tree, notes):
+    with pytest.raises(TypeError, match="expected metadata of strings, got"):
+        save(path, tree, notes)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("dtype", ["object", "complex128", "U2", "M8[s]"])
+def test_other_than_real_numbers_raise(path, dtype):
+    with pytest.raises(TypeError, match="expected an array of real numbers or bools at 'x', got dtype"):
+        save(path, {"x": np.zeros(2, dtype)})
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("names", [("a", "a.b"), ("a.b", "a"), ("a.b.c", "a.b")])
+def test_a_name_is_not_both_that_of_a_parameter_and_of_a_node(path, names):
+    save_file({name: np.zeros(2) for name in names}, path, metadata=NOTES)
+    with pytest.raises(ValueError, match=r"expected either a parameter or a node at '[ab]', got both in"):
+        load(path)
+
+
 @pytest.mark.parametrize("leaf", [1.0, [1.0], None])
 def test_other_than_numpy_arrays_raise(path, leaf):
     with pytest.raises(TypeError, match="expected a NumPy array at 'layer/kernel', got"):
@@ -135,4 +194,51 @@ def test_an_error_while_writing_leaves_the_old_file_alone(path, tree, monkeypatc
     with pytest.raises(OSError, match="no space"):
         save(path, {"x": np.zeros(3)})
     assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_files_have_the_permissions_that_new_files_have(path, tree):
+    save(path, tree)
+    (path.parent / "other").touch()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((path.parent / "other").stat().st_mode)
+
+
+def start(script: str, *arguments: object) -> subprocess.Popen:
+    """Start a Python program."""
+    folders = [str(Path(__file__).parents[1] / folder) for folder in (".", "backends")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)], env=environment)
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_a_process_that_dies_while_it_writes_leaves_the_old_file_alone(path, tree, function):
+    save(path, tree)
+    before = path.read_bytes()
+    script = f"""
+        import os, sys
+        import numpy as np
+        from e3any import checkpoint
+
+        os.{function} = lambda *_: os._exit(9)
+        checkpoint.save(sys.argv[1], {{"x": np.zeros(3)}})
+    """
+    assert start(script, path).wait(60) == 9
+    assert path.read_bytes() == before
+    assert_equal_trees(load(path), tree)
+
+
+def test_processes_load_and_save_side_by_side(path):
+    script = """
+        import sys
+        import numpy as np
+        from e3any import checkpoint
+
+        path, number = sys.argv[1], int(sys.argv[2])
+        for _ in range(60):
+            checkpoint.save(path, {"layer": {"x": np.full(2000, number), "y": np.full((3, 5), number)}})
+            tree = checkpoint.load(path)["layer"]
+            assert set(tree["x"]) | set(tree["y"].ravel()) in ({1}, {2})
+    """
+    programs = [start(script, path, number) for number in (1, 2)]
+    assert [program.wait(60) for program in programs] == [0, 0]
     assert os.listdir(path.parent) == [path.name]

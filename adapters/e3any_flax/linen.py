@@ -13,6 +13,7 @@ from flax import linen
 from flax.core import Scope, init
 
 from e3any.nn import Layer, Parameters
+from e3any.nn.layer import check_layer, check_layer_class
 
 __all__ = ["LayerModule", "linen_class", "to_linen"]
 
@@ -109,7 +110,13 @@ def to_linen(layer: Layer, *, name: str | None = None) -> LayerModule:
     -------
     LayerModule
         The module; it takes shapes from its first call.
+
+    Raises
+    ------
+    TypeError
+        If ``layer`` is no description.
     """
+    check_layer(layer)
     return LayerModule(layer, name=name)
 
 
@@ -127,7 +134,13 @@ def linen_class(description: type[Layer], module: str) -> type[linen.Module]:
     -------
     type
         A subclass of :class:`flax.linen.Module` of the same name.
+
+    Raises
+    ------
+    TypeError
+        If ``description`` is no class of layers.
     """
+    check_layer_class(description)
     fields = dataclasses.fields(description)
 
     def layer(self: Any) -> Layer:

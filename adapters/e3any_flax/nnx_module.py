@@ -11,6 +11,7 @@ from flax import nnx
 
 from e3any import Layout
 from e3any.nn import Layer
+from e3any.nn.layer import check_layer, check_layer_class
 from e3any_flax.linen import as_jax, draw
 
 __all__ = ["LayerModule", "nnx_class", "to_nnx"]
@@ -38,9 +39,12 @@ class LayerModule(nnx.Module):
     ------
     ValueError
         If parameters depend on inputs and there are none, or if NNX has another use for the name of a parameter.
+    TypeError
+        If ``description`` is none.
     """
 
     def __init__(self, description: Layer, *inputs: Any, rngs: nnx.Rngs, **options: Any) -> None:
+        check_layer(description)
         if not (inputs or options or description.example()[0]):
             name = type(description).__name__
             raise ValueError(f"expected layouts or examples of the inputs of {name}, got none")
@@ -100,6 +104,11 @@ def to_nnx(layer: Layer, *inputs: Any, rngs: nnx.Rngs, **options: Any) -> LayerM
     -------
     LayerModule
         The module.
+
+    Raises
+    ------
+    ValueError, TypeError
+        See :class:`LayerModule`.
     """
     return LayerModule(layer, *inputs, rngs=rngs, **options)
 
@@ -119,7 +128,13 @@ def nnx_class(description: type[Layer], module: str) -> type[LayerModule]:
     type
         A subclass of :class:`LayerModule` of the same name. Its leading arguments that are layouts describe the
         inputs; all others are hyper-parameters, and ``rngs``.
+
+    Raises
+    ------
+    TypeError
+        If ``description`` is no class of layers.
     """
+    check_layer_class(description)
 
     def __init__(self: LayerModule, *arguments: Any, rngs: nnx.Rngs, **options: Any) -> None:
         layouts = [a for a in arguments if isinstance(a, Layout)]

@@ -27,11 +27,17 @@ def to_tree(params: Any) -> dict[str, Any]:
     -------
     dict
         The tree, ready for :func:`e3any.checkpoint.save`. Numbers in lists of NNX are names: ``"0"``, ``"1"``, ...
+
+    Raises
+    ------
+    TypeError
+        If ``params`` is neither.
     """
     if _is_nnx(params):
         from e3any_flax.nnx_state import params_of
 
         return _mapped(lambda param: np.asarray(param[...]), params_of(params))
+    _check_holder(params)
     return _mapped(np.asarray, params.get("params", params))
 
 
@@ -56,11 +62,14 @@ def load_tree(like: Any, tree: Mapping[str, Any]) -> Any:
     ------
     ValueError
         If parameters are missing or left over, or if a shape differs; nothing is changed then.
+    TypeError
+        If ``like`` is none of these, the tree no mapping, or a leaf no floating-point array; nothing is changed then.
     """
     if _is_nnx(like):
         from e3any_flax.nnx_state import params_of, replace_params
 
         return replace_params(like, _loaded(params_of(like), tree))
+    _check_holder(like)
     params = _loaded(like.get("params", like), tree)
     return {**like, "params": params} if "params" in like else params
 
@@ -68,6 +77,11 @@ def load_tree(like: Any, tree: Mapping[str, Any]) -> Any:
 def _loaded(like: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
     check_tree(tree, like)
     return _mapped(lambda old, new: jnp.asarray(new, old.dtype), like, tree)
+
+
+def _check_holder(params: Any) -> None:
+    if not isinstance(params, Mapping):
+        raise TypeError(f"expected a mapping of parameters or a module of NNX, got {type(params).__name__}")
 
 
 def _is_nnx(x: Any) -> bool:

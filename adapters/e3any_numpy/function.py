@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from e3any.nn import Layer
-from e3any.nn.layer import initialize
+from e3any.nn.layer import check_layer, check_layer_class, initialize
 
 __all__ = ["LayerFunction", "accept_lists", "function_class", "to_numpy"]
 
@@ -36,9 +36,15 @@ class LayerFunction:
     ----------
     description : e3any.nn.Layer
         The layer.
+
+    Raises
+    ------
+    TypeError
+        If ``description`` is none.
     """
 
     def __init__(self, description: Layer) -> None:
+        check_layer(description)
         self.description = description
 
     def init(self, rng: np.random.Generator, *inputs: Any, **options: Any) -> dict[str, Any]:
@@ -79,12 +85,36 @@ def to_numpy(layer: Layer) -> LayerFunction:
     -------
     LayerFunction
         The function.
+
+    Raises
+    ------
+    TypeError
+        If ``layer`` is no description.
     """
     return LayerFunction(layer)
 
 
 def function_class(description: type[Layer], module: str) -> type[LayerFunction]:
-    """Return a class of functions that is constructed from the hyper-parameters of a description."""
+    """Return a class of functions that is constructed from the hyper-parameters of a description.
+
+    Parameters
+    ----------
+    description : type
+        Class of the description.
+    module : str
+        Where the class is going to live.
+
+    Returns
+    -------
+    type
+        A subclass of :class:`LayerFunction` of the same name.
+
+    Raises
+    ------
+    TypeError
+        If ``description`` is no class of layers.
+    """
+    check_layer_class(description)
 
     def __init__(self: LayerFunction, *arguments: Any, **options: Any) -> None:
         LayerFunction.__init__(self, description(*arguments, **options))

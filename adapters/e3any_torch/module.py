@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 from e3any import Layout
 from e3any.nn import FactoredBasis, Layer, Parameters
-from e3any.nn.layer import check_tree, initialize, leaves
+from e3any.nn.layer import check_layer, check_layer_class, check_tree, initialize, leaves
 from e3any_torch.trees import to_numpy
 
 __all__ = ["LayerModule", "module_class", "to_torch"]
@@ -55,6 +55,11 @@ class LayerModule(torch.nn.Module):
     **options
         Inputs that are given by name, such as index lists.
 
+    Raises
+    ------
+    TypeError
+        If ``description`` is none.
+
     Notes
     -----
     Modules are pure functions of their inputs and parameters, without side effects. So
@@ -72,6 +77,7 @@ class LayerModule(torch.nn.Module):
         self, description: Layer, *inputs: Any, generator: torch.Generator | None = None, **options: Any
     ) -> None:
         super().__init__()
+        check_layer(description)
         self.description = description
         self._generator = generator
         self._is_built = False
@@ -160,6 +166,11 @@ def to_torch(layer: Layer, *inputs: Any, generator: torch.Generator | None = Non
     -------
     LayerModule
         The module.
+
+    Raises
+    ------
+    TypeError
+        If ``layer`` is no description.
     """
     return LayerModule(layer, *inputs, generator=generator, **options)
 
@@ -179,7 +190,13 @@ def module_class(description: type[Layer], module: str) -> type[LayerModule]:
     type
         A subclass of :class:`LayerModule` of the same name. Its leading arguments that are layouts describe the
         inputs; all others are hyper-parameters, and ``generator``.
+
+    Raises
+    ------
+    TypeError
+        If ``description`` is no class of layers.
     """
+    check_layer_class(description)
 
     def __init__(self: LayerModule, *arguments: Any, generator: torch.Generator | None = None, **options: Any) -> None:
         layouts = [a for a in arguments if isinstance(a, Layout)]

@@ -35,7 +35,14 @@ def to_tree(params: torch.nn.Module | Mapping[str, Any]) -> dict[str, Any]:
     -------
     dict
         The tree, ready for :func:`e3any.checkpoint.save`; bfloat16, which NumPy lacks, becomes float32.
+
+    Raises
+    ------
+    TypeError
+        If ``params`` is neither.
     """
+    if not isinstance(params, torch.nn.Module | Mapping):
+        raise TypeError(f"expected a module or a mapping of tensors, got {type(params).__name__}")
     named = dict(params.named_parameters()) if isinstance(params, torch.nn.Module) else params
     tree: dict[str, Any] = {}
     for key, value in named.items():
@@ -59,7 +66,14 @@ def to_state_dict(tree: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     -------
     dict
         Tensors under dotted names, for :meth:`torch.nn.Module.load_state_dict`.
+
+    Raises
+    ------
+    TypeError
+        If the tree is no mapping.
     """
+    if not isinstance(tree, Mapping):
+        raise TypeError(f"expected a mapping of parameters, got {type(tree).__name__}")
     return {".".join(names): _tensor(value) for names, value in leaves(tree)}
 
 
@@ -77,7 +91,11 @@ def load_tree(module: torch.nn.Module, tree: Mapping[str, Any]) -> None:
     ------
     ValueError
         If parameters are missing or left over, or if a shape differs; nothing is copied then.
+    TypeError
+        If ``module`` is none, the tree no mapping, or a leaf no floating-point array; nothing is copied then.
     """
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"expected a module, got {type(module).__name__}")
     check_tree(tree, to_tree(module))
     values = to_state_dict(tree)
     with torch.no_grad():

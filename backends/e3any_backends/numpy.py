@@ -33,6 +33,10 @@ class NumpyBackend(Backend):
         """Return the dtype of a name, or of another library; bfloat16, which NumPy lacks, is computed in float32."""
         return super().dtype("float32" if dtype_name(dtype) == "bfloat16" else dtype)
 
+    def is_floating(self, x: Array) -> bool:
+        """Return whether ``x`` has a real floating-point dtype; bfloat16 is one of another package."""
+        return bool(x.dtype.kind == "f" or x.dtype.name == "bfloat16")
+
     def erf(self, x: Array) -> Array:
         """Return the error function, by the C library."""
         return np.vectorize(math.erf, otypes=[x.dtype])(x)

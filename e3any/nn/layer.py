@@ -38,7 +38,16 @@ Tree: TypeAlias = Mapping[str, Any]
 _SETTINGS = ("cartesian_order", "use_fused_tensor")
 _DTYPES = ("dtype", "param_dtype")
 
-__all__ = ["Layer", "ParameterSpec", "Parameters", "check_tree", "initialize", "leaves"]
+__all__ = [
+    "Layer",
+    "ParameterSpec",
+    "Parameters",
+    "check_layer",
+    "check_layer_class",
+    "check_tree",
+    "initialize",
+    "leaves",
+]
 
 
 class Parameters(abc.ABC):
@@ -281,6 +290,18 @@ def _shape(value: Any, path: str) -> tuple[int, ...]:
     if not hasattr(value, "shape"):
         raise TypeError(f"expected an array at {path!r}, got {type(value).__name__}")
     return tuple(value.shape)
+
+
+def check_layer(layer: Any) -> None:
+    """Raise a TypeError unless ``layer`` is the description of a layer."""
+    if not isinstance(layer, Layer):
+        raise TypeError(f"expected the description of a layer, got {layer!r}")
+
+
+def check_layer_class(layer_class: Any) -> None:
+    """Raise a TypeError unless ``layer_class`` is a class of such descriptions."""
+    if not (isinstance(layer_class, type) and issubclass(layer_class, Layer)):
+        raise TypeError(f"expected a class of descriptions of layers, got {layer_class!r}")
 
 
 def check_tree(tree: Tree, specs: Tree) -> None:

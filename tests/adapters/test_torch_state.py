@@ -76,7 +76,8 @@ def test_lazy_modules_remember_their_dtype_and_device():
     assert {parameter.dtype for parameter in lazy.parameters()} == {torch.float64}
     assert not list(lazy.buffers())
     lazy = e3any_torch.nn.TensorDense(2, generator=torch.Generator().manual_seed(1)).to("meta")
-    lazy(X)
+    with pytest.raises(ValueError, match="expected tensors on one device, got cpu and meta"):
+        lazy(X)
     assert {parameter.device.type for parameter in lazy.parameters()} == {"meta"}
 
 

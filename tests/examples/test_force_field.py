@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
+import subprocess
 import sys
 import types
 from itertools import pairwise
@@ -390,3 +393,38 @@ class TestField:
         _, forces = field().energies_and_forces(FRAMES.numbers, positions)
         slope = (energies[1] - energies[0]) / 2e-5
         np.testing.assert_allclose(slope, -np.sum(forces * moved, axis=(1, 2)), rtol=1e-6, atol=1e-8)
+
+
+def train_small(program, folder, killed_before=None):
+    """Train a small field in PyTorch, from where the last run in the folder stopped; return how many steps it takes.
+
+    Before one step, if it is given, the process kills itself.
+    """
+    split = data.load(data.ETHANOL).split(gap=2, limit=60)
+    model = program.Energy(features=2, max_degree=1, num_interactions=1, num_basis=4, scale=split.train.scale())
+    field = program.force_field("torch", model, split.train)
+    steps, step = [], field.step
+
+    def counted(batch, rate):
+        if len(steps) == killed_before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        steps.append(rate)
+        return step(batch, rate)
+
+    field.step = counted
+    folder.mkdir(exist_ok=True)
+    program.train(field, split, argparse.Namespace(epochs=4, batch_size=8, learning_rate=1e-2, seed=0), folder)
+    return len(steps)
+
+
+def test_a_killed_run_goes_on_to_the_result_of_one_that_was_not(tmp_path):
+    program = pytest.importorskip("force_field")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert train_small(program, whole) == 4 * 5
+    killed = f"import pathlib, force_field; train_small(force_field, pathlib.Path({str(parts)!r}), killed_before=13)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", f"from test_force_field import train_small; {killed}"]
+    assert subprocess.run(command, cwd=Path(__file__).parent, env=environment).returncode == -signal.SIGKILL
+    assert train_small(program, parts) == 2 * 5  # it was in the third epoch
+    for name in ("model.safetensors", "training.safetensors"):
+        assert (parts / name).read_bytes() == (whole / name).read_bytes()
