@@ -53,9 +53,9 @@ def tables(factors: tuple[float, ...], dtype: str) -> tuple[Array, Array, Array,
             for column, (order, slope) in enumerate(_gradient(l, m)):
                 if l > 0 and abs(order) < l:
                     lower[l * l + l + m, column] = (l - 1) ** 2 + l - 1 + order
-                    slopes[l * l + l + m, column] = (
-                        slope * _norm(l, m) / _norm(l - 1, order) * factors[l] / factors[l - 1]
-                    )
+                    # Quotients of integers of any size are rounded once.
+                    norm = math.sqrt(_squared_norm(l, m) / _squared_norm(l - 1, order))
+                    slopes[l * l + l + m, column] = slope * norm * factors[l] / factors[l - 1]
     return azimuthal.astype(dtype), polar.astype(dtype), lower, slopes.astype(dtype)
 
 
@@ -67,9 +67,9 @@ def _polar_coefficients(l: int, m: int, factors: tuple[float, ...]) -> tuple[flo
     return first, math.sqrt((l + m - 1) * (l - m - 1)) / n * factors[l] / factors[l - 2] if l > m + 1 else 0.0
 
 
-def _norm(l: int, m: int) -> float:
-    r"""Return the ratio of a harmonic to a part of :math:`r^l P_l^{|m|} e^{i|m|\phi} / (l+|m|)!`."""
-    return math.sqrt((2 if m else 1) * math.factorial(l - abs(m)) * math.factorial(l + abs(m)))
+def _squared_norm(l: int, m: int) -> int:
+    r"""Return the square of the ratio of a harmonic to a part of :math:`r^l P_l^{|m|} e^{i|m|\phi} / (l+|m|)!`."""
+    return (2 if m else 1) * math.factorial(l - abs(m)) * math.factorial(l + abs(m))
 
 
 def _gradient(l: int, m: int) -> list[tuple[int, float]]:
