@@ -14,13 +14,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = {"jax", "jaxlib", "flax", "torch"}
-ADAPTERS = {"e3any_flax", "e3any_numpy", "e3any_torch"}
+ADAPTERS = {"e3any_ase", "e3any_flax", "e3any_numpy", "e3any_torch"}
 FORBIDDEN_IN_SOURCES = {
     "e3any": FRAMEWORKS | ADAPTERS,
     "backends/e3any_backends": {"flax", "e3any"} | ADAPTERS,
-    "adapters/e3any_flax": {"torch", "e3any_torch", "e3any_numpy"},
-    "adapters/e3any_torch": {"jax", "jaxlib", "flax", "e3any_flax", "e3any_numpy"},
-    "adapters/e3any_numpy": FRAMEWORKS | {"e3any_flax", "e3any_torch"},
+    "adapters/e3any_ase": {"flax", "e3any_flax", "e3any_torch", "e3any_numpy"},
+    "adapters/e3any_flax": {"torch", "e3any_ase", "e3any_torch", "e3any_numpy"},
+    "adapters/e3any_torch": {"jax", "jaxlib", "flax", "e3any_ase", "e3any_flax", "e3any_numpy"},
+    "adapters/e3any_numpy": FRAMEWORKS | {"e3any_ase", "e3any_flax", "e3any_torch"},
 }
 
 
@@ -64,6 +65,7 @@ def imported_packages(source: str) -> Iterator[tuple[int, str]]:
     [
         ("e3any", FRAMEWORKS | ADAPTERS | {"scipy", "safetensors"}),
         ("e3any_backends", FRAMEWORKS | ADAPTERS | {"e3any", "scipy", "safetensors"}),
+        ("e3any_ase", FRAMEWORKS | {"e3any_flax", "e3any_numpy", "e3any_torch"}),
         ("e3any_numpy", FRAMEWORKS | {"e3any_flax", "e3any_torch", "scipy", "safetensors"}),
         ("e3any_flax", {"torch", "e3any_torch", "e3any_numpy"}),
         ("e3any_torch", {"jax", "jaxlib", "flax", "e3any_flax", "e3any_numpy"}),

@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ["e3any", "e3any_backends", "e3any_flax", "e3any_numpy", "e3any_torch"]
+PACKAGES = ["e3any", "e3any_backends", "e3any_ase", "e3any_flax", "e3any_numpy", "e3any_torch"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -62,7 +62,7 @@ def test_wheel_is_smaller_than_one_megabyte(wheel: Path) -> None:
     assert wheel.stat().st_size < 1_000_000
 
 
-def test_wheel_holds_the_five_packages_with_types(files: list[PurePosixPath]) -> None:
+def test_wheel_holds_the_packages_with_types(files: list[PurePosixPath]) -> None:
     top = {file.parts[0] for file in files if not file.parts[0].endswith(".dist-info")}
     assert top == set(PACKAGES)
     for package in PACKAGES:
@@ -146,7 +146,7 @@ def test_modules_have_docstrings(package: str) -> None:
     assert [name for name in modules(package) if not importlib.import_module(name).__doc__] == []
 
 
-@pytest.mark.parametrize("name", ["e3any", "e3any.so3", "e3any.ops", "e3any.nn"])
+@pytest.mark.parametrize("name", ["e3any", "e3any.so3", "e3any.ops", "e3any.nn", "e3any_ase"])
 def test_public_names_have_docstrings(name: str) -> None:
     module = importlib.import_module(name)
     assert module.__all__

@@ -1,6 +1,7 @@
 """Operations on arrays: gathering, reductions over neighbourhoods, safe norms."""
 
 from e3any.ops.derivatives import evaluate_derivatives
+from e3any.ops.displacements import displacements
 from e3any.ops.index_lists import (
     dense_pairwise_indices,
     dense_to_sparse_indices,
@@ -18,6 +19,7 @@ __all__ = [
     "bucket_size",
     "dense_pairwise_indices",
     "dense_to_sparse_indices",
+    "displacements",
     "evaluate_derivatives",
     "gather_dst",
     "gather_src",

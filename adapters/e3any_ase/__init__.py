@@ -1,0 +1,21 @@
+"""Structures and a calculator for ASE, the Atomic Simulation Environment.
+
+Neighbours of atoms in molecules and crystals, as sparse and dense lists with padding; energies, forces and stress of
+models in Flax or PyTorch. Importing this package loads neither.
+"""
+
+from e3any_ase.calculator import ModelCalculator
+from e3any_ase.neighbours import Neighbours, neighbours
+from e3any_ase.structures import Structure, from_arrays, from_atoms, pad_structures, read_structures, to_dense
+
+__all__ = [
+    "ModelCalculator",
+    "Neighbours",
+    "Structure",
+    "from_arrays",
+    "from_atoms",
+    "neighbours",
+    "pad_structures",
+    "read_structures",
+    "to_dense",
+]

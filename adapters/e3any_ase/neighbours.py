@@ -1,0 +1,115 @@
+"""Lists of neighbours within a cutoff, with periodic boundaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from ase.geometry import complete_cell
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Neighbours", "neighbours"]
+
+Finder: TypeAlias = Literal["vesin", "matscipy"]
+
+
+class Neighbours(NamedTuple):
+    """A sparse list of edges, and the cells that they cross.
+
+    Attributes
+    ----------
+    dst_idx, src_idx : integer arrays of shape (E,)
+        The nodes that receive and send.
+    shifts : integer array of shape (E, 3)
+        Cells between the two nodes, along the vectors of the cell, for :func:`e3any.ops.displacements`.
+    """
+
+    dst_idx: NDArray[np.int64]
+    src_idx: NDArray[np.int64]
+    shifts: NDArray[np.int32]
+
+
+def neighbours(
+    positions: ArrayLike,
+    cell: ArrayLike | None = None,
+    pbc: bool | Sequence[bool] = False,
+    *,
+    cutoff: float,
+    finder: Finder = "vesin",
+    sort: bool = True,
+) -> Neighbours:
+    """List all pairs of atoms, and of atoms and periodic images, that are closer than a cutoff.
+
+    Parameters
+    ----------
+    positions : array of shape (N, 3)
+        Positions of atoms, which may lie outside of the cell.
+    cell : array of shape (3, 3), optional
+        Vectors of the cell, as rows. Along directions without periodic boundaries they may be zero.
+    pbc : bool or sequence of three bool
+        Along which vectors boundaries are periodic.
+    cutoff : float
+        Largest distance, in the unit of the positions.
+    finder : {'vesin', 'matscipy'}
+        The library that finds the pairs.
+    sort : bool
+        Whether ``dst_idx`` ascends, as layers with ``indices_are_sorted=True`` require.
+
+    Returns
+    -------
+    Neighbours
+        The list. Every pair is in it in both directions; an atom is a neighbour of its images, not of itself.
+
+    Raises
+    ------
+    ImportError
+        If the library is not installed.
+    ValueError
+        If the cutoff is not positive and finite, a shape does not fit, or a vector of the cell along which boundaries
+        are periodic is zero or depends on the others.
+    """
+    points = np.asarray(positions, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise ValueError(f"expected positions of shape (N, 3), got {points.shape}")
+    if not 0 < cutoff < np.inf:
+        raise ValueError(f"expected a positive, finite cutoff, got {cutoff}")
+    if finder not in _FINDERS:
+        raise ValueError(f"expected finder to be one of {sorted(_FINDERS)}, got {finder!r}")
+    box, periodic = _box(cell, pbc)
+    dst_idx, src_idx, shifts = _FINDERS[finder](points, box, periodic, cutoff)
+    if sort:
+        # Radix sort of small integers takes a third of the time.
+        order = np.argsort(dst_idx.astype(np.min_scalar_type(len(points))), kind="stable")
+        dst_idx, src_idx, shifts = (np.take(x, order, axis=0) for x in (dst_idx, src_idx, shifts))
+    return Neighbours(dst_idx, src_idx, shifts)
+
+
+def _box(cell: ArrayLike | None, pbc: bool | Sequence[bool]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return a cell that has a volume, and along which of its vectors boundaries are periodic."""
+    vectors = np.zeros((3, 3)) if cell is None else np.asarray(cell, dtype=np.float64)
+    if vectors.shape != (3, 3):
+        raise ValueError(f"expected cell of shape (3, 3), got {vectors.shape}")
+    periodic = np.broadcast_to(np.asarray(pbc, dtype=bool), 3)
+    # Vectors along which nothing is periodic do not matter: any that complete the cell will do.
+    needed = np.where(periodic[:, None], vectors, 0.0)
+    if np.linalg.matrix_rank(needed) < np.count_nonzero(periodic):
+        raise ValueError(f"expected independent vectors along periodic directions {periodic}, got {vectors.tolist()}")
+    return np.asarray(complete_cell(needed)), periodic
+
+
+def _vesin(points: Any, box: Any, periodic: Any, cutoff: float) -> tuple[Any, Any, Any]:
+    from vesin import NeighborList
+
+    i, j, shifts = NeighborList(cutoff=cutoff, full_list=True).compute(points, box, periodic, "ijS")
+    return i.view(np.int64), j.view(np.int64), shifts
+
+
+def _matscipy(points: Any, box: Any, periodic: Any, cutoff: float) -> tuple[Any, Any, Any]:
+    from matscipy.neighbours import neighbour_list
+
+    i, j, shifts = neighbour_list("ijS", positions=points, cell=box, pbc=periodic, cutoff=cutoff)
+    return i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int32)
+
+
+_FINDERS = {"vesin": _vesin, "matscipy": _matscipy}

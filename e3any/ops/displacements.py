@@ -1,0 +1,97 @@
+"""Vectors along the edges of graphs whose nodes may have periodic images."""
+
+from __future__ import annotations
+
+from e3any_backends import Array, backend_of
+
+from e3any.ops.index_lists import gather_dst, gather_src, index_kind
+
+__all__ = ["displacements"]
+
+
+def displacements(
+    positions: Array,
+    cell: Array | None = None,
+    shifts: Array | None = None,
+    strain: Array | None = None,
+    *,
+    adj_idx: Array | None = None,
+    dst_idx: Array | None = None,
+    src_idx: Array | None = None,
+) -> Array:
+    r"""Return for every edge the vector from the node that receives to the one that sends.
+
+    .. math:: r_e = (r_{s(e)} - r_{d(e)} + n_e C) \Bigl(1 + \frac{\epsilon + \epsilon^T}{2}\Bigr)
+
+    with the positions as rows, the vectors of the cell as rows of C, the numbers :math:`n_e` of cells that an edge
+    crosses, and a strain :math:`\epsilon`. Of an energy E of the vectors, :math:`-\partial E / \partial r` are forces
+    and :math:`\partial E / \partial \epsilon` at :math:`\epsilon = 0`, divided by the volume, is the stress.
+
+    Parameters
+    ----------
+    positions : array of shape (..., N, 3)
+        Positions of nodes.
+    cell : array of shape (..., 3, 3), optional
+        Vectors of the periodic cell, as rows, in the unit of the positions.
+    shifts : array of shape (..., E, 3) or (..., N, M, 3), optional
+        Cells between the two nodes of every edge, along the vectors of the cell; by default none.
+    strain : array of shape (..., 3, 3), optional
+        A homogeneous deformation. Its antisymmetric part, a rotation, is left out.
+    adj_idx : integer array of shape (..., N, M), optional
+        Dense list.
+    dst_idx, src_idx : integer arrays of shape (..., E), optional
+        Sparse list.
+
+    Returns
+    -------
+    array of shape (..., E, 3) or (..., N, M, 3)
+        The vectors, differentiable with respect to positions, cell and strain; zero for padding.
+
+    Raises
+    ------
+    RuntimeError
+        If neither or both kinds of list are given.
+    TypeError
+        If a list is no integer array.
+    ValueError
+        If shapes do not fit, or only one of ``cell`` and ``shifts`` is given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> dst_idx, src_idx = np.asarray([0, 0]), np.asarray([1, 0])
+    >>> shifts, positions = np.asarray([[0, 0, 0], [1, 0, 0]]), np.asarray([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    >>> displacements(positions, 2 * np.eye(3), shifts, dst_idx=dst_idx, src_idx=src_idx)
+    array([[1., 0., 0.],
+           [2., 0., 0.]])
+    """
+    kind = index_kind(adj_idx=adj_idx, dst_idx=dst_idx, src_idx=src_idx)
+    lists = {"adj_idx": adj_idx, "dst_idx": dst_idx, "src_idx": src_idx}
+    vectors = gather_src(positions, **lists) - gather_dst(positions, **lists)
+    if (cell is None) != (shifts is None):
+        given = "cell" if shifts is None else "shifts"
+        raise ValueError(f"expected both cell and shifts or neither, got only {given}")
+    if shifts is not None:
+        if tuple(shifts.shape) != tuple(vectors.shape):
+            raise ValueError(f"expected shifts of shape {tuple(vectors.shape)}, got {tuple(shifts.shape)}")
+        shifts = backend_of(positions, shifts).xp.astype(shifts, vectors.dtype)
+        vectors = vectors + _transform("cell", shifts, cell, kind)
+    if strain is not None:
+        symmetric = (strain + backend_of(strain).xp.matrix_transpose(strain)) / 2
+        vectors = vectors + _transform("strain", vectors, symmetric, kind)
+    if adj_idx is None:
+        return vectors
+    # Nodes that do not exist are at zero, but the one that receives need not be.
+    present = (adj_idx >= 0) & (adj_idx < positions.shape[-2])
+    xp = backend_of(vectors).xp
+    return xp.where(present[..., None], vectors, xp.zeros_like(vectors))
+
+
+def _transform(name: str, rows: Array, matrix: Array, kind: str) -> Array:
+    """Multiply rows of edges by the matrix (..., 3, 3) of their graph, in full precision."""
+    backend = backend_of(rows, matrix)
+    batch = tuple(rows.shape[: rows.ndim - (3 if kind == "dense" else 2)])
+    if tuple(matrix.shape) != (*batch, 3, 3):
+        raise ValueError(f"expected {name} of shape {(*batch, 3, 3)}, got {tuple(matrix.shape)}")
+    matrix = matrix[..., None, :, :] if kind == "dense" else matrix
+    return backend.matmul(rows, matrix, precision="highest")
