@@ -128,7 +128,7 @@ def combine_irreps(inputs: Array, weights: Sequence[Array], precision: Any = Non
     TypeError
         If ``weights`` is no sequence, or an array is none of floating-point numbers.
     """
-    if not isinstance(weights, Sequence) or not weights:
+    if not hasattr(weights, "__len__") or len(weights) == 0:
         raise TypeError(f"expected a sequence of weights, got {weights!r}")
     backend = floating_backend(inputs=inputs, **{f"weights of degree {l}": w for l, w in enumerate(weights)})
     if inputs.ndim < 2 or inputs.shape[-2] < len(weights) ** 2:

@@ -288,7 +288,7 @@ def _check_graph(graph: Mapping[str, Array], names: set[str], padded_names: set[
         raise TypeError(f"expected graphs to be mappings, got {type(graph).__name__}")
     if not names <= set(graph):
         raise ValueError(f"expected arrays under {sorted(names)} in every graph, got {sorted(graph)}")
-    for name in padded_names:
+    for name in sorted(padded_names):
         if len(graph[name].shape) < 1:
             raise ValueError(f"expected an array of at least one axis under {name!r}, got shape ()")
 

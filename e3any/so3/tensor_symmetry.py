@@ -178,8 +178,8 @@ class CartesianTensor:
         TypeError
             If one is no floating-point array.
         """
-        if not isinstance(blocks, Sequence) or len(blocks) != len(self.irreps):
-            found = len(blocks) if isinstance(blocks, Sequence) else type(blocks).__name__
+        if not hasattr(blocks, "__len__") or len(blocks) != len(self.irreps):
+            found = len(blocks) if hasattr(blocks, "__len__") else type(blocks).__name__
             raise ValueError(f"expected {len(self.irreps)} arrays, for {self.irreps}, got {found}")
         cartesian_order = cartesian_order_or_default(cartesian_order)
         backend = floating_backend(**{f"block {i}": block for i, block in enumerate(blocks)})
