@@ -367,6 +367,27 @@ case(
     max_order=degree(),
 )
 
+CELL = {"cell": matrices(), "strain": matrices().optional()}
+SHIFTS = array(6, 3, dtype=int, rank=(6,), axis=(6, 2)).without("dtype")
+case(
+    "ops.displacements, sparse",
+    ops.displacements,
+    {"positions": np.ones((2, 4, 3))},
+    positions=vectors(4),
+    **CELL,
+    shifts=SHIFTS,
+    dst_idx=indices(6, rank=(), axis=(5,)),
+    src_idx=indices(6, rank=(), axis=(5,)),
+)
+case(
+    "ops.displacements, dense",
+    ops.displacements,
+    {"positions": np.ones((2, 4, 3))},
+    positions=vectors(4),
+    **CELL,
+    shifts=array(4, 3, 3, dtype=int, rank=(4, 3), axis=(4, 3, 2)).without("dtype"),
+    adj_idx=indices(4, 3, rank=(3,), axis=(4, 2)),
+)
 # -- nn: functions
 FEATURES = features(4)
 for function in (

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from e3any_backends import Array, backend_of
 
-from e3any.ops.index_lists import gather_dst, gather_src, index_kind
+from e3any.checks import check_vectors, floating_backend
+from e3any.ops.index_lists import check_sparse_list, gather_dst, gather_src, index_kind
 
 __all__ = ["displacements"]
 
@@ -52,7 +55,8 @@ def displacements(
     RuntimeError
         If neither or both kinds of list are given.
     TypeError
-        If a list is no integer array.
+        If a list is no integer array, half of a sparse one is missing, or another argument is no array of real numbers
+        of the same library.
     ValueError
         If shapes do not fit, or only one of ``cell`` and ``shifts`` is given.
 
@@ -66,19 +70,17 @@ def displacements(
            [2., 0., 0.]])
     """
     kind = index_kind(adj_idx=adj_idx, dst_idx=dst_idx, src_idx=src_idx)
+    if kind == "sparse":
+        check_sparse_list(dst_idx, src_idx)
     lists = {"adj_idx": adj_idx, "dst_idx": dst_idx, "src_idx": src_idx}
+    _check(positions, cell, shifts, strain, kind, adj_idx if kind == "dense" else dst_idx)
     vectors = gather_src(positions, **lists) - gather_dst(positions, **lists)
-    if (cell is None) != (shifts is None):
-        given = "cell" if shifts is None else "shifts"
-        raise ValueError(f"expected both cell and shifts or neither, got only {given}")
     if shifts is not None:
-        if tuple(shifts.shape) != tuple(vectors.shape):
-            raise ValueError(f"expected shifts of shape {tuple(vectors.shape)}, got {tuple(shifts.shape)}")
         shifts = backend_of(positions, shifts).xp.astype(shifts, vectors.dtype)
-        vectors = vectors + _transform("cell", shifts, cell, kind)
+        vectors = vectors + _transform(shifts, cell, kind)
     if strain is not None:
         symmetric = (strain + backend_of(strain).xp.matrix_transpose(strain)) / 2
-        vectors = vectors + _transform("strain", vectors, symmetric, kind)
+        vectors = vectors + _transform(vectors, symmetric, kind)
     if adj_idx is None:
         return vectors
     # Nodes that do not exist are at zero, but the one that receives need not be.
@@ -87,11 +89,34 @@ def displacements(
     return xp.where(present[..., None], vectors, xp.zeros_like(vectors))
 
 
-def _transform(name: str, rows: Array, matrix: Array, kind: str) -> Array:
+def _check(
+    positions: Array, cell: Array | None, shifts: Array | None, strain: Array | None, kind: str, idx: Any
+) -> None:
+    """Raise an error unless the arguments fit a list of edges."""
+    matrices = {name: x for name, x in (("cell", cell), ("strain", strain)) if x is not None}
+    backend = floating_backend(positions=positions, **matrices)
+    backend_of(positions, idx)
+    check_vectors(positions, "positions")
+    if (cell is None) != (shifts is None):
+        given = "cell" if shifts is None else "shifts"
+        raise ValueError(f"expected both cell and shifts or neither, got only {given}")
+    if shifts is not None:
+        backend_of(positions, shifts)
+        if not (backend.is_integer(shifts) or backend.is_floating(shifts)):
+            raise TypeError(f"expected shifts of real numbers, got dtype {shifts.dtype}")
+        if tuple(shifts.shape) != (*idx.shape, 3):
+            raise ValueError(f"expected shifts of shape {(*idx.shape, 3)}, got {tuple(shifts.shape)}")
+    batch = tuple(idx.shape[: idx.ndim - (2 if kind == "dense" else 1)])
+    if tuple(positions.shape[:-2]) != batch or positions.ndim != len(batch) + 2:
+        expected = ", ".join([*map(str, batch), "N", "3"])
+        raise ValueError(f"expected positions of shape ({expected}), got {tuple(positions.shape)}")
+    for name, x in matrices.items():
+        if tuple(x.shape) != (*batch, 3, 3):
+            raise ValueError(f"expected {name} of shape {(*batch, 3, 3)}, got {tuple(x.shape)}")
+
+
+def _transform(rows: Array, matrix: Array, kind: str) -> Array:
     """Multiply rows of edges by the matrix (..., 3, 3) of their graph, in full precision."""
     backend = backend_of(rows, matrix)
-    batch = tuple(rows.shape[: rows.ndim - (3 if kind == "dense" else 2)])
-    if tuple(matrix.shape) != (*batch, 3, 3):
-        raise ValueError(f"expected {name} of shape {(*batch, 3, 3)}, got {tuple(matrix.shape)}")
     matrix = matrix[..., None, :, :] if kind == "dense" else matrix
     return backend.matmul(rows, matrix, precision="highest")
