@@ -108,6 +108,11 @@ class Backend:
         """Return whether ``x`` has an integer dtype."""
         return bool(self.xp.isdtype(x.dtype, "integral"))
 
+    def widened(self, x: Array) -> Array:
+        """Return 16-bit floating-point numbers in float32, in which their sums are taken; others as they are."""
+        short = self.is_floating(x) and self.xp.finfo(x.dtype).bits < 32
+        return self.xp.astype(x, self.xp.float32) if short else x
+
     def lowest(self, x: Array) -> float:
         """Return the smallest finite number of the dtype of ``x``."""
         info = self.xp.finfo(x.dtype) if self.is_floating(x) else self.xp.iinfo(x.dtype)
@@ -146,7 +151,20 @@ class Backend:
         return found
 
     def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
-        """Multiply matrices; ``precision`` is a hint that only JAX takes."""
+        """Multiply matrices.
+
+        Parameters
+        ----------
+        a, b : array of shape (..., n, k) and (..., k, m)
+            Factors.
+        precision : optional
+            Precision of JAX. With ``"highest"`` no library rounds factors, in PyTorch not under autocast either.
+
+        Returns
+        -------
+        array of shape (..., n, m)
+            The product.
+        """
         return self.xp.matmul(a, b)
 
     def pieces(self, x: Array, sizes: Sequence[int], axis: int) -> list[Array]:

@@ -58,7 +58,10 @@ class JaxBackend(Backend):
         return super().promote(*(jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in arrays), dtype=dtype)
 
     def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
-        """Multiply matrices with a precision of XLA."""
+        """Multiply matrices with a precision of XLA; the default is JAX's own if it is set, else the highest."""
+        default = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+        if precision is None and default is None:
+            precision = "highest"  # by default XLA rounds to TF32 or bfloat16 where this is faster
         return jnp.matmul(a, b, precision=precision)
 
     def stop_gradient(self, x: Array) -> Array:
@@ -92,13 +95,15 @@ class JaxBackend(Backend):
             return jnp.zeros((indices.shape[0], *x.shape[1:]), x.dtype)
         # Negative numbers would count from the end: they are padding here, as numbers that are too large.
         indices = self.as_index(indices)
-        return x.at[jnp.where(indices < 0, x.shape[0], indices)].get(mode="fill", fill_value=0)
+        # The derivative of a gather is a sum over edges.
+        wide = self.widened(x).at[jnp.where(indices < 0, x.shape[0], indices)]
+        return wide.get(mode="fill", fill_value=0).astype(x.dtype)
 
     def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
         """Sum rows that have the same segment number; the scatter drops numbers out of range."""
         segments = self.as_index(segments)
         segments = jnp.where(segments < 0, num_segments, segments)
-        return jax.ops.segment_sum(x, segments, num_segments)
+        return jax.ops.segment_sum(self.widened(x), segments, num_segments).astype(x.dtype)
 
     def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:
         """Return the largest row entries of every segment."""
@@ -191,5 +196,5 @@ def _multiply_one_parity(x: Array, y: Array, size: int) -> Array:
     if size <= _MAX_UNROLLED_MATRIX:
         return contract((x[None], y[None]), _matrix_product_form(size, False), inputs=(0, 1), output=2)
     x, y = (jnp.reshape(m, (*m.shape[:-2], size, size, m.shape[-1])) for m in (x, y))
-    product = jnp.einsum("...ikf,...kjf->...ijf", x, y)
+    product = jnp.einsum("...ikf,...kjf->...ijf", x, y, precision="highest")
     return jnp.reshape(product, (*product.shape[:-3], size * size, product.shape[-1]))

@@ -61,7 +61,7 @@ class NumpyBackend(Backend):
         total = np.zeros((num_segments, *x.shape[1:]), x.dtype)
         order, starts, numbers = _runs(segments, num_segments, indices_are_sorted)
         if numbers.size:
-            total[numbers] = np.add.reduceat(x[order], starts, axis=0)
+            total[numbers] = np.add.reduceat(self.widened(x[order]), starts, axis=0)
         return total
 
     def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:

@@ -66,7 +66,11 @@ class TorchBackend(Backend):
         return not (x.dtype.is_floating_point or x.dtype.is_complex or x.dtype == torch.bool)
 
     def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
-        """Multiply matrices of one dtype, which the result keeps; autocast may round the factors."""
+        """Multiply matrices of one dtype, which the result keeps; autocast rounds factors unless ``"highest"``."""
+        kind = a.device.type
+        if precision == "highest" and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            with torch.autocast(kind, enabled=False):
+                return torch.matmul(a, b)
         product = torch.matmul(a, b)
         return product if product.dtype == a.dtype else product.to(a.dtype)
 
@@ -120,8 +124,10 @@ class TorchBackend(Backend):
         segments = self.as_index(segments)
         valid = (segments >= 0) & (segments < num_segments)
         # One more row takes the padding, which is then cut off.
-        total = x.new_zeros((num_segments + 1, *x.shape[1:]))
-        return torch.index_add(total, 0, torch.where(valid, segments, num_segments), x)[:num_segments]
+        wide = self.widened(x)
+        total = wide.new_zeros((num_segments + 1, *x.shape[1:]))
+        total = torch.index_add(total, 0, torch.where(valid, segments, num_segments), wide)
+        return total[:num_segments].to(x.dtype)
 
     def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:
         """Return the largest row entries of every segment, by ``index_reduce``."""

@@ -42,7 +42,8 @@ class Dense(Layer):
     param_dtype : optional
         Dtype that parameters are created with.
     precision : optional
-        Precision of matrix products, see ``jax.lax.Precision``; only JAX takes it.
+        Precision of matrix products, see ``jax.lax.Precision``; only JAX takes it. By default that of
+        ``jax.default_matmul_precision`` if it is set, else the highest.
     kernel_init, bias_init : Initializer or callable
         How parameters are drawn.
 
