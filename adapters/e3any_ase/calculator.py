@@ -14,7 +14,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from e3any import checkpoint
 from e3any.nn import Layer
-from e3any_ase.neighbours import Finder
+from e3any.nn.layer import check_layer
+from e3any_ase.neighbours import Finder, check_search
 from e3any_ase.structures import from_arrays, pad_structures
 
 __all__ = ["ModelCalculator"]
@@ -51,7 +52,10 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
     Raises
     ------
     ValueError
-        If ``framework`` or ``dtype`` has another value, or JAX has no float64.
+        If ``framework``, ``dtype`` or ``finder`` has another value, the cutoff is not positive and finite, or JAX has
+        no float64.
+    TypeError
+        If ``model`` is no layer, ``params`` no mapping, or ``cutoff`` no number.
 
     Notes
     -----
@@ -73,6 +77,10 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        check_layer(model)
+        if not isinstance(params, Mapping):
+            raise TypeError(f"expected a mapping of parameters, got {type(params).__name__}")
+        check_search(cutoff, finder)
         if framework not in ("flax", "torch"):
             raise ValueError(f"expected framework to be 'flax' or 'torch', got {framework!r}")
         if dtype not in ("float32", "float64"):

@@ -9,6 +9,8 @@ import numpy as np
 from ase.geometry import complete_cell
 from numpy.typing import ArrayLike, NDArray
 
+from e3any.checks import check_number
+
 __all__ = ["Neighbours", "neighbours"]
 
 Finder: TypeAlias = Literal["vesin", "matscipy"]
@@ -68,14 +70,13 @@ def neighbours(
     ValueError
         If the cutoff is not positive and finite, a shape does not fit, or a vector of the cell along which boundaries
         are periodic is zero or depends on the others.
+    TypeError
+        If positions or cell are no real numbers, or the cutoff is no number.
     """
-    points = np.asarray(positions, dtype=np.float64)
+    points = real_numbers(positions, "positions")
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"expected positions of shape (N, 3), got {points.shape}")
-    if not 0 < cutoff < np.inf:
-        raise ValueError(f"expected a positive, finite cutoff, got {cutoff}")
-    if finder not in _FINDERS:
-        raise ValueError(f"expected finder to be one of {sorted(_FINDERS)}, got {finder!r}")
+    check_search(cutoff, finder)
     box, periodic = _box(cell, pbc)
     dst_idx, src_idx, shifts = _FINDERS[finder](points, box, periodic, cutoff)
     if sort:
@@ -85,12 +86,32 @@ def neighbours(
     return Neighbours(dst_idx, src_idx, shifts)
 
 
+def real_numbers(x: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Return an array of float64; a TypeError if there are other than real numbers."""
+    array = np.asarray(x)
+    if array.size and array.dtype.kind not in "fiu":
+        raise TypeError(f"expected {name} of real numbers, got dtype {array.dtype}")
+    return array.astype(np.float64)
+
+
+def check_search(cutoff: float, finder: str) -> None:
+    """Raise an error unless neighbours can be searched with these options."""
+    check_number(cutoff, "cutoff")
+    if not 0 < cutoff < np.inf:
+        raise ValueError(f"expected a positive, finite cutoff, got {cutoff}")
+    if finder not in tuple(_FINDERS):
+        raise ValueError(f"expected finder to be one of {sorted(_FINDERS)}, got {finder!r}")
+
+
 def _box(cell: ArrayLike | None, pbc: bool | Sequence[bool]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return a cell that has a volume, and along which of its vectors boundaries are periodic."""
-    vectors = np.zeros((3, 3)) if cell is None else np.asarray(cell, dtype=np.float64)
+    vectors = np.zeros((3, 3)) if cell is None else real_numbers(cell, "cell")
     if vectors.shape != (3, 3):
         raise ValueError(f"expected cell of shape (3, 3), got {vectors.shape}")
-    periodic = np.broadcast_to(np.asarray(pbc, dtype=bool), 3)
+    flags = np.asarray(pbc, dtype=bool)
+    if flags.shape not in ((), (3,)):
+        raise ValueError(f"expected one or three values of pbc, got {pbc!r}")
+    periodic = np.broadcast_to(flags, 3)
     # Vectors along which nothing is periodic do not matter: any that complete the cell will do.
     needed = np.where(periodic[:, None], vectors, 0.0)
     if np.linalg.matrix_rank(needed) < np.count_nonzero(periodic):

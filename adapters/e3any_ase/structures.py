@@ -12,7 +12,8 @@ from ase.io import read
 from numpy.typing import ArrayLike, NDArray
 
 from e3any import ops
-from e3any_ase.neighbours import Finder, neighbours
+from e3any.checks import check_integer
+from e3any_ase.neighbours import Finder, neighbours, real_numbers
 
 __all__ = ["Structure", "from_arrays", "from_atoms", "pad_structures", "read_structures", "to_dense"]
 
@@ -53,11 +54,15 @@ def from_arrays(
     ------
     ValueError
         If there are not as many numbers as positions, or :func:`neighbours` raises one.
+    TypeError
+        If numbers are no integers, or :func:`neighbours` raises one.
     """
-    z, r = np.asarray(numbers), np.asarray(positions, dtype=np.float64)
+    z, r = np.asarray(numbers), real_numbers(positions, "positions")
+    if z.size and z.dtype.kind not in "iu":
+        raise TypeError(f"expected numbers to be integers, got dtype {z.dtype}")
     if z.shape != r.shape[:1]:
         raise ValueError(f"expected as many numbers as positions, got shapes {z.shape} and {r.shape}")
-    box = np.zeros((3, 3)) if cell is None else np.asarray(cell, dtype=np.float64)
+    box = np.zeros((3, 3)) if cell is None else real_numbers(cell, "cell")
     edges = neighbours(r, box, pbc, cutoff=cutoff, finder=finder)
     return {"numbers": z, "positions": r, "cell": box, **edges._asdict()}
 
@@ -82,7 +87,11 @@ def from_atoms(atoms: Atoms, *, cutoff: float, finder: Finder = "vesin") -> Stru
     ------
     ValueError
         If :func:`neighbours` raises one.
+    TypeError
+        If ``atoms`` are none of ASE, or the cutoff is no number.
     """
+    if not isinstance(atoms, Atoms):
+        raise TypeError(f"expected atoms of ASE, got {type(atoms).__name__}")
     structure = from_arrays(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, cutoff=cutoff, finder=finder)
     return structure | _labels(atoms)
 
@@ -184,9 +193,19 @@ def to_dense(structure: Mapping[str, Any], *, num_nodes: int | None = None, widt
     Raises
     ------
     ValueError
-        If there are more atoms than ``num_nodes``, or more neighbours of one than ``width``.
+        If there are more atoms than ``num_nodes``, or more neighbours of one than ``width``, sizes are no integers
+        >= 0, or an array is missing.
+    TypeError
+        If the structure is no mapping.
     """
     lists = ("dst_idx", "src_idx", "shifts")
+    if not isinstance(structure, Mapping):
+        raise TypeError(f"expected a structure to be a mapping, got {type(structure).__name__}")
+    if not {*lists, "positions"} <= set(structure):
+        raise ValueError(f"expected arrays under {[*lists, 'positions']}, got {sorted(structure)}")
+    for name, number in (("num_nodes", num_nodes), ("width", width)):
+        if number is not None:
+            check_integer(number, name)
     dst_idx, src_idx, shifts = (structure[name] for name in lists)
     size = len(structure["positions"]) if num_nodes is None else num_nodes
     padded = {
