@@ -1,0 +1,81 @@
+"""Write the table of conventions.md: how far conversions are from the numbers of other libraries.
+
+python docs/conventions_table.py
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from e3any import Layout, interop, nn, so3
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tests"))
+jax.config.update("jax_enable_x64", True)
+peers = importlib.import_module("test_interop")  # what the tests compare with
+
+START = "<!-- table -->\n"
+NONE = float("nan")
+
+
+def harmonics(peer: str, dtype: str) -> float:
+    """Return the largest error of harmonics at random points."""
+    if peer == "pyscf" and dtype == "float32":
+        return NONE
+    r = np.random.default_rng(1).normal(size=(500, 3)).astype(dtype)
+    y = so3.spherical_harmonics(r, peers.DEGREE, normalization="racah")
+    return float(peers.error(interop.to_spherical_harmonics(y, peer), peers.PEERS[peer](r, peers.DEGREE)))
+
+
+def wigner_d(peer: str, dtype: str) -> float:
+    """Return the error of the Wigner-D matrix of a random rotation."""
+    if peer not in peers.WIGNER_D:
+        return NONE
+    rot = np.asarray(so3.random_rotation(np.random.default_rng(1)))
+    theirs = np.asarray(peers.WIGNER_D[peer](rot)).astype(dtype)
+    return float(peers.error(interop.to_wigner_d(so3.wigner_d(rot, peers.DEGREE).astype(dtype), peer), theirs))
+
+
+def couplings(peer: str, dtype: str) -> float:
+    """Return the largest error of Clebsch-Gordan coefficients."""
+    if peer not in {*peers.COUPLINGS, *peers.E3X_COUPLINGS}:
+        return NONE
+    ours = so3.clebsch_gordan(3, 3, 3).astype(dtype)
+    return float(peers.error(interop.to_clebsch_gordan(ours, peer), peers.all_couplings(peer).astype(dtype)))
+
+
+def linear(peer: str, dtype: str) -> float:
+    """Return the largest error of a linear map with the same weights."""
+    if peer not in ("e3nn", "e3nn-jax", "cuequivariance"):
+        return NONE
+    rng, layout = np.random.default_rng(1), Layout(max_degree=2, features=5, pseudotensors=True)
+    irreps = [(l, p) for l in range(3) for p in (1, -1)]
+    x, weights = rng.normal(size=(4, *layout.shape)).astype(dtype), rng.normal(size=90).astype(dtype)
+    params = interop.dense_parameters(weights, irreps, layout, 3)
+    ours = interop.to_features(nn.Dense(3, use_bias=False)(params, x), peer, irreps)
+    theirs = peers.linear_map(peer, irreps, 3, weights, interop.to_features(x, peer, irreps))
+    return float(peers.error(ours, theirs))
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    rows = ["| library | dtype | harmonics | Wigner-D | Clebsch-Gordan | linear map |", "|---|---|---|---|---|---|"]
+    for peer in peers.PEERS:
+        for dtype in peers.TOLERANCES:
+            errors = [measure(peer, dtype) for measure in (harmonics, wigner_d, couplings, linear)]
+            rows.append(
+                f"| {peer} | {dtype} | " + " | ".join("-" if np.isnan(e) else f"{e:.0e}" for e in errors) + " |"
+            )
+    page = ROOT / "docs" / "conventions.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition(START)
+    after = rest.partition(START)[2]
+    page.write_text(before + START + "\n".join(rows) + "\n" + START + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

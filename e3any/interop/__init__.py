@@ -1,0 +1,43 @@
+r"""Conventions of other libraries, and arrays from theirs to those of :mod:`e3any.conventions` and back.
+
+The components of degree l of another library are an orthogonal matrix times those of e3any:
+
+.. math:: x' = Q_l x, \qquad Y'_l(r) = \mathcal N_l Q_l Y_l(r), \qquad Q_l = S_l D_l(P)^T
+
+with the signed permutation :math:`S_l` to their order of components, the cyclic permutation P of x, y, z that takes
+their polar axis to z, and :math:`\mathcal N_l` of :func:`~e3any.conventions.normalization_factor`. Coordinates stay as
+they are: the x axis of one library is that of the other.
+
+Everything here is linear and written for arrays of any library; none of the others is imported.
+"""
+
+from e3any.interop.arrays import (
+    from_clebsch_gordan,
+    from_components,
+    from_spherical_harmonics,
+    from_wigner_d,
+    to_clebsch_gordan,
+    to_components,
+    to_spherical_harmonics,
+    to_wigner_d,
+)
+from e3any.interop.convention import CONVENTIONS, Convention, change_of_basis
+from e3any.interop.features import dense_parameters, from_features, linear_weights, to_features
+
+__all__ = [
+    "CONVENTIONS",
+    "Convention",
+    "change_of_basis",
+    "dense_parameters",
+    "from_clebsch_gordan",
+    "from_components",
+    "from_features",
+    "from_spherical_harmonics",
+    "from_wigner_d",
+    "linear_weights",
+    "to_clebsch_gordan",
+    "to_components",
+    "to_features",
+    "to_spherical_harmonics",
+    "to_wigner_d",
+]

@@ -1,0 +1,177 @@
+"""Components, harmonics, Wigner-D matrices and Clebsch-Gordan coefficients, to other conventions and from them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from e3any_backends import Array, backend_of
+from numpy.typing import NDArray
+
+from e3any.config import Normalization
+from e3any.conventions import component_degrees, normalization_factor
+from e3any.interop.convention import CONVENTIONS, change_of_basis
+
+__all__ = [
+    "from_clebsch_gordan",
+    "from_components",
+    "from_spherical_harmonics",
+    "from_wigner_d",
+    "to_clebsch_gordan",
+    "to_components",
+    "to_spherical_harmonics",
+    "to_wigner_d",
+]
+
+
+def to_components(x: Array, convention: str, *, axis: int = -2) -> Array:
+    """Return components of all degrees as another library has them.
+
+    Parameters
+    ----------
+    x : array of shape (..., (L+1)^2, ...)
+        Components in Cartesian order, such as features (..., P, (L+1)^2, F).
+    convention : str
+        A name in :data:`CONVENTIONS`.
+    axis : int
+        The axis of components.
+
+    Returns
+    -------
+    array of shape (..., (L+1)^2, ...)
+        The components.
+
+    Raises
+    ------
+    ValueError
+        If the convention is not known, or the length of the axis is no square.
+    """
+    return _multiply(change_of_basis(convention, _degree(x, axis)), x, axis)
+
+
+def from_components(x: Array, convention: str, *, axis: int = -2) -> Array:
+    """Return components of another library as e3any has them; the inverse of :func:`to_components`."""
+    return _multiply(change_of_basis(convention, _degree(x, axis)).T, x, axis)
+
+
+def to_spherical_harmonics(y: Array, convention: str, *, normalization: Normalization | None = None) -> Array:
+    """Return harmonics of e3any as another library has them.
+
+    Parameters
+    ----------
+    y : array of shape (..., (L+1)^2)
+        Harmonics in Cartesian order and Racah's normalisation.
+    convention : str
+        A name in :data:`CONVENTIONS`.
+    normalization : {'racah', '4pi', 'orthonormal'}, optional
+        The normalisation of the result, in e3nn ``'norm'``, ``'component'`` and ``'integral'``; by default that of the
+        convention.
+
+    Returns
+    -------
+    array of shape (..., (L+1)^2)
+        The harmonics.
+
+    Raises
+    ------
+    ValueError
+        If the convention is not known, or the length of the axis is no square.
+    """
+    factors = _factors(convention, _degree(y, -1), normalization)
+    return to_components(y, convention, axis=-1) * backend_of(y).constant(factors, like=y)
+
+
+def from_spherical_harmonics(y: Array, convention: str, *, normalization: Normalization | None = None) -> Array:
+    """Return harmonics of another library as e3any has them; the inverse of :func:`to_spherical_harmonics`."""
+    factors = _factors(convention, _degree(y, -1), normalization)
+    return from_components(y / backend_of(y).constant(factors, like=y), convention, axis=-1)
+
+
+def to_wigner_d(d: Array, convention: str) -> Array:
+    r"""Return a Wigner-D matrix of e3any as another library has it, :math:`Q D^T Q^T` for columns.
+
+    Parameters
+    ----------
+    d : array of shape (..., (L+1)^2, (L+1)^2)
+        The matrix of the rotation R that acts on rows, in Cartesian order.
+    convention : str
+        A name in :data:`CONVENTIONS`.
+
+    Returns
+    -------
+    array of shape (..., (L+1)^2, (L+1)^2)
+        The matrix of the same rotation; where it acts on columns, that is the matrix :math:`R^T`.
+
+    Raises
+    ------
+    ValueError
+        If the convention is not known, or the length of an axis is no square.
+    """
+    d = to_components(to_components(d, convention, axis=-1), convention, axis=-2)
+    return backend_of(d).xp.matrix_transpose(d) if CONVENTIONS[convention].columns else d
+
+
+def from_wigner_d(d: Array, convention: str) -> Array:
+    """Return a Wigner-D matrix of another library as e3any has it; the inverse of :func:`to_wigner_d`."""
+    d = from_components(from_components(d, convention, axis=-1), convention, axis=-2)
+    return backend_of(d).xp.matrix_transpose(d) if CONVENTIONS[convention].columns else d
+
+
+def to_clebsch_gordan(cg: Array, convention: str) -> Array:
+    r"""Return Clebsch-Gordan coefficients of all degrees as another library has them.
+
+    Parameters
+    ----------
+    cg : array of shape ((L1+1)^2, (L2+1)^2, (L3+1)^2)
+        The coefficients of :func:`e3any.so3.clebsch_gordan`, in Cartesian order.
+    convention : str
+        A name in :data:`CONVENTIONS`.
+
+    Returns
+    -------
+    array of shape ((L1+1)^2, (L2+1)^2, (L3+1)^2)
+        The coefficients; those of e3nn, 3j symbols, are smaller by :math:`\sqrt{2 l_3 + 1}`.
+
+    Raises
+    ------
+    ValueError
+        If the convention is not known, or the length of an axis is no square.
+    """
+    for axis in range(3):
+        cg = to_components(cg, convention, axis=axis)
+    return cg / backend_of(cg).constant(_coupling_norms(convention, cg), like=cg)
+
+
+def from_clebsch_gordan(cg: Array, convention: str) -> Array:
+    """Return coefficients of another library as e3any has them; the inverse of :func:`to_clebsch_gordan`."""
+    cg = cg * backend_of(cg).constant(_coupling_norms(convention, cg), like=cg)
+    for axis in range(3):
+        cg = from_components(cg, convention, axis=axis)
+    return cg
+
+
+def _degree(x: Array, axis: int) -> int:
+    count = x.shape[axis]
+    degree = math.isqrt(count) - 1
+    if degree < 0 or (degree + 1) ** 2 != count:
+        raise ValueError(f"expected (max_degree+1)**2 components along axis {axis}, got shape {tuple(x.shape)}")
+    return degree
+
+
+def _multiply(matrix: NDArray[np.float64], x: Array, axis: int) -> Array:
+    """Multiply columns that lie along an axis."""
+    backend = backend_of(x)
+    rows = backend.xp.moveaxis(x, axis, -1)
+    product = backend.matmul(rows, backend.constant(matrix.T, like=x), precision="highest")
+    return backend.xp.moveaxis(product, -1, axis)
+
+
+def _factors(convention: str, max_degree: int, normalization: Normalization | None) -> NDArray[np.float64]:
+    change_of_basis(convention, max_degree)  # raises what is wrong with the convention
+    chosen = normalization or CONVENTIONS[convention].normalization
+    return np.asarray([normalization_factor(chosen, int(l)) for l in component_degrees(max_degree)])
+
+
+def _coupling_norms(convention: str, cg: Array) -> NDArray[np.float64]:
+    degrees = component_degrees(_degree(cg, 2))
+    return np.sqrt(2.0 * degrees + 1) if CONVENTIONS[convention].unit_couplings else np.ones(len(degrees))

@@ -1,0 +1,164 @@
+"""Flat arrays of features of other libraries, and weights of their linear maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from e3any_backends import Array, backend_of
+
+from e3any.conventions import degree_slice, parity_names
+from e3any.interop.arrays import from_components, to_components
+from e3any.layout import Layout
+
+__all__ = ["dense_parameters", "from_features", "linear_weights", "to_features"]
+
+
+def to_features(x: Array, convention: str, irreps: Sequence[tuple[int, int]], *, features_first: bool = True) -> Array:
+    """Return features as the flat array of another library.
+
+    Parameters
+    ----------
+    x : array of shape (..., P, (L+1)^2, F)
+        Features.
+    convention : str
+        A name in :data:`CONVENTIONS`.
+    irreps : sequence of (int, int)
+        Degree and parity, 1 or -1, of all irreps, in their order there: (1, -1) is ``1o`` of e3nn. Each has the
+        multiplicity F.
+    features_first : bool
+        Whether the components of a feature are next to each other (``mul_ir``), or the features of a component.
+
+    Returns
+    -------
+    array of shape (..., K)
+        The blocks of all irreps, one after the other.
+
+    Raises
+    ------
+    ValueError
+        If the convention is not known, or an irrep is not among the features or is named twice.
+    """
+    layout, xp = Layout.of(x), backend_of(x).xp
+    x = to_components(x, convention)
+    blocks = [x[..., p, degree_slice(l), :] for p, l in _positions(layout, irreps)]
+    blocks = [_transposed(b) if features_first else b for b in blocks]
+    return xp.concat([xp.reshape(b, (*x.shape[:-3], b.shape[-1] * b.shape[-2])) for b in blocks], axis=-1)
+
+
+def from_features(
+    x: Array, convention: str, irreps: Sequence[tuple[int, int]], layout: Layout, *, features_first: bool = True
+) -> Array:
+    """Return the flat array of another library as features.
+
+    Parameters
+    ----------
+    x : array of shape (..., K)
+        The blocks of all irreps, one after the other.
+    convention, irreps, features_first
+        See :func:`to_features`.
+    layout : Layout
+        The layout of the result.
+
+    Returns
+    -------
+    array of shape (..., P, (L+1)^2, F)
+        Features; irreps that are not there are zero.
+
+    Raises
+    ------
+    ValueError
+        If the convention is not known, an irrep is not in the layout or is named twice, or the length K does not fit.
+    """
+    xp, width = backend_of(x).xp, layout.features
+    positions = _positions(layout, irreps)
+    sizes = [(2 * l + 1) * width for _, l in positions]
+    if x.shape[-1] != sum(sizes):
+        raise ValueError(f"expected {sum(sizes)} components of {list(irreps)}, got shape {tuple(x.shape)}")
+    found = {}
+    for place, block in zip(positions, backend_of(x).pieces(x, sizes, -1), strict=True):
+        degree = place[1]
+        shape = (width, 2 * degree + 1) if features_first else (2 * degree + 1, width)
+        block = xp.reshape(block, (*x.shape[:-1], *shape))
+        found[place] = _transposed(block) if features_first else block
+    parities = []
+    for p in range(layout.num_parities):
+        rows = [found.get((p, l), _zeros(x, 2 * l + 1, width)) for l in range(layout.max_degree + 1)]
+        parities.append(xp.concat(rows, axis=-2))
+    return from_components(xp.stack(parities, axis=-3), convention)
+
+
+def dense_parameters(
+    weights: Array, irreps: Sequence[tuple[int, int]], layout: Layout, features: int
+) -> dict[str, Any]:
+    r"""Return parameters of :class:`e3any.nn.Dense` from the weights of a linear map of e3nn or cuequivariance.
+
+    .. math:: W = W' / \sqrt{F}
+
+    Parameters
+    ----------
+    weights : array of shape (K * F * features,)
+        The weights of ``e3nn.o3.Linear``, of ``cuequivariance_torch.Linear``, or of ``e3nn_jax.FunctionalLinear`` with
+        its default ``gradient_normalization="path"``, without biases, from every irrep to itself: one block
+        (F, features) after the other.
+    irreps : sequence of (int, int)
+        Degree and parity of the irreps, each of them once, in their order there; all of the layout.
+    layout : Layout
+        The layout of the inputs.
+    features : int
+        Number of features of the outputs.
+
+    Returns
+    -------
+    dict
+        The parameters of ``Dense(features, use_bias=False)``.
+
+    Raises
+    ------
+    ValueError
+        If the irreps are not those of the layout, or the number of weights does not fit.
+    """
+    names = _names(layout, irreps)
+    shape = (layout.features, features)
+    if tuple(weights.shape) != (len(names) * shape[0] * shape[1],):
+        raise ValueError(f"expected {len(names)} blocks {shape} of weights, got shape {tuple(weights.shape)}")
+    blocks = backend_of(weights).xp.reshape(weights, (len(names), *shape)) / layout.features**0.5
+    return {name: {"kernel": blocks[i, ...]} for i, name in enumerate(names)}
+
+
+def linear_weights(params: Mapping[str, Any], irreps: Sequence[tuple[int, int]], layout: Layout) -> Array:
+    """Return the weights of a linear map of e3nn or cuequivariance; the inverse of :func:`dense_parameters`."""
+    kernels = [params[name]["kernel"] for name in _names(layout, irreps)]
+    xp = backend_of(kernels[0]).xp
+    return xp.concat([xp.reshape(k, (-1,)) for k in kernels]) * layout.features**0.5
+
+
+def _transposed(x: Array) -> Array:
+    return backend_of(x).xp.matrix_transpose(x)
+
+
+def _zeros(x: Array, *shape: int) -> Array:
+    backend = backend_of(x)
+    return backend.xp.zeros((*x.shape[:-1], *shape), dtype=x.dtype, device=backend.device(x))
+
+
+def _positions(layout: Layout, irreps: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the index of parity and the degree of irreps; a ValueError names one that is not there once."""
+    places = {}
+    for p, l, name in parity_names(layout.max_degree, layout.num_parities):
+        places[l, 1 if name.endswith("+") else -1] = p, l
+    found = []
+    for irrep in irreps:
+        if irrep not in places:
+            raise ValueError(f"expected irreps among {sorted(places)}, each once, got {list(irreps)}")
+        found.append(places.pop(irrep))
+    return found
+
+
+def _names(layout: Layout, irreps: Sequence[tuple[int, int]]) -> list[str]:
+    """Return the names of all blocks of a layout, in the order of irreps."""
+    positions = _positions(layout, irreps)
+    names = {(p, l): name for p, l, name in parity_names(layout.max_degree, layout.num_parities)}
+    if len(positions) != len(names):
+        raise ValueError(f"expected all {len(names)} irreps of {layout}, got {list(irreps)}")
+    return [names[place] for place in positions]
