@@ -120,7 +120,10 @@ def _checked_backend(r: Array, max_degree: int) -> Backend:
 
 
 def _evaluate(backend: Backend, r: Array, factors: list[float], cartesian_order: bool, unit: bool) -> Array:
-    """Evaluate harmonics of vectors, normalised first if ``unit``."""
+    """Evaluate harmonics of vectors, normalised first if ``unit``; those of 16 bits in float32, as parts overflow."""
+    wide = backend.widened(r)
+    if wide.dtype != r.dtype:
+        return backend.xp.astype(_evaluate(backend, wide, factors, cartesian_order, unit), r.dtype)
 
     def plain(r: Array) -> Array:
         vector = backend.components(r)

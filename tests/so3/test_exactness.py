@@ -108,6 +108,15 @@ def test_harmonics_to_degree_100_are_those_of_scipy(rng, kernel):
         np.testing.assert_allclose(y[:, degree_slice(l)], harmonics_by_scipy(r, l), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_harmonics_of_16_bits_and_high_degree_are_rounded_once(rng, dtype):
+    r = torch.from_numpy(vectors(rng)).to(dtype)
+    expected = spherical_harmonics(r.double(), 60).numpy()
+    actual = spherical_harmonics(r, 60)
+    assert actual.dtype == dtype
+    np.testing.assert_allclose(actual.double().numpy(), expected, rtol=0, atol=torch.finfo(dtype).eps / 2 + 1e-4)
+
+
 @BOTH_FORMS
 def test_products_of_harmonics_to_degree_100_add_up_to_legendre_polynomials(rng, kernel):
     r, other = vectors(rng), vectors(rng)[::-1].copy()
