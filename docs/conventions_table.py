@@ -68,9 +68,9 @@ def main() -> None:
     for peer in peers.PEERS:
         for dtype in peers.TOLERANCES:
             errors = [measure(peer, dtype) for measure in (harmonics, wigner_d, couplings, linear)]
-            rows.append(
-                f"| {peer} | {dtype} | " + " | ".join("-" if np.isnan(e) else f"{e:.0e}" for e in errors) + " |"
-            )
+            if not np.all(np.isnan(errors)):
+                cells = ["-" if np.isnan(e) else f"{e:.0e}" for e in errors]
+                rows.append(f"| {peer} | {dtype} | {' | '.join(cells)} |")
     page = ROOT / "docs" / "conventions.md"
     before, _, rest = page.read_text(encoding="utf-8").partition(START)
     after = rest.partition(START)[2]
