@@ -28,6 +28,7 @@ from argument_kinds import (
 
 from e3any import Layout, matrix, nn, ops, so3, testing
 from e3any.nn import initializers
+from e3any.testing import strategies
 
 
 @dataclass(frozen=True)
@@ -752,3 +753,28 @@ case(
     output=option("features"),
     cartesian_order=order,
 )
+
+# -- testing.strategies: shapes are positional
+DTYPE = Kind("float32", {"unknown": "float33", "integers": "int32", "number": 1.0})
+for function in (strategies.numbers, strategies.vectors):
+    case(
+        f"strategies.{function.__name__}",
+        lambda size, dtype, function=function: function(2, size, dtype=dtype),
+        {},
+        (function,),
+        size=degree(),
+        dtype=DTYPE,
+    )
+case(
+    "strategies.features",
+    lambda layout, size, dtype: strategies.features(layout, size, dtype=dtype),
+    {},
+    (strategies.features,),
+    layout=Kind(Layout(1, 2), {"shape": (1, 4, 2), "nothing": None}),
+    size=degree(),
+    dtype=DTYPE,
+)
+case("strategies.layouts", strategies.layouts, max_degree=degree(), features=count(), least_features=degree())
+case("strategies.rotations", strategies.rotations, dtype=DTYPE)
+case("strategies.sparse_lists", strategies.sparse_lists, num_nodes=degree(), num_edges=degree())
+case("strategies.dense_lists", strategies.dense_lists, num_nodes=degree(), width=degree())

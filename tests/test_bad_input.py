@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 # PyTorch itself still uses what it warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
 
-MODULES = ("so3", "ops", "nn", "matrix", "testing", "checkpoint", "nn.initializers")
+MODULES = ("so3", "ops", "nn", "matrix", "testing", "testing.strategies", "checkpoint", "nn.initializers")
 
 # Public names without a line in the table, and why.
 ELSEWHERE = {
@@ -37,7 +37,7 @@ ELSEWHERE = {
     "testing.TOLERANCES": "a table",
     "testing.TraceCounter": "made by count_traces",
     "testing.count_traces": "takes whatever can be called",
-    "testing.assert_parity": "its errors are those of comparisons: tests/test_testing.py",
+    "testing.assert_parity": "its errors are those of comparisons: tests/testing/test_assertions.py",
     "testing.to_numpy": "takes whatever NumPy does",
     "checkpoint.load": "files: tests/test_checkpoint.py",
     "checkpoint.load_metadata": "files: tests/test_checkpoint.py",

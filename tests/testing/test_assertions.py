@@ -106,3 +106,17 @@ def test_wrong_kinds_are_refused(rng):
         assert_equivariant(nn.silu, x, kinds=["feature"])
     with pytest.raises(ValueError, match="expected r of shape"):
         assert_equivariant(nn.silu, x, kinds=["vectors"])
+
+
+def test_rotation_may_be_given(rng):
+    x = rng.normal(size=(5, 3))
+    quarter = np.asarray([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
+    options = {"kinds": ["vectors"], "output": "vectors"}
+    # Commutes with the rotations of a cube alone.
+    assert_equivariant(lambda x: x**3, x, **options, rotation=quarter)
+    with pytest.raises(AssertionError, match="largest value"):
+        assert_equivariant(lambda x: x**3, x, **options)
+    with pytest.raises(ValueError, match=r"expected rotation of shape \(3, 3\), got \(3, 2\)"):
+        assert_equivariant(lambda x: x, x, **options, rotation=quarter[:, :2])
+    with pytest.raises(TypeError, match="expected rotation to be a floating-point array, got dtype int64"):
+        assert_equivariant(lambda x: x, x, **options, rotation=np.eye(3, dtype=int))

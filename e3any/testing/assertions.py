@@ -1,7 +1,4 @@
-"""Assertions for tests of layers: equal numbers on all array libraries, equivariance, numbers of compilations.
-
-Not imported by :mod:`e3any`; for the tests of one's own layers, ``from e3any.testing import assert_parity``.
-"""
+"""Assertions of parity and equivariance, and the number of compilations."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ import numpy as np
 from e3any_backends import backend_of
 from numpy.typing import NDArray
 
-from e3any.checks import check_vectors
+from e3any.checks import check_vectors, floating_backend
 from e3any.layout import Layout
 from e3any.nn.features import reflect, rotate
 from e3any.so3 import random_rotation, wigner_d
@@ -181,13 +178,14 @@ def assert_equivariant(
     output: Kind = "features",
     cartesian_order: bool | None = None,
     rng: np.random.Generator | None = None,
+    rotation: NDArray[Any] | None = None,
     rtol: float | None = None,
 ) -> None:
     r"""Raise an AssertionError unless a function commutes with rotations and reflections.
 
     .. math:: f(D\,x) = D\,f(x) \qquad D \in O(3)
 
-    One random rotation is tried, by itself and together with the inversion of space.
+    One rotation is tried, by itself and together with the inversion of space.
 
     Parameters
     ----------
@@ -204,6 +202,8 @@ def assert_equivariant(
         Order of components, see :mod:`e3any.conventions`.
     rng : numpy.random.Generator, optional
         Where the rotation comes from; seeded with 0 by default.
+    rotation : numpy.ndarray of shape (3, 3), optional
+        The rotation, in place of a random one.
     rtol : float, optional
         Largest error relative to the largest value; by default that of :data:`TOLERANCES`.
 
@@ -214,7 +214,7 @@ def assert_equivariant(
     ValueError
         If there are not as many kinds as inputs, a kind is unknown, or shapes are not those of their kind.
     TypeError
-        If an input that transforms is no floating-point array.
+        If an input that transforms, or the rotation, is no floating-point array.
 
     Examples
     --------
@@ -225,7 +225,11 @@ def assert_equivariant(
     of_inputs: Sequence[Kind] = ["features"] * len(inputs) if kinds is None else kinds
     if len(of_inputs) != len(inputs):
         raise ValueError(f"expected {len(inputs)} kinds, one for each input, got {len(of_inputs)}")
-    rotation = random_rotation(np.random.default_rng(0) if rng is None else rng)
+    if rotation is None:
+        rotation = random_rotation(np.random.default_rng(0) if rng is None else rng)
+    floating_backend(rotation=rotation)
+    if tuple(rotation.shape) != (3, 3):
+        raise ValueError(f"expected rotation of shape (3, 3), got {tuple(rotation.shape)}")
     value = function(*inputs)
     for inverted in (False, True):
         how = (rotation, inverted, cartesian_order)

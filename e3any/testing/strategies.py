@@ -1,0 +1,257 @@
+"""Strategies of hypothesis: features, vectors, rotations and lists of neighbours, to try functions and models with.
+
+Arrays are of NumPy; ``map`` makes them those of another library, ``strategies.vectors(4).map(torch.from_numpy)``.
+Their numbers are multiples of 1/64 between -4 and 4. All floating-point dtypes have these, so that results in two
+dtypes differ by errors of computation alone, and no law fails because numbers underflow. The shapes are arguments: a
+compiler sees few of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from e3any.checks import check_dtype, check_integer
+from e3any.layout import Layout
+from e3any.so3 import rotation_from_quaternion
+
+__all__ = ["dense_lists", "features", "layouts", "numbers", "rotations", "sparse_lists", "vectors"]
+
+_SEEDS = st.integers(0, 2**32 - 1)
+_SHARES = st.sampled_from([0.0, 0.5, 1.0])
+
+
+def numbers(*shape: int, dtype: str = "float64") -> st.SearchStrategy[NDArray[Any]]:
+    """Draw arrays of numbers, none of which, half of which or all of which are zero.
+
+    Parameters
+    ----------
+    *shape : int
+        Shape of the arrays.
+    dtype : str
+        A floating-point dtype of NumPy.
+
+    Returns
+    -------
+    strategy
+        Arrays of this shape and dtype, of multiples of 1/64 between -4 and 4.
+
+    Raises
+    ------
+    ValueError
+        If the shape has an entry that is no integer >= 0.
+    TypeError
+        If ``dtype`` is no floating-point dtype.
+    """
+    _check_shape(shape)
+    check_dtype(dtype)
+
+    def draw(seed: int, zeros: float) -> NDArray[Any]:
+        rng = np.random.default_rng(seed)
+        x = rng.integers(-256, 257, size=shape) / 64
+        return np.where(rng.uniform(size=shape) < zeros, 0.0, x).astype(dtype)
+
+    return st.builds(draw, _SEEDS, _SHARES)
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    for size in shape:
+        check_integer(size, "every axis of the shape")
+
+
+def layouts(
+    max_degree: int = 3, features: int = 4, pseudotensors: bool | None = None, *, least_features: int = 1
+) -> st.SearchStrategy[Layout]:
+    """Draw layouts of features.
+
+    Parameters
+    ----------
+    max_degree : int
+        Largest degree of any of them.
+    features : int
+        Largest number of features of any of them.
+    pseudotensors : bool, optional
+        Whether they have both parities; either by default.
+    least_features : int
+        Smallest number of features.
+
+    Returns
+    -------
+    strategy
+        Instances of :class:`e3any.Layout`.
+
+    Raises
+    ------
+    ValueError
+        If ``max_degree`` or ``least_features`` is no integer >= 0, or ``features`` none >= ``least_features``.
+    """
+    check_integer(max_degree, "max_degree")
+    check_integer(least_features, "least_features")
+    check_integer(features, "features", least=least_features)
+    parities = st.booleans() if pseudotensors is None else st.just(pseudotensors)
+    return st.builds(Layout, st.integers(0, max_degree), st.integers(least_features, features), parities)
+
+
+def features(layout: Layout, *lead: int, dtype: str = "float64") -> st.SearchStrategy[NDArray[Any]]:
+    """Draw features.
+
+    Parameters
+    ----------
+    layout : Layout
+        Their layout.
+    *lead : int
+        Leading axes, such as the number of nodes.
+    dtype : str
+        A floating-point dtype of NumPy.
+
+    Returns
+    -------
+    strategy
+        Arrays of shape ``(*lead, *layout.shape)`` as those of :func:`numbers`.
+
+    Raises
+    ------
+    ValueError
+        If a leading axis is no integer >= 0.
+    TypeError
+        If ``layout`` is no layout, or ``dtype`` no floating-point dtype.
+    """
+    if not isinstance(layout, Layout):
+        raise TypeError(f"expected layout to be a Layout, got {type(layout).__name__}")
+    return numbers(*lead, *layout.shape, dtype=dtype)
+
+
+def vectors(*lead: int, zero: bool = True, dtype: str = "float64") -> st.SearchStrategy[NDArray[Any]]:
+    """Draw vectors: none of them, half of them or all of them lie on an axis, are zero or equal the one before.
+
+    Parameters
+    ----------
+    *lead : int
+        Leading axes.
+    zero : bool
+        Whether a vector may be zero.
+    dtype : str
+        A floating-point dtype of NumPy.
+
+    Returns
+    -------
+    strategy
+        Arrays of shape ``(*lead, 3)``, of multiples of 1/64 between -4 and 4.
+
+    Raises
+    ------
+    ValueError
+        If a leading axis is no integer >= 0.
+    TypeError
+        If ``dtype`` is no floating-point dtype.
+    """
+    _check_shape(lead)
+    check_dtype(dtype)
+
+    def draw(seed: int, special: float) -> NDArray[Any]:
+        rng = np.random.default_rng(seed)
+        rows = rng.integers(-256, 257, size=(int(np.prod(lead)), 3)) / 64
+        for i in np.flatnonzero(rng.uniform(size=len(rows)) < special):
+            axis, kind = rng.integers(3), rng.integers(3)
+            rows[i] = (rows[i] * (np.arange(3) == axis), 0.0 * rows[i], rows[i - 1])[kind]
+        if not zero:
+            rows[~rows.any(axis=1)] = (0, 0, 1)
+        return rows.reshape(*lead, 3).astype(dtype)
+
+    return st.builds(draw, _SEEDS, _SHARES)
+
+
+def rotations(*, dtype: str = "float64") -> st.SearchStrategy[NDArray[Any]]:
+    """Draw rotations: those of quaternions of integers from -4 to 4.
+
+    The identity, half turns, quarter turns and the other rotations of a cube are among them.
+
+    Parameters
+    ----------
+    dtype : str
+        A floating-point dtype of NumPy.
+
+    Returns
+    -------
+    strategy
+        Matrices of shape (3, 3) with determinant 1, which rotate row vectors from the right.
+
+    Raises
+    ------
+    TypeError
+        If ``dtype`` is no floating-point dtype.
+    """
+    check_dtype(dtype)
+    # Simpler examples are closer to zero, which gives the identity.
+    quaternions = st.tuples(*[st.integers(-4, 4)] * 4)
+    return quaternions.map(lambda q: np.asarray(rotation_from_quaternion(np.asarray(q, np.float64))).astype(dtype))
+
+
+def sparse_lists(
+    num_nodes: int, num_edges: int, *, padding: bool = True
+) -> st.SearchStrategy[dict[str, NDArray[np.int64]]]:
+    """Draw sparse lists of neighbours in any order: repeated edges, loops and nodes without neighbours among them.
+
+    Parameters
+    ----------
+    num_nodes : int
+        Number N of nodes.
+    num_edges : int
+        Number of edges, padding included.
+    padding : bool
+        Whether edges may be padding: numbers from N on and negative ones, on both ends of an edge or on one. Without
+        nodes all edges are padding.
+
+    Returns
+    -------
+    strategy
+        Dictionaries of ``dst_idx`` and ``src_idx`` of shape (num_edges,), which functions take as arguments.
+
+    Raises
+    ------
+    ValueError
+        If a number is no integer >= 0.
+    """
+    draw = _index_lists(num_nodes, (num_edges,), padding)
+    return st.fixed_dictionaries({"dst_idx": draw, "src_idx": draw})
+
+
+def dense_lists(num_nodes: int, width: int, *, padding: bool = True) -> st.SearchStrategy[dict[str, NDArray[np.int64]]]:
+    """Draw dense lists of neighbours in any order: repeated neighbours and nodes that are their own among them.
+
+    Parameters
+    ----------
+    num_nodes : int
+        Number N of nodes.
+    width : int
+        Number of neighbours of each node, padding included.
+    padding : bool
+        Whether neighbours may be padding: numbers from N on and negative ones.
+
+    Returns
+    -------
+    strategy
+        Dictionaries of ``adj_idx`` of shape (num_nodes, width), which functions take as arguments.
+
+    Raises
+    ------
+    ValueError
+        If a number is no integer >= 0.
+    """
+    return st.fixed_dictionaries({"adj_idx": _index_lists(num_nodes, (num_nodes, width), padding)})
+
+
+def _index_lists(num_nodes: int, shape: tuple[int, ...], padding: bool) -> st.SearchStrategy[NDArray[np.int64]]:
+    check_integer(num_nodes, "num_nodes")
+    _check_shape(shape)
+    shares = _SHARES if padding and num_nodes else st.just(0.0 if num_nodes else 1.0)
+
+    def draw(seed: int, padded: float) -> NDArray[np.int64]:
+        rng = np.random.default_rng(seed)
+        outside = rng.choice([-1, -num_nodes - 1, num_nodes, num_nodes + 5], size=shape)
+        return np.where(rng.uniform(size=shape) < padded, outside, rng.integers(0, max(num_nodes, 1), size=shape))
+
+    return st.builds(draw, _SEEDS, shares)
