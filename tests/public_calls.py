@@ -411,6 +411,14 @@ case("nn.elu", nn.elu, {"alpha": np.ones((3, 1, 1, 1))}, x=FEATURES, alpha=numbe
 case("nn.celu", nn.celu, {"alpha": np.ones((3, 1, 1, 1))}, x=FEATURES, alpha=positive())
 case("nn.smooth_cutoff", nn.smooth_cutoff, {"cutoff": np.ones(3)}, x=array(4), cutoff=positive())
 case("nn.cosine_cutoff", nn.cosine_cutoff, {"cutoff": np.ones(3)}, x=array(4), cutoff=positive())
+case(
+    "nn.polynomial_cutoff",
+    nn.polynomial_cutoff,
+    {"cutoff": np.ones(3)},
+    x=array(4),
+    cutoff=positive(),
+    order=count(),
+)
 case("nn.smooth_damping", nn.smooth_damping, {"gamma": np.ones(3)}, x=array(4), gamma=positive())
 case(
     "nn.smooth_switch",
@@ -425,6 +433,7 @@ for function in (
     nn.basic_chebyshev,
     nn.basic_fourier,
     nn.basic_gaussian,
+    nn.bessel,
     nn.sinc,
     nn.rectangular_window,
     nn.triangular_window,

@@ -24,7 +24,7 @@ from e3any.nn.activations import (
     swish,
 )
 from e3any.nn.basis import FactoredBasis, basis
-from e3any.nn.cutoffs import cosine_cutoff, smooth_cutoff, smooth_damping, smooth_switch
+from e3any.nn.cutoffs import cosine_cutoff, polynomial_cutoff, smooth_cutoff, smooth_damping, smooth_switch
 from e3any.nn.features import (
     add,
     change_max_degree_or_type,
@@ -50,6 +50,7 @@ from e3any.nn.radial import (
     basic_chebyshev,
     basic_fourier,
     basic_gaussian,
+    bessel,
     exponential_bernstein,
     exponential_chebyshev,
     exponential_fourier,
@@ -87,6 +88,7 @@ __all__ = [
     "basic_gaussian",
     "basis",
     "bent_identity",
+    "bessel",
     "celu",
     "change_max_degree_or_type",
     "cosine_cutoff",
@@ -105,6 +107,7 @@ __all__ = [
     "leaky_relu",
     "mish",
     "odd_degree_mask",
+    "polynomial_cutoff",
     "reciprocal_bernstein",
     "reciprocal_chebyshev",
     "reciprocal_fourier",

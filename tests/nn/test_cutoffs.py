@@ -5,6 +5,7 @@ from __future__ import annotations
 import e3x
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -21,16 +22,40 @@ CASES = [
     ("smooth_switch", {}),
     ("smooth_switch", {"x0": 0.5, "x1": 2.5}),
 ]
-cases = pytest.mark.parametrize(("name", "options"), CASES)
+OURS = [("polynomial_cutoff", {}), ("polynomial_cutoff", {"cutoff": 2.5, "order": 3})]
+of_e3x = pytest.mark.parametrize(("name", "options"), CASES)
+cases = pytest.mark.parametrize(("name", "options"), CASES + OURS)
 X = np.concatenate([np.linspace(0.0, 3.0, 61), [1e-3, 0.999, 1.001, 2.499, 40.0]])
 
 
-@cases
+@of_e3x
 def test_values_equal_those_of_e3x(library, name, options):
     y = getattr(cutoffs, name)(library.array(X), **options)
     assert library.owns(y)
     expected = getattr(e3x.nn, name)(jnp.asarray(X), **options)
     np.testing.assert_allclose(library.numpy(y), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("cutoff", "order"), [(1.0, 6), (2.5, 5), (0.9, 2), (1.0, 1)])
+def test_polynomial_and_its_gradient_equal_those_of_e3nn_jax(library, cutoff, order):
+    e3nn = pytest.importorskip("e3nn_jax")
+    y = cutoffs.polynomial_cutoff(library.array(X), cutoff, order)
+    assert library.owns(y)
+    theirs = e3nn.poly_envelope(order - 1, 2, cutoff)
+    np.testing.assert_allclose(library.numpy(y), theirs(X), rtol=0, atol=1e-12)
+    slope = jax.vmap(jax.grad(lambda x: cutoffs.polynomial_cutoff(x, cutoff, order)))(jnp.asarray(X))
+    np.testing.assert_allclose(slope, jax.vmap(jax.grad(theirs))(jnp.asarray(X)), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("order", [1, 5, 6, 40])
+def test_polynomial_is_that_of_dimenet_and_precise_near_its_end(order):
+    t = np.concatenate([np.linspace(0.0, 1.0, 41)[:-1], 1.0 - 2.0 ** -np.arange(10, 30.0, 4)])
+    p = order
+    with mpmath.workdps(60):
+        powers = [[mpmath.mpf(x) ** k for k in (p, p + 1, p + 2)] for x in t]
+        exact = [1 - (p + 1) * (p + 2) * a / 2 + p * (p + 2) * b - p * (p + 1) * c / 2 for a, b, c in powers]
+        exact = np.asarray([float(x) for x in exact])
+    np.testing.assert_allclose(cutoffs.polynomial_cutoff(t, 1.0, order), exact, rtol=1e-13)
 
 
 @cases
@@ -41,7 +66,7 @@ def test_single_precision_is_kept_and_near_double(library, name, options):
     np.testing.assert_allclose(y, getattr(cutoffs, name)(x.astype(np.float64), **options), atol=1e-6)
 
 
-@cases
+@of_e3x
 def test_gradients_equal_those_of_e3x(name, options):
     def f(x):
         return getattr(cutoffs, name)(x, **options)
@@ -85,7 +110,7 @@ def test_derivatives_of_torch_to_fourth_order_are_finite(name, options, dtype):
         assert bool(torch.isfinite(y).all())
 
 
-@pytest.mark.parametrize("name", ["smooth_cutoff", "cosine_cutoff"])
+@pytest.mark.parametrize("name", ["smooth_cutoff", "cosine_cutoff", "polynomial_cutoff"])
 def test_cutoff_may_be_traced_and_learned(name):
     def f(c):
         return getattr(cutoffs, name)(jnp.asarray([0.3, 1.0, 3.0]), c)
@@ -125,7 +150,12 @@ def test_bfloat16_is_kept(name):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [(name, {"cutoff": c}) for name in ("smooth_cutoff", "cosine_cutoff") for c in (0.0, -1.0, np.nan)]
+    [
+        (name, {"cutoff": c})
+        for name in ("smooth_cutoff", "cosine_cutoff", "polynomial_cutoff")
+        for c in (0.0, -1.0, np.nan)
+    ]
+    + [("polynomial_cutoff", {"order": p}) for p in (0, -1, 1.5, True)]
     + [("smooth_damping", {"gamma": 0.0}), ("smooth_switch", {"x0": 1.0}), ("smooth_switch", {"x1": -1.0})],
 )
 def test_values_out_of_range_raise(library, name, options):

@@ -113,7 +113,7 @@ def test_derivatives_to_third_order_are_finite(name, options):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("value", [0.3, 5.0])
-@pytest.mark.parametrize("name", [*BASIC, *WINDOWS, "basic_bernstein", *MAPPED])
+@pytest.mark.parametrize("name", [*BASIC, *WINDOWS, "basic_bernstein", "bessel", *MAPPED])
 def test_derivatives_by_distance_and_parameter_are_finite_for_every_distance(name, value, dtype):
     far = torch.finfo(dtype).max
     points = [*POINTS[:-1], value, far] if name in MAPPED else [*POINTS[:-1], value, far, -far]
@@ -140,7 +140,7 @@ def test_derivatives_of_torch_equal_those_of_jax(name, options):
     assert_parity([first.detach(), second], list(expected))
 
 
-@pytest.mark.parametrize("name", [*BASIC, *WINDOWS])
+@pytest.mark.parametrize("name", [*BASIC, *WINDOWS, "bessel"])
 def test_limits_may_be_traced_and_learned(name):
     x = jnp.asarray(X)
     traced = jit(lambda limit: getattr(nn, name)(x, 6, limit))(2.5)

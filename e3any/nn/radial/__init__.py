@@ -15,7 +15,7 @@ from e3any.nn.radial.mapped import (
     reciprocal_gaussian,
 )
 from e3any.nn.radial.mappings import ReciprocalMapping, exponential_mapping, reciprocal_mapping
-from e3any.nn.radial.trigonometric import basic_fourier, sinc
+from e3any.nn.radial.trigonometric import basic_fourier, bessel, sinc
 from e3any.nn.radial.windows import rectangular_window, smooth_window, triangular_window
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "basic_chebyshev",
     "basic_fourier",
     "basic_gaussian",
+    "bessel",
     "check_num",
     "exponential_bernstein",
     "exponential_chebyshev",

@@ -8,9 +8,10 @@ import numpy as np
 from e3any_backends import Array, Backend
 from numpy.typing import NDArray
 
+from e3any.nn._functions import scalar_like
 from e3any.nn.radial.arguments import scaled
 
-__all__ = ["basic_fourier", "fourier", "sinc"]
+__all__ = ["basic_fourier", "bessel", "fourier", "sinc"]
 
 # Terms of the series of sin(z)/z, and up to where they are enough for float64.
 _TERMS = 10
@@ -50,11 +51,48 @@ def sinc(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     inside = t <= 1.0
     t = xp.where(inside, t, xp.zeros_like(t))
     z = backend.table(_frequencies, 1, num, like=t) * t[..., None]
-    small = xp.abs(z) < _SMALL
-    far = xp.where(small, xp.full_like(z, _SMALL), z)
-    near = xp.where(small, z, xp.zeros_like(z))
-    values = xp.where(small, _series(backend, near * near), xp.sin(far) / far)
+    values = _sine_over(backend, z, z)
     return xp.where(inside[..., None], values, xp.zeros_like(values))
+
+
+def bessel(x: Array, num: int, limit: Array | float = 1.0) -> Array:
+    r"""Return spherical Bessel functions of degree zero, which are orthonormal on a sphere.
+
+    .. math::
+        f_k(x) = \sqrt{\frac{2}{c}}\, \frac{\sin(\pi k x / c)}{x} \qquad k = 1, \dots, K, \qquad
+        \int_0^c f_k(x) f_{k'}(x)\, x^2 dx = \delta_{kk'}
+
+    (Gasteiger et al., `Directional message passing for molecular graphs <https://arxiv.org/abs/2003.03123>`_, 2020).
+    They go on beyond the limit, where they are zero for the first time: multiply them with a cut-off, such as
+    :func:`e3any.nn.polynomial_cutoff`.
+
+    Parameters
+    ----------
+    x : array of shape (...)
+        Distances.
+    num : int
+        Number of functions K.
+    limit : float or array, optional
+        The limit c > 0, in the unit of ``x``. Arrays may be traced and differentiated.
+
+    Returns
+    -------
+    array of shape (..., num)
+        Values of the functions, in units of :math:`c^{-3/2}`; :math:`\sqrt{2/c}\, \pi k / c` at zero.
+
+    Raises
+    ------
+    ValueError
+        If ``num`` is no integer >= 1, or ``limit`` is a number that is not positive, or does not broadcast with ``x``.
+    TypeError
+        If ``x`` is no floating-point array, or ``limit`` neither a number nor an array of its library.
+    """
+    backend, t = scaled(x, num, limit)
+    frequencies = backend.table(_frequencies, 1, num, like=t)
+    values = _sine_over(backend, frequencies * t[..., None], frequencies * _in_period(backend, t)[..., None])
+    unit = scalar_like(backend, limit, x)
+    amplitude = math.sqrt(2.0) * (1.0 / unit) ** 1.5
+    return frequencies * values * (amplitude if isinstance(amplitude, float) else amplitude[..., None])
 
 
 def basic_fourier(x: Array, num: int, limit: Array | float = 1.0) -> Array:
@@ -85,8 +123,7 @@ def basic_fourier(x: Array, num: int, limit: Array | float = 1.0) -> Array:
         If ``x`` is no floating-point array, or ``limit`` neither a number nor an array of its library.
     """
     backend, t = scaled(x, num, limit)
-    # The period of all functions: multiples of far distances would overflow.
-    return fourier(backend, t - 2.0 * backend.stop_gradient(backend.xp.round(0.5 * t)), num)
+    return fourier(backend, _in_period(backend, t), num)
 
 
 def fourier(backend: Backend, t: Array, num: int) -> Array:
@@ -96,6 +133,20 @@ def fourier(backend: Backend, t: Array, num: int) -> Array:
 
 def _frequencies(first: int, last: int) -> NDArray[np.float64]:
     return math.pi * np.arange(first, last + 1.0)
+
+
+def _in_period(backend: Backend, t: Array) -> Array:
+    """Return t up to multiples of 2, the period of all functions: multiples of far distances would overflow."""
+    return t - 2.0 * backend.stop_gradient(backend.xp.round(0.5 * t))
+
+
+def _sine_over(backend: Backend, z: Array, phase: Array) -> Array:
+    """Return sin(z)/z, where the sine is that of a phase, z up to multiples of its period."""
+    xp = backend.xp
+    small = xp.abs(z) < _SMALL
+    near = xp.where(small, z, xp.zeros_like(z))
+    far = xp.where(small, xp.full_like(z, _SMALL), z)
+    return xp.where(small, _series(backend, near * near), xp.sin(phase) / far)
 
 
 def _series(backend: Backend, z2: Array) -> Array:
