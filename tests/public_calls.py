@@ -26,7 +26,7 @@ from argument_kinds import (
     vectors,
 )
 
-from e3any import Layout, matrix, nn, ops, so3, testing
+from e3any import Layout, matrix, nn, ops, plot, so3, testing
 from e3any.nn import initializers
 from e3any.testing import strategies
 
@@ -752,16 +752,27 @@ case(
 case("Layout", Layout, max_degree=degree(), features=degree())
 case("Layout.of", Layout.of, x=FEATURES.of_any_dtype())
 kinds = Kind(["features"], {"unknown": ["other"], "many": ["features"] * 2, "none": []})
+for function in (testing.assert_equivariant, testing.equivariance_error):
+    case(
+        f"testing.{function.__name__}",
+        lambda x, function=function, **options: function(lambda y: y, x, **options),
+        {},
+        (function,),
+        x=FEATURES,
+        kinds=kinds,
+        output=option("features"),
+        cartesian_order=order,
+    )
+
+# -- plot
+for function in (plot.features, plot.rotated_features):
+    case(f"plot.{function.__name__}", function, x=FEATURES, resolution=integer(4))
 case(
-    "testing.assert_equivariant",
-    lambda x, **options: testing.assert_equivariant(lambda y: y, x, **options),
-    {},
-    (testing.assert_equivariant,),
-    x=FEATURES,
-    kinds=kinds,
-    output=option("features"),
-    cartesian_order=order,
+    "plot.tensor_paths",
+    plot.tensor_paths,
+    kernel=array(1, 2, 1, 2, 1, 2, 3, rank=(1, 2, 1, 2, 1, 2), axis=(1, 2, 3, 2, 1, 2, 3)),
 )
+case("plot.spherical_harmonics", plot.spherical_harmonics, max_degree=degree(), convention=option("e3x"))
 
 # -- testing.strategies: shapes are positional
 DTYPE = Kind("float32", {"unknown": "float33", "integers": "int32", "number": 1.0})

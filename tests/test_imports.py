@@ -63,7 +63,7 @@ def imported_packages(source: str) -> Iterator[tuple[int, str]]:
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        ("e3any", FRAMEWORKS | ADAPTERS | {"scipy", "safetensors"}),
+        ("e3any", FRAMEWORKS | ADAPTERS | {"scipy", "safetensors", "matplotlib", "plotly"}),
         ("e3any.testing", FRAMEWORKS | ADAPTERS | {"hypothesis"}),
         ("e3any_backends", FRAMEWORKS | ADAPTERS | {"e3any", "scipy", "safetensors"}),
         ("e3any_ase", FRAMEWORKS | {"e3any_flax", "e3any_numpy", "e3any_torch"}),

@@ -289,6 +289,8 @@ def linear_map(peer, irreps, out, weights, x):
     ("call", "message"),
     [
         (lambda: interop.change_of_basis("e4nn", 1), "expected a convention among .*, got 'e4nn'"),
+        (lambda: [interop.change_of_basis("e3nn", l) for l in (1, True)], "expected max_degree .* got True"),
+        (lambda: interop.change_of_basis(["e3nn"], 1), r"expected a convention among .*, got \['e3nn'\]"),
         (lambda: interop.change_of_basis("orca", 5), "expected max_degree <= 4 for 'orca', got 5"),
         (lambda: interop.to_components(np.zeros((5, 1)), "e3nn"), r"expected \(max_degree\+1\)\*\*2 components"),
         (lambda: interop.to_features(np.zeros((1, 4, 2)), "e3nn", [(1, 1)]), "expected irreps among"),

@@ -77,12 +77,6 @@ def fit(
     return module, losses
 
 
-def smooth(losses: list[float], window: int = 20) -> np.ndarray:
-    """Return running means of losses."""
-    window = min(window, len(losses))
-    return np.convolve(losses, np.ones(window) / window, mode="valid")
-
-
 def table(rows: list[tuple[Any, ...]]) -> None:
     """Print rows as a table; the first one is its head."""
     texts = [[f"{x:.3g}" if isinstance(x, float) else str(x) for x in row] for row in rows]

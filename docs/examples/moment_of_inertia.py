@@ -13,9 +13,9 @@ import numpy as np
 from e3any_backends import backend_of
 from e3any_numpy import to_numpy
 from figures import plt, save
-from fitting import arguments, fit, mean_square, smooth, table
+from fitting import arguments, fit, mean_square, table
 
-from e3any import checkpoint, nn, so3
+from e3any import checkpoint, nn, plot, so3
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def draw(predicted: np.ndarray, true: np.ndarray, losses: list[float], path: Pat
         left.scatter(true[which], predicted[which], s=4, label=name)
     left.set(xlabel="true component", ylabel="predicted component", title="Tensors of test sets", aspect="equal")
     left.legend()
-    right.semilogy(smooth(losses))
-    right.set(xlabel="step", ylabel="mean squared error", title="Learning curve")
+    plot.learning_curves({"training": losses}, window=20, ylabel="mean squared error", axes=right)
+    right.set_title("Learning curve")
     save(figure, path)
 
 

@@ -16,9 +16,9 @@ import numpy as np
 from e3any_backends import backend_of
 from e3any_numpy import to_numpy
 from figures import plt, save
-from fitting import arguments, cross_entropy, fit, smooth, table
+from fitting import arguments, cross_entropy, fit, table
 
-from e3any import checkpoint, nn, so3
+from e3any import checkpoint, nn, plot, so3
 
 # Centres of four cubes; the last shape is the mirror image of the one before.
 SHAPES = {
@@ -80,14 +80,14 @@ def confusion(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def draw(results: dict[str, tuple[np.ndarray, list[float]]], path: Any) -> None:
     """Draw confusion matrices and the curves of learning."""
     figure, axes = plt.subplots(1, 3, figsize=(15, 4.8), layout="constrained")
-    for axis, (name, (matrix, losses)) in zip(axes, results.items(), strict=False):
+    for axis, (name, (matrix, _)) in zip(axes, results.items(), strict=False):
         axis.imshow(matrix, vmin=0, vmax=100, cmap="Blues")
         axis.set_xticks(range(len(SHAPES)), SHAPES, rotation=45, ha="right")
         axis.set_yticks(range(len(SHAPES)), SHAPES)
         axis.set(title=f"{name}: {np.trace(matrix) / len(SHAPES):.1f} % right", xlabel="predicted", ylabel="true")
-        axes[2].semilogy(smooth(losses), label=name)
-    axes[2].set(xlabel="step", ylabel="cross entropy", title="Learning curves")
-    axes[2].legend()
+    curves = {name: losses for name, (_, losses) in results.items()}
+    plot.learning_curves(curves, window=20, ylabel="cross entropy", axes=axes[2])
+    axes[2].set_title("Learning curves")
     save(figure, path)
 
 

@@ -85,7 +85,6 @@ CONVENTIONS: Mapping[str, Convention] = {
 }
 
 
-@cache
 def change_of_basis(convention: str, max_degree: int) -> NDArray[np.float64]:
     """Return the matrix that takes components of e3any, in Cartesian order, to those of another library.
 
@@ -107,11 +106,17 @@ def change_of_basis(convention: str, max_degree: int) -> NDArray[np.float64]:
         If the convention is not known, or not to this degree.
     """
     check_degree(max_degree)
-    if convention not in CONVENTIONS:
+    if not isinstance(convention, str) or convention not in CONVENTIONS:
         raise ValueError(f"expected a convention among {sorted(CONVENTIONS)}, got {convention!r}")
     known = CONVENTIONS[convention]
     if known.max_degree is not None and max_degree > known.max_degree:
         raise ValueError(f"expected max_degree <= {known.max_degree} for {convention!r}, got {max_degree}")
+    return _change_of_basis(convention, max_degree)
+
+
+@cache
+def _change_of_basis(convention: str, max_degree: int) -> NDArray[np.float64]:
+    known = CONVENTIONS[convention]
     order = np.zeros(((max_degree + 1) ** 2,) * 2)
     for l in range(max_degree + 1):
         block, cartesian = order[degree_slice(l), degree_slice(l)], list(_cartesian(l))

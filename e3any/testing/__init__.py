@@ -10,7 +10,16 @@ from e3any.testing.assertions import (
     assert_equivariant,
     assert_parity,
     count_traces,
+    equivariance_error,
     to_numpy,
 )
 
-__all__ = ["TOLERANCES", "TraceCounter", "assert_equivariant", "assert_parity", "count_traces", "to_numpy"]
+__all__ = [
+    "TOLERANCES",
+    "TraceCounter",
+    "assert_equivariant",
+    "assert_parity",
+    "count_traces",
+    "equivariance_error",
+    "to_numpy",
+]

@@ -124,8 +124,3 @@ def test_losses_are_those_of_numpy(library, rng):
     assert entropy == pytest.approx(-np.log((probabilities * targets).sum(axis=-1)).mean(), rel=1e-12)
     assert square == pytest.approx(((scores - targets) ** 2).mean(), rel=1e-12)
     assert float(fitting.cross_entropy(*cast((1e4 * scores, targets), library))) < 1e5
-
-
-def test_running_means_are_no_longer_than_what_they_smooth():
-    np.testing.assert_allclose(fitting.smooth([1.0, 3.0], 20), [2.0])
-    np.testing.assert_allclose(fitting.smooth([1.0, 3.0, 5.0], 2), [2.0, 4.0])

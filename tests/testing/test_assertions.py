@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from e3any import nn
-from e3any.testing import assert_equivariant, assert_parity, to_numpy
+from e3any.testing import assert_equivariant, assert_parity, equivariance_error, to_numpy
 
 
 def test_equal_arrays_of_all_libraries_pass(library, rng):
@@ -120,3 +120,13 @@ def test_rotation_may_be_given(rng):
         assert_equivariant(lambda x: x, x, **options, rotation=quarter[:, :2])
     with pytest.raises(TypeError, match="expected rotation to be a floating-point array, got dtype int64"):
         assert_equivariant(lambda x: x, x, **options, rotation=np.eye(3, dtype=int))
+
+
+def test_error_of_equivariance_is_what_breaks_it_relative_to_the_largest_value(library, rng):
+    x = library.array(rng.normal(size=(3, 1, 9, 2)))
+    assert equivariance_error(lambda x: 2.0 * x, x) < 1e-14
+    constant = library.array(np.zeros((1, 9, 1)) + np.eye(9)[:, 1:2])
+    error = equivariance_error(lambda x: x + 1e-3 * constant, x)
+    assert 2e-4 < error < 2e-3
+    assert equivariance_error(lambda x: 0.0 * x, x) == 0
+    assert equivariance_error(lambda r: r, x[:, 0, :3, 0], kinds=["vectors"], output="vectors") < 1e-15

@@ -1,0 +1,24 @@
+"""Pictures: harmonics, features, couplings, functions, curves of training and errors.
+
+Needs the extra ``plot``, and is not imported by :mod:`e3any`. Surfaces are interactive figures of plotly, all else
+figures of matplotlib, which notebooks show and ``figure.savefig(path)`` writes. Arrays may be those of any library.
+"""
+
+from e3any.plot.equivariance import equivariance_errors
+from e3any.plot.features import features, rotated_features
+from e3any.plot.functions import activations, radial_functions, scalar_functions
+from e3any.plot.harmonics import spherical_harmonics
+from e3any.plot.paths import tensor_paths
+from e3any.plot.training import learning_curves
+
+__all__ = [
+    "activations",
+    "equivariance_errors",
+    "features",
+    "learning_curves",
+    "radial_functions",
+    "rotated_features",
+    "scalar_functions",
+    "spherical_harmonics",
+    "tensor_paths",
+]
