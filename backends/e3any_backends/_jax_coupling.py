@@ -5,7 +5,7 @@ product is its derivative with respect to the slot of the output, and so are all
 primitive evaluates a list of such contractions together. Its tangent and its transpose are again lists of
 contractions of the same form, so that derivatives of every order, in forward and in reverse mode, never leave it.
 Each runs as straight-line code over the non-zero coefficients, or, where these are many, as a loop over them, which
-takes up to twice as long but compiles in a second.
+takes up to twice as long but compiles in a second. On a CPU a kernel does all of them, where there is one.
 
 Static parameters of the primitive:
 
@@ -36,6 +36,8 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from e3any_backends import kernels
+from e3any_backends._jax_kernels import call, lowering
 from e3any_backends._jax_store import stored
 from e3any_backends.coupling import SparseForm
 
@@ -54,12 +56,14 @@ class _Program:
     outs: tuple[tuple[int, Shape], ...]
     terms: tuple[tuple[int, tuple[int, ...]], ...]
 
-    def pruned(self) -> tuple[_Program, list[int]]:
-        """Drop operands that no term uses; return the smaller program and the operands kept."""
-        used = sorted({operand for _, operands in self.terms for operand in operands})
+    def only(self, outs: Sequence[int]) -> tuple[_Program, list[int]]:
+        """Return the program of some outputs, and the operands that it uses."""
+        terms = [(outs.index(out), operands) for out, operands in self.terms if out in outs]
+        used = sorted({operand for _, operands in terms for operand in operands})
         number = {operand: i for i, operand in enumerate(used)}
-        terms = tuple((out, tuple(number[o] for o in operands)) for out, operands in self.terms)
-        return _Program(self.form, tuple(self.slots[o] for o in used), self.outs, terms), used
+        numbered = tuple((out, tuple(number[o] for o in operands)) for out, operands in terms)
+        slots = tuple(self.slots[o] for o in used)
+        return _Program(self.form, slots, tuple(self.outs[o] for o in outs), numbered), used
 
 
 def contract(operands: Sequence[Array], form: SparseForm, inputs: tuple[int, ...], output: int) -> Array:
@@ -85,12 +89,8 @@ def contract(operands: Sequence[Array], form: SparseForm, inputs: tuple[int, ...
     operands = [jnp.asarray(o, dtype) for o in operands]
     shape = (1, *_broadcast([_outer(o.shape)[1:] for o in operands]))
     program = _Program(form, inputs, ((output, shape),), ((0, tuple(range(len(operands)))),))
-    return _bind(program, operands)[0][0]
-
-
-def _bind(program: _Program, operands: Sequence[Array]) -> list[Array]:
-    program, used = program.pruned()
-    return _primitive.bind(*(operands[i] for i in used), program=program)
+    result: Array = _primitive.bind(*operands, program=program)[0][0]
+    return result
 
 
 def _outer(shape: Shape) -> Shape:
@@ -125,6 +125,38 @@ _STEP = 4
 def _evaluate_on_cpu(*operands: Array, program: _Program) -> list[Array]:
     # Else an activation before a coupling would be computed again for every component that is read.
     return _evaluate(*stored(*operands), program=program)
+
+
+def _evaluate_by_kernel(*operands: Array, program: _Program) -> list[Array] | None:
+    dtype = operands[0].dtype
+    wide = jnp.promote_types(dtype, jnp.float32)
+    operands = tuple(o.astype(wide) for o in operands)
+    results: dict[int, Array] = {}
+    for outs in _by_shape(program, [_outer(o.shape) for o in operands]):
+        part, used = program.only(outs)
+        values = _call_kernel([operands[o] for o in used], part)
+        if values is None:
+            return None
+        results.update(zip(outs, values, strict=True))
+    return [results[out].astype(dtype) for out in range(len(results))]
+
+
+def _by_shape(program: _Program, shapes: list[Shape]) -> list[list[int]]:
+    """Return outputs whose contractions broadcast to one shape: a loop for others would repeat them."""
+    groups: dict[Shape, list[int]] = defaultdict(list)
+    for out, (_, shape) in enumerate(program.outs):
+        members = [shapes[o] for number, operands in program.terms if number == out for o in operands]
+        groups[_broadcast([shape, *members])].append(out)
+    return list(groups.values())
+
+
+def _call_kernel(operands: list[Array], program: _Program) -> list[Array] | None:
+    from e3any_backends.kernels import contraction
+
+    sizes, dtype = program.form.sizes, operands[0].dtype.name
+    outs = tuple((slot, _with_components(shape, sizes[slot])) for slot, shape in program.outs)
+    schedule = contraction.schedule(program.form, tuple(o.shape for o in operands), outs, program.terms, dtype)
+    return None if schedule is None else call("contractions", dtype, [s for _, s in outs], *schedule, *operands)
 
 
 def _evaluate(*operands: Array, program: _Program) -> list[Array]:
@@ -272,14 +304,14 @@ _primitive.multiple_results = True
 
 
 @functools.lru_cache(maxsize=512)
-def _compiled(program: _Program) -> Any:
-    # Not of the primitive: without jit (jax.disable_jit) it would call itself.
-    return jax.jit(functools.partial(_evaluate, program=program))
+def _compiled(program: _Program, by_kernels: bool) -> Any:
+    return jax.jit(functools.partial(_primitive.bind, program=program))
 
 
 @_primitive.def_impl
 def _impl(*operands: Array, program: _Program) -> Any:
-    return _compiled(program)(*operands)
+    with jax.disable_jit(False):  # else it would call itself
+        return _compiled(program, kernels.used())(*operands)
 
 
 @_primitive.def_abstract_eval
@@ -318,11 +350,8 @@ def _bind_present(
     present = sorted({out for out, _ in terms})
     if not present:
         return {}
-    number = {out: i for i, out in enumerate(present)}
-    program = _Program(
-        form, tuple(slots), tuple(outs[o] for o in present), tuple((number[o], term) for o, term in terms)
-    )
-    return dict(zip(present, _bind(program, operands), strict=True))
+    program, used = _Program(form, tuple(slots), tuple(outs), tuple(terms)).only(present)
+    return dict(zip(present, _primitive.bind(*(operands[o] for o in used), program=program), strict=True))
 
 
 def _transpose(cotangents: Sequence[Any], *operands: Any, program: _Program) -> list[Any]:
@@ -369,4 +398,4 @@ ad.primitive_jvps[_primitive] = _jvp
 ad.primitive_transposes[_primitive] = _transpose
 batching.primitive_batchers[_primitive] = _batch
 mlir.register_lowering(_primitive, mlir.lower_fun(_evaluate, multiple_results=True))
-mlir.register_lowering(_primitive, mlir.lower_fun(_evaluate_on_cpu, multiple_results=True), platform="cpu")
+mlir.register_lowering(_primitive, lowering("couple", _evaluate_by_kernel, _evaluate_on_cpu), platform="cpu")

@@ -1,15 +1,16 @@
-"""Tables of couplings, and both emitters of their products."""
+"""Tables of couplings, and the emitters of their products."""
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from e3any_backends import _jax_coupling, backend_of
+from coupling_cases import by_einsum, couple, dense, large, loss, operands, small
+from e3any_backends import _jax_coupling, backend_of, kernels
 from e3any_backends.coupling import Coupling, Path
 from e3any_backends.generic import Backend
 from layer_cases import jit
@@ -20,73 +21,20 @@ LETTERS = "xyw"
 FACTORS = pytest.mark.parametrize("factor", range(3), ids=list(LETTERS))
 
 
-@lru_cache
-def small():
-    """Couplings without any symmetry: two paths of one pair of blocks, one whose blocks overlap others, zeros."""
-    rng = np.random.default_rng(1)
-    blocks = [
-        (slice(0, 1), slice(0, 2), slice(0, 2)),
-        (slice(0, 1), slice(0, 2), slice(2, 5)),
-        (slice(1, 4), slice(2, 3), slice(2, 5)),
-        (slice(1, 4), slice(0, 2), slice(5, 6)),
-    ]
-    paths = []
-    for block in blocks:
-        coefficients = rng.normal(size=[s.stop - s.start for s in block])
-        paths.append(Path(*block, np.where(rng.random(coefficients.shape) < 0.3, 0.0, coefficients)))
-    # Coefficients of equal size are multiplied once; component 6 of z, 3 of y and 4 of x are in no path.
-    paths.append(Path(slice(2, 4), slice(1, 2), slice(0, 2), 0.5 * np.asarray([[[1.0, -1.0]], [[-1.0, 0.0]]])))
-    return Coupling(tuple(paths), 5, 4, 7)
-
-
-@lru_cache
-def large():
-    """Couplings of so many components that the matrices are kept apart."""
-    rng = np.random.default_rng(2)
-    slices = [slice(0, 5), slice(5, 12)]
-    paths = [Path(x, y, z, rng.normal(size=(x.stop - x.start, y.stop - y.start, z.stop - z.start)))
-             for x in slices for y in slices for z in slices]  # fmt: skip
-    return Coupling(tuple(paths), 12, 12, 12)
-
-
-@pytest.fixture(params=["unrolled", "loop"])
+@pytest.fixture(params=["unrolled", "loop", "kernel"])
 def emitter(request, monkeypatch):
-    """Both forms that the primitive can take."""
+    """All forms that the primitive can take."""
     monkeypatch.setattr(_jax_coupling, "_MAX_UNROLLED", 0 if request.param == "loop" else 10**9)
     jax.clear_caches()
-    yield
+    with kernels.enabled(request.param == "kernel"):
+        yield
     jax.clear_caches()
-
-
-def dense(coupling):
-    """Return the table as one array of shape (num_paths, num_x, num_y, num_z)."""
-    table = np.zeros((coupling.num_paths, coupling.num_x, coupling.num_y, coupling.num_z))
-    for number, path in enumerate(coupling.paths):
-        table[number, path.x, path.y, path.z] = path.coefficients
-    return table
-
-
-def by_einsum(x, y, w, coupling, xp=np):
-    """Couple by the definition."""
-    table = xp.asarray(dense(coupling)) if xp is np else xp.asarray(dense(coupling), dtype=x.dtype)
-    return xp.einsum("s...xf,s...yf,s...pf,pxyz->...zf", x, y, w, table)
-
-
-def operands(rng, coupling, *, outer=((2, 3), (2, 3), (2, 3)), features=(2, 2, 2)):
-    """Draw x, y and w, with given axes in front of their components."""
-    sizes = coupling.num_x, coupling.num_y, coupling.num_paths
-    return tuple(rng.normal(size=(*lead, n, f)) for lead, n, f in zip(outer, sizes, features))
 
 
 def broadcast_einsum(x, y, w, coupling):
     lead = np.broadcast_shapes(*(a.shape[:-2] for a in (x, y, w)))
     features = np.broadcast_shapes(*(a.shape[-1:] for a in (x, y, w)))
     return by_einsum(*(np.broadcast_to(a, (*lead, a.shape[-2], *features)) for a in (x, y, w)), coupling)
-
-
-def couple(coupling):
-    """Return the product as a function of arrays of any library."""
-    return lambda x, y, w: backend_of(x, y, w).couple(x, y, w, coupling)
 
 
 @pytest.mark.parametrize("table", [small, large])
@@ -186,10 +134,6 @@ def test_dtypes_are_kept_and_sums_are_of_single_precision(rng, dtype):
     expected = by_einsum(*(np.asarray(a, np.float64) for a in arrays), small())
     rtol = {"float32": 1e-6, "bfloat16": 2**-8, "float16": 2**-11}[dtype]
     assert_parity(couple(small())(*arrays), expected, dtype, rtol=rtol)
-
-
-def loss(function):
-    return lambda *arrays: jnp.sum(jnp.sin(function(*arrays)))
 
 
 def einsum_of(coupling):
@@ -420,4 +364,6 @@ def test_programs_do_not_grow_beyond_a_number_of_couplings(rng):
         arrays = operands(rng, coupling, outer=((1, 3),) * 3)
         return jax.jit(jax.grad(loss(couple(coupling)), (0, 1, 2))).lower(*arrays).as_text().count("\n")
 
+    with kernels.enabled(False):
+        assert lines(1) == lines(8)
     assert lines(1) == lines(8)

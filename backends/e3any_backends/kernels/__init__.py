@@ -1,8 +1,8 @@
 """Kernels for the CPU that need no C compiler: loops over tables, compiled by numba where it is installed.
 
-The plain form of every operation is the specification and the fallback. A kernel is used for arrays of NumPy and
-tensors of PyTorch on the CPU in float32 and float64; the logger ``e3any`` says at level DEBUG why one is not.
-numba is imported when the first kernel is called.
+The plain form of every operation is the specification and the fallback. A kernel is used for arrays of NumPy, tensors
+of PyTorch and programs of JAX on the CPU in float32 and float64; the logger ``e3any`` says at level DEBUG why one is
+not. numba is imported when the first kernel is called.
 """
 
 from __future__ import annotations

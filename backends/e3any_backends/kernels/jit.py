@@ -6,23 +6,41 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+from numba.core import types
+from numba.extending import intrinsic
 
-__all__ = ["jit"]
+__all__ = ["address_as_pointer", "c_function", "jit"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Not what takes infinities and NaN for impossible, or multiplies by a reciprocal for a quotient.
-_OPTIONS: dict[str, Any] = {
-    "fastmath": {"reassoc", "contract", "nsz"},
-    "error_model": "numpy",
-    "nogil": True,
-}
+_OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
 
 
 def jit(function: F) -> F:
     """Compile a function when it is called, and keep the machine code on disk if there is a place for it."""
     try:
-        compiled: F = numba.njit(cache=True, **_OPTIONS)(function)
+        compiled: F = numba.njit(cache=True, nogil=True, **_OPTIONS)(function)
     except RuntimeError:  # neither the folder of the file nor that of the user can be written to
-        compiled = numba.njit(**_OPTIONS)(function)
+        compiled = numba.njit(nogil=True, **_OPTIONS)(function)
     return compiled
+
+
+def c_function(function: F) -> Any:
+    """Compile a function of an address now, to be called from C, and keep the machine code as :func:`jit` does."""
+    signature = types.intp(types.intp)
+    try:
+        return numba.cfunc(signature, cache=True, **_OPTIONS)(function)
+    except RuntimeError:
+        return numba.cfunc(signature, **_OPTIONS)(function)
+
+
+def _address_as_pointer(typing_context: Any, address: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.intp), emit
+
+
+#: Return an integer, an address, as a pointer, within compiled functions.
+address_as_pointer: Any = intrinsic(_address_as_pointer)
