@@ -470,6 +470,40 @@ case(
     x=FEATURES,
     y=FEATURES.but(channels=np.ones((4, 2, 4, 3))),
 )
+function_of_features = Kind(nn.silu, {"nothing": None, "string": "silu"})
+case(
+    "nn.gate",
+    nn.gate,
+    {"gates": np.ones((3, 1, 1, 2))},
+    x=FEATURES,
+    gates=array(4, 1, 1, 6, rank=(4, 6), axis=(4, 1, 1, 4), components=(4, 1, 4, 6)),
+    activation=function_of_features,
+    gate_activation=function_of_features.optional(),
+)
+case(
+    "nn.norm_activation",
+    nn.norm_activation,
+    x=FEATURES,
+    activation=function_of_features,
+    bias=array(2, 2, 2, rank=(2,), axis=(2, 4, 2)).optional(),
+)
+case(
+    "nn.pool",
+    nn.pool,
+    {"batch_segments": np.zeros(3, int)},
+    x=features(4).but(axis=np.ones((2, 4, 2, 4, 2))),
+    batch_segments=indices(4, rank=(), axis=(5,)),
+    num_graphs=degree(2),
+    reduction=option("mean"),
+)
+case(
+    "nn.pool, largest",
+    nn.pool,
+    x=features(4, parities=1, components=1).but(degree=np.ones((4, 1, 4, 2)), parity=np.ones((4, 2, 1, 2))),
+    batch_segments=indices(4, rank=(), axis=(5,)),
+    num_graphs=degree(2),
+    reduction=option("max"),
+)
 case(
     "nn.basis",
     nn.basis,
@@ -504,6 +538,18 @@ case("nn.Dense", nn.Dense, features=degree(), **TYPES)
 case("nn.Embed", nn.Embed, num_embeddings=degree(), features=degree(), **TYPES)
 case("nn.ExponentialBasis", nn.ExponentialBasis, initial_gamma=positive(), param_dtype=TYPES["param_dtype"])
 case("nn.Tensor", nn.Tensor, **OPTIONS)
+for layer in (nn.LayerNorm, nn.RMSNorm):
+    case(f"nn.{layer.__name__}", layer, epsilon=positive(), **TYPES)
+case(
+    "nn.Gate",
+    nn.Gate,
+    activation=function_of_features,
+    gate_activation=function_of_features.optional(),
+    **TYPES,
+)
+case("nn.NormActivation", nn.NormActivation, activation=function_of_features, **TYPES)
+part = Kind(nn.Dense(2), {"nothing": None, "class": nn.Dense, "function": nn.silu})
+case("nn.Residual", nn.Residual, layer=part, param_dtype=TYPES["param_dtype"])
 case("nn.FusedTensor", nn.FusedTensor, **OPTIONS)
 case("nn.TensorDense", nn.TensorDense, features=degree().optional(), **OPTIONS, **FUSED)
 case("nn.MessagePass", nn.MessagePass, **OPTIONS, **FUSED)
@@ -519,6 +565,8 @@ def layer_case(name: str, layer: nn.Layer, batch: dict[str, Any], **kinds: Kind)
 
 
 layer_case("nn.Dense, applied", nn.Dense(2), {}, inputs=FEATURES)
+for layer in (nn.LayerNorm(), nn.RMSNorm(), nn.Gate(), nn.NormActivation(), nn.Residual(nn.Dense(3))):
+    layer_case(f"nn.{type(layer).__name__}, applied", layer, {}, inputs=FEATURES)
 layer_case("nn.Embed, applied", nn.Embed(5, 2), {}, inputs=indices(4))
 layer_case(
     "nn.Tensor, applied",

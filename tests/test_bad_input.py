@@ -53,6 +53,7 @@ ELSEWHERE = {
     "initializers.Distribution": "a type",
     "initializers.Mode": "a type",
     "initializers.zeros": "an initialiser, see Zeros",
+    "initializers.ones": "an initialiser, see Constant",
     "initializers.lecun_normal": "an initialiser, see VarianceScaling",
 }
 

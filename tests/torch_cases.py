@@ -83,6 +83,10 @@ CASES = {
     "Tensor, proper": Case(nn.Tensor(), lambda g, n: ((features(g, n, parities=1), features(g, n, parities=1)), {})),
     "FusedTensor": Case(nn.FusedTensor(), lambda g, n: ((features(g, n), features(g, n, parities=1)), {})),
     "TensorDense": Case(nn.TensorDense(2), lambda g, n: ((features(g, n),), {})),
+    "LayerNorm": Case(nn.LayerNorm(), lambda g, n: ((features(g, n),), {})),
+    "Gate": Case(nn.Gate(), lambda g, n: ((features(g, n),), {})),
+    "NormActivation": Case(nn.NormActivation(), lambda g, n: ((features(g, n),), {})),
+    "Residual": Case(nn.Residual(nn.Dense(3)), lambda g, n: ((features(g, n, parities=1),), {})),
     "MessagePass, sparse": Case(
         nn.MessagePass(use_basis_bias=True), lambda g, n: ((features(g, n), basis(g, 2 * n + 1)), sparse(g, n))
     ),

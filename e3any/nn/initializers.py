@@ -44,6 +44,7 @@ __all__ = [
     "fused_tensor_normal",
     "fused_tensor_uniform",
     "lecun_normal",
+    "ones",
     "tensor_glorot_normal",
     "tensor_glorot_uniform",
     "tensor_he_normal",
@@ -386,6 +387,7 @@ def draw(
 
 
 zeros = Zeros()
+ones = Constant(1.0)
 lecun_normal = VarianceScaling()
 
 

@@ -36,6 +36,11 @@ NAMES = sorted(
 CASES = {
     "Dense": ([LAYOUT], [4]),
     "Embed": ([], [5, 4]),
+    "Gate": ([LAYOUT], []),
+    "LayerNorm": ([LAYOUT], []),
+    "NormActivation": ([LAYOUT], []),
+    "RMSNorm": ([LAYOUT], []),
+    "Residual": ([LAYOUT], [nn.Dense(2)]),
     "FusedTensor": ([LAYOUT, LAYOUT], []),
     "MessagePass": ([LAYOUT, BASIS], []),
     "MultiHeadAttention": ([LAYOUT, LAYOUT, BASIS], [2, 4]),

@@ -5,7 +5,11 @@ from e3any.nn.layers.dense import Dense
 from e3any.nn.layers.embed import Embed
 from e3any.nn.layers.exponential_basis import ExponentialBasis
 from e3any.nn.layers.fused_tensor import FusedTensor
+from e3any.nn.layers.gate import Gate
 from e3any.nn.layers.message_pass import MessagePass
+from e3any.nn.layers.norm_activation import NormActivation
+from e3any.nn.layers.norms import LayerNorm, RMSNorm
+from e3any.nn.layers.residual import Residual
 from e3any.nn.layers.tensor import Tensor
 from e3any.nn.layers.tensor_dense import TensorDense
 
@@ -14,8 +18,13 @@ __all__ = [
     "Embed",
     "ExponentialBasis",
     "FusedTensor",
+    "Gate",
+    "LayerNorm",
     "MessagePass",
     "MultiHeadAttention",
+    "NormActivation",
+    "RMSNorm",
+    "Residual",
     "SelfAttention",
     "Tensor",
     "TensorDense",

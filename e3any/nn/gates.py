@@ -1,0 +1,141 @@
+"""Activations that gate features by other scalars, or by their own norms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from e3any_backends import Array, Backend
+from numpy.typing import NDArray
+
+from e3any.checks import check_callable, floating_backend
+from e3any.conventions import component_degrees
+from e3any.layout import Layout
+from e3any.nn._functions import sigmoid
+from e3any.nn.activations import silu
+from e3any.ops.safe import normalize_and_return_norm
+
+__all__ = ["gate", "norm_activation"]
+
+Activation = Callable[[Array], Array]
+
+
+def gate(x: Array, gates: Array, activation: Activation = silu, gate_activation: Activation | None = None) -> Array:
+    r"""Activate scalars, and gate everything else by functions of other scalars.
+
+    .. math::
+        y^{(0_+)} = \phi\bigl(x^{(0_+)}\bigr) \qquad y^{(l_p)}_m = \psi\bigl(g^{(l_p)}\bigr)\, x^{(l_p)}_m
+
+    (Weiler et al., `3D steerable CNNs <https://arxiv.org/abs/1807.02547>`_, 2018). :class:`e3any.nn.Gate` learns the
+    gates.
+
+    Parameters
+    ----------
+    x : array of shape (..., P, (L+1)**2, F)
+        Features.
+    gates : array of shape (..., 1, 1, F) or (..., 1, 1, K * F)
+        Scalars, one for all irreps of a feature, or one for each of the K = P (L+1) - 1 irreps that are no scalars of
+        even parity: F numbers for the first of them, F for the next, in the order 1+, 2-, ... of an array of proper
+        tensors, or 1+, 2+, ..., 0-, 1-, ... of one with both parities.
+    activation : callable
+        The function :math:`\phi`, which maps features of degree 0, such as :func:`e3any.nn.silu`.
+    gate_activation : callable, optional
+        The function :math:`\psi`, of the same kind; the logistic function by default.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Gated features.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    TypeError
+        If ``x`` or ``gates`` is no floating-point array, or a function is none.
+    """
+    backend = floating_backend(x=x, gates=gates)
+    layout = Layout.of(x, "x")
+    check_callable(activation, "activation")
+    if gate_activation is not None:
+        check_callable(gate_activation, "gate_activation")
+    num_gated = layout.num_parities * (layout.max_degree + 1) - 1
+    _check_gates(x, gates, num_gated)
+    x, gates = backend.promote(x, gates)
+    xp, lead = backend.xp, tuple(x.shape[:-3])
+    scalars, flat = activation(x[..., :1, :1, :]), xp.reshape(x, (*lead, -1, layout.features))
+    factors = sigmoid(backend, gates) if gate_activation is None else gate_activation(gates)
+    factors = xp.reshape(factors, (*lead, -1, layout.features))
+    if factors.shape[-2] == num_gated > 1:
+        which = backend.table(_irrep_of_component, layout.max_degree, layout.num_parities, like=x)
+        factors = backend.select(factors, which, axis=-2)
+    rest = flat[..., 1:, :] * factors if num_gated else flat[..., 1:, :]
+    return xp.reshape(xp.concat([scalars[..., 0, :, :], rest], axis=-2), x.shape)
+
+
+def _check_gates(x: Array, gates: Array, num_gated: int) -> None:
+    lead, features = tuple(x.shape[:-3]), x.shape[-1]
+    allowed = [(*lead, 1, 1, num * features) for num in dict.fromkeys((1, num_gated))]
+    if tuple(gates.shape) not in allowed:
+        raise ValueError(f"expected gates of shape {' or '.join(map(str, allowed))}, got {tuple(gates.shape)}")
+
+
+def _irrep_of_component(max_degree: int, num_parities: int) -> NDArray[np.intp]:
+    """Return which gate belongs to each component but the scalar of even parity."""
+    degrees = component_degrees(max_degree)
+    return np.concatenate([p * (max_degree + 1) + degrees for p in range(num_parities)])[1:] - 1
+
+
+def norm_activation(
+    x: Array, activation: Activation = silu, bias: Array | None = None, normalize: bool = True
+) -> Array:
+    r"""Activate the norm of every irrep, and leave its direction.
+
+    .. math::
+        y^{(l_p)}_m = \phi\bigl(\lVert x^{(l_p)}\rVert + b^{(l_p)}\bigr)\,
+        \frac{x^{(l_p)}_m}{\lVert x^{(l_p)}\rVert}
+
+    (Thomas et al., `Tensor field networks <https://arxiv.org/abs/1802.08219>`_, 2018). :class:`e3any.nn.NormActivation`
+    learns the biases.
+
+    Parameters
+    ----------
+    x : array of shape (..., P, (L+1)**2, F)
+        Features.
+    activation : callable
+        The function :math:`\phi`, which maps features of degree 0, such as :func:`e3any.nn.silu`.
+    bias : array of shape (P, L+1, F), optional
+        Biases b of the norms.
+    normalize : bool
+        Whether irreps are divided by their norms; if not, they are multiplied with what the activation returns.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Activated features. Those that are zero stay zero, and their derivatives are finite.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    TypeError
+        If ``x`` or ``bias`` is no floating-point array, or the function none.
+    """
+    backend = floating_backend(x=x) if bias is None else floating_backend(x=x, bias=bias)
+    layout = Layout.of(x, "x")
+    check_callable(activation, "activation")
+    expected = (layout.num_parities, layout.max_degree + 1, layout.features)
+    if bias is not None and tuple(bias.shape) != expected:
+        raise ValueError(f"expected bias of shape {expected}, got {tuple(bias.shape)}")
+    x, bias = backend.promote(x, bias)
+    blocks = backend.pieces(x, [2 * l + 1 for l in range(layout.max_degree + 1)], -2)
+    biases = [None if bias is None else bias[:, l : l + 1, :] for l in range(layout.max_degree + 1)]
+    activated = [_activated(backend, *both, activation, normalize) for both in zip(blocks, biases, strict=True)]
+    return backend.xp.concat(activated, axis=-2)
+
+
+def _activated(backend: Backend, block: Array, bias: Array | None, activation: Activation, normalize: bool) -> Array:
+    unit, norm = normalize_and_return_norm(block, axis=-2, keepdims=True)
+    argument = norm if bias is None else norm + bias
+    # Activations map features, whose last axes are parity, components and features.
+    return (unit if normalize else block) * activation(argument[..., None, :, :])[..., 0, :, :]

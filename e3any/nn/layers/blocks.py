@@ -1,0 +1,35 @@
+"""Features degree by degree, and parameters that each of their irreps has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from e3any_backends import Array, Backend
+
+from e3any.conventions import parity_names
+from e3any.layout import Layout
+from e3any.nn.layer import Parameters
+
+__all__ = ["by_degree", "degree_blocks", "irrep_parameters", "joined"]
+
+
+def degree_blocks(backend: Backend, x: Array, layout: Layout) -> list[Array]:
+    """Return the components (..., P, 2l+1, F) of every degree of features."""
+    return backend.pieces(x, [2 * l + 1 for l in range(layout.max_degree + 1)], -2)
+
+
+def joined(backend: Backend, blocks: list[Array]) -> Array:
+    """Undo :func:`degree_blocks`."""
+    return backend.xp.concat(blocks, axis=-2)
+
+
+def irrep_parameters(p: Parameters, name: str, layout: Layout, init: Any, dtype: Any) -> list[Array]:
+    """Return the parameter ``{l}{p}/name`` of shape (F,) of every irrep, parity by parity."""
+    irreps = parity_names(layout.max_degree, layout.num_parities)
+    return [(p / irrep).param(name, (layout.features,), init, dtype) for _, _, irrep in irreps]
+
+
+def by_degree(backend: Backend, parameters: list[Array], layout: Layout) -> list[Array]:
+    """Stack what :func:`irrep_parameters` returns to one array of shape (P, 1, F) for every degree."""
+    step = layout.max_degree + 1
+    return [backend.xp.stack(parameters[l::step])[:, None, :] for l in range(step)]

@@ -1,0 +1,105 @@
+"""Gated activations whose gates are learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from e3any_backends import Array
+
+from e3any.checks import check_callable, floating_backend
+from e3any.layout import Layout
+from e3any.nn.activations import silu
+from e3any.nn.gates import gate
+from e3any.nn.initializers import lecun_normal, zeros
+from e3any.nn.layer import Layer, Parameters
+from e3any.nn.layers.dense import Dense
+
+__all__ = ["Gate"]
+
+
+@dataclass(frozen=True)
+class Gate(Layer):
+    r"""Activate scalars, and gate everything else by functions of a linear map of the scalars.
+
+    .. math::
+        y = \mathrm{gate}\bigl(x, g\bigr) \qquad g = x^{(0_+)} W + b
+
+    with :func:`e3any.nn.gate`. Unlike the plain activations, which gate all components of a feature by its own scalar,
+    it has a gate for every feature of every irrep.
+
+    Parameters are ``dense/0+/kernel`` of shape (F, K F), for K = P (L+1) - 1 gated irreps, and ``dense/0+/bias``. If
+    there are no gated irreps, there are no parameters.
+
+    Parameters
+    ----------
+    activation : callable
+        What scalars are activated by, such as :func:`e3any.nn.silu`.
+    gate_activation : callable, optional
+        What gates are activated by; the logistic function by default.
+    use_bias : bool
+        Whether gates have a bias.
+    dtype, param_dtype, precision : optional
+        See :class:`Dense`.
+    kernel_init, bias_init : Initializer or callable
+        How parameters are drawn.
+
+    Raises
+    ------
+    TypeError
+        If a function is none, or a dtype none of floating-point numbers.
+    """
+
+    activation: Any = silu
+    gate_activation: Any = None
+    use_bias: bool = True
+    dtype: Any = None
+    param_dtype: Any = "float32"
+    precision: Any = None
+    kernel_init: Any = lecun_normal
+    bias_init: Any = zeros
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_callable(self.activation, "activation")
+        if self.gate_activation is not None:
+            check_callable(self.gate_activation, "gate_activation")
+
+    def forward(self, p: Parameters, inputs: Array) -> Array:
+        """Activate features.
+
+        Parameters
+        ----------
+        p : Parameters
+            Parameters.
+        inputs : array of shape (..., P, (L+1)**2, F)
+            Features.
+
+        Returns
+        -------
+        array of shape (..., P, (L+1)**2, F)
+            Activated features.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not that of features.
+        TypeError
+            If the inputs are no floating-point array.
+        """
+        backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
+        num_gated = layout.num_parities * (layout.max_degree + 1) - 1
+        if not num_gated:
+            return self.activation(backend.promote(inputs, dtype=self.dtype)[0])
+        dense = Dense(
+            num_gated * layout.features,
+            self.use_bias,
+            self.dtype,
+            self.param_dtype,
+            self.precision,
+            self.kernel_init,
+            self.bias_init,
+        )
+        gates = dense(p / "dense", inputs[..., :1, :1, :])
+        (inputs,) = backend.promote(inputs, dtype=self.dtype)
+        return gate(inputs, gates, self.activation, self.gate_activation)

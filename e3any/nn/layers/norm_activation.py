@@ -1,0 +1,90 @@
+"""Activations of norms with learned biases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from e3any_backends import Array
+
+from e3any.checks import check_callable, floating_backend
+from e3any.layout import Layout
+from e3any.nn.activations import silu
+from e3any.nn.gates import norm_activation
+from e3any.nn.initializers import zeros
+from e3any.nn.layer import Layer, Parameters
+from e3any.nn.layers.blocks import irrep_parameters
+
+__all__ = ["NormActivation"]
+
+
+@dataclass(frozen=True)
+class NormActivation(Layer):
+    r"""Activate the norm of every irrep, and leave its direction; see :func:`e3any.nn.norm_activation`.
+
+    .. math::
+        y^{(l_p)}_m = \phi\bigl(\lVert x^{(l_p)}\rVert + b^{(l_p)}\bigr)\,
+        \frac{x^{(l_p)}_m}{\lVert x^{(l_p)}\rVert}
+
+    Parameters are ``{l}{p}/bias`` of shape (F,) for every irrep, such as ``1-/bias``.
+
+    Parameters
+    ----------
+    activation : callable
+        What norms are activated by, such as :func:`e3any.nn.silu`.
+    use_bias : bool
+        Whether norms have a bias.
+    normalize : bool
+        Whether irreps are divided by their norms.
+    dtype : optional
+        Dtype of the computation; that of inputs and parameters by default.
+    param_dtype : optional
+        Dtype that parameters are created with.
+    bias_init : Initializer or callable
+        How biases are drawn.
+
+    Raises
+    ------
+    TypeError
+        If the function is none, or a dtype none of floating-point numbers.
+    """
+
+    activation: Any = silu
+    use_bias: bool = True
+    normalize: bool = True
+    dtype: Any = None
+    param_dtype: Any = "float32"
+    bias_init: Any = zeros
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_callable(self.activation, "activation")
+
+    def forward(self, p: Parameters, inputs: Array) -> Array:
+        """Activate features.
+
+        Parameters
+        ----------
+        p : Parameters
+            Parameters.
+        inputs : array of shape (..., P, (L+1)**2, F)
+            Features.
+
+        Returns
+        -------
+        array of shape (..., P, (L+1)**2, F)
+            Activated features.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not that of features.
+        TypeError
+            If the inputs are no floating-point array.
+        """
+        backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
+        biases = irrep_parameters(p, "bias", layout, self.bias_init, self.param_dtype) if self.use_bias else []
+        inputs, *biases = backend.promote(inputs, *biases, dtype=self.dtype)
+        shape = (layout.num_parities, layout.max_degree + 1, layout.features)
+        bias = backend.xp.reshape(backend.xp.stack(biases), shape) if biases else None
+        return norm_activation(inputs, self.activation, bias, self.normalize)

@@ -1,0 +1,198 @@
+"""Normalisation of the features of each sample, irrep by irrep."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from e3any_backends import Array, Backend
+
+from e3any.checks import check_number, floating_backend
+from e3any.layout import Layout
+from e3any.nn.cutoffs import check_positive
+from e3any.nn.initializers import ones, zeros
+from e3any.nn.layer import Layer, Parameters
+from e3any.nn.layers.blocks import by_degree, degree_blocks, irrep_parameters, joined
+
+__all__ = ["LayerNorm", "RMSNorm"]
+
+
+@dataclass(frozen=True)
+class RMSNorm(Layer):
+    r"""Divide the features of every degree and parity by their root mean square.
+
+    .. math::
+        y^{(l_p)}_{mf} = \gamma^{(l_p)}_f \frac{x^{(l_p)}_{mf}}{\sqrt{\epsilon + \frac{1}{(2l+1) F}
+        \sum_{m'f'} \bigl(x^{(l_p)}_{m'f'}\bigr)^2}}
+
+    The mean square over components and features is invariant, so that the layer is equivariant. Of scalars alone it
+    is RMSNorm (Zhang and Sennrich, `Root mean square layer normalization <https://arxiv.org/abs/1910.07467>`_, 2019).
+
+    Parameters are ``{l}{p}/scale`` of shape (F,) for every irrep, such as ``0+/scale``.
+
+    Parameters
+    ----------
+    epsilon : float
+        The number :math:`\epsilon > 0`: values and derivatives are finite for zero features.
+    use_scale : bool
+        Whether features are multiplied with learned scales :math:`\gamma`.
+    dtype : optional
+        Dtype of the result; that of inputs and parameters by default. 16-bit numbers are normalised in float32.
+    param_dtype : optional
+        Dtype that parameters are created with.
+    scale_init : Initializer or callable
+        How scales are drawn.
+
+    Raises
+    ------
+    ValueError
+        If ``epsilon`` is not positive.
+    TypeError
+        If ``epsilon`` is no number, or a dtype none of floating-point numbers.
+    """
+
+    epsilon: float = 1e-6
+    use_scale: bool = True
+    dtype: Any = None
+    param_dtype: Any = "float32"
+    scale_init: Any = ones
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_epsilon(self.epsilon)
+
+    def forward(self, p: Parameters, inputs: Array) -> Array:
+        """Normalise features.
+
+        Parameters
+        ----------
+        p : Parameters
+            Parameters.
+        inputs : array of shape (..., P, (L+1)**2, F)
+            Features.
+
+        Returns
+        -------
+        array of shape (..., P, (L+1)**2, F)
+            Normalised features.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not that of features.
+        TypeError
+            If the inputs are no floating-point array.
+        """
+        return _normalized(self, p, inputs, None, centre=False)
+
+
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    r"""Normalise the features of every degree and parity; those of scalars are centred as well.
+
+    .. math::
+        y^{(l_p)} = \gamma^{(l_p)} \odot \mathrm{rms}_\epsilon\bigl(x^{(l_p)} - \delta_{l_p=0_+} \bar x\bigr)
+        + \beta\, \delta_{l_p=0_+} \qquad \bar x = \frac1F \sum_f x^{(0_+)}_f
+
+    with the division by the root mean square of :class:`RMSNorm`. Of scalars alone it is layer normalisation (Ba et
+    al., `Layer normalization <https://arxiv.org/abs/1607.06450>`_, 2016).
+
+    Parameters are ``{l}{p}/scale`` of shape (F,) for every irrep, such as ``0+/scale``, and ``0+/bias``.
+
+    Parameters
+    ----------
+    epsilon : float
+        The number :math:`\epsilon > 0`: values and derivatives are finite for zero features.
+    use_bias : bool
+        Whether a learned bias :math:`\beta` is added to scalars.
+    use_scale : bool
+        Whether features are multiplied with learned scales :math:`\gamma`.
+    dtype : optional
+        Dtype of the result; that of inputs and parameters by default. 16-bit numbers are normalised in float32.
+    param_dtype : optional
+        Dtype that parameters are created with.
+    scale_init, bias_init : Initializer or callable
+        How parameters are drawn.
+
+    Raises
+    ------
+    ValueError
+        If ``epsilon`` is not positive.
+    TypeError
+        If ``epsilon`` is no number, or a dtype none of floating-point numbers.
+    """
+
+    epsilon: float = 1e-6
+    use_bias: bool = True
+    use_scale: bool = True
+    dtype: Any = None
+    param_dtype: Any = "float32"
+    scale_init: Any = ones
+    bias_init: Any = zeros
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_epsilon(self.epsilon)
+
+    def forward(self, p: Parameters, inputs: Array) -> Array:
+        """Normalise features; parameters, results and errors are those of :meth:`RMSNorm.forward`."""
+        layout = Layout.of(inputs)
+        bias = (p / "0+").param("bias", (layout.features,), self.bias_init, self.param_dtype) if self.use_bias else None
+        return _normalized(self, p, inputs, bias, centre=True)
+
+
+def check_epsilon(epsilon: Any) -> None:
+    """Raise an error unless a number that is added to squares is positive."""
+    check_number(epsilon, "epsilon")
+    check_positive(epsilon, "epsilon")
+
+
+def _normalized(layer: Any, p: Parameters, inputs: Array, bias: Array | None, centre: bool) -> Array:
+    backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
+    scales = irrep_parameters(p, "scale", layout, layer.scale_init, layer.param_dtype) if layer.use_scale else []
+    inputs, bias, *scales = backend.promote(inputs, bias, *scales, dtype=layer.dtype)
+    blocks = degree_blocks(backend, backend.widened(inputs), layout)
+    if centre:
+        blocks[0] = with_scalars(backend, blocks[0], lambda x: x - _mean(backend, x))
+    blocks = [_divided(backend, block, layer.epsilon) for block in blocks]
+    return affine(backend, blocks, scales, bias, layout, inputs.dtype)
+
+
+def with_scalars(backend: Backend, block: Array, function: Any) -> Array:
+    """Change the scalars of even parity among those of both parities."""
+    even = function(block[..., :1, :, :])
+    return even if block.shape[-3] == 1 else backend.xp.concat([even, block[..., 1:, :, :]], axis=-3)
+
+
+def affine(
+    backend: Backend, blocks: list[Array], scales: list[Array], bias: Array | None, layout: Layout, dtype: Any
+) -> Array:
+    """Multiply the blocks of all degrees with scales of their irreps, add a bias to scalars, and join them."""
+    if scales:
+        scales = by_degree(backend, [backend.widened(scale) for scale in scales], layout)
+        blocks = [block * scale for block, scale in zip(blocks, scales, strict=True)]
+    if bias is not None:
+        offset = backend.widened(bias)
+        blocks[0] = with_scalars(backend, blocks[0], lambda x: x + offset)
+    return backend.xp.astype(joined(backend, blocks), dtype)
+
+
+def _mean(backend: Backend, x: Array) -> Array:
+    return backend.xp.sum(x, axis=-1, keepdims=True, dtype=x.dtype) / max(1, x.shape[-1])
+
+
+def _divided(backend: Backend, block: Array, epsilon: float) -> Array:
+    """Divide the components and features of each irrep by their root mean square.
+
+    They are divided by their largest value first, on which the result does not depend, so that no square overflows.
+    """
+    if 0 in block.shape:  # there is no largest value of nothing
+        return block
+    xp = backend.xp
+    largest = backend.stop_gradient(xp.max(xp.abs(block), axis=(-2, -1), keepdims=True))
+    unit = xp.where(largest < 1.0, xp.ones_like(largest), largest)
+    block, rest = block / unit, math.sqrt(epsilon) / unit
+    count = block.shape[-2] * block.shape[-1]
+    squares = xp.sum(block * block, axis=(-2, -1), keepdims=True, dtype=block.dtype) / count
+    return block / xp.sqrt(squares + rest * rest)

@@ -1,0 +1,87 @@
+"""Sums of a layer and its input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from e3any_backends import Array, backend_of
+
+from e3any.layout import Layout
+from e3any.nn.features import add
+from e3any.nn.initializers import lecun_normal
+from e3any.nn.layer import Layer, Parameters, check_layer
+from e3any.nn.layers.dense import Dense
+
+__all__ = ["Residual"]
+
+
+@dataclass(frozen=True)
+class Residual(Layer):
+    r"""Add the input of a layer to its output.
+
+    .. math:: y = \mathrm{layer}(x, \dots) + \begin{cases} x & F_\mathrm{out} = F_\mathrm{in} \\
+        \mathrm{dense}(x) & \text{else} \end{cases}
+
+    Largest degrees and parities are aligned as :func:`e3any.nn.add` does it. Parameters are ``layer/...``, those of the
+    layer, and ``skip/...`` (:class:`Dense` without bias) if numbers of features differ.
+
+    Parameters
+    ----------
+    layer : Layer
+        The layer, which maps features (and whatever else) to features.
+    param_dtype, precision : optional
+        See :class:`Dense`.
+    kernel_init : Initializer or callable
+        How the parameters of the linear map are drawn.
+
+    Raises
+    ------
+    TypeError
+        If ``layer`` is no description of a layer, or a dtype none of floating-point numbers.
+    """
+
+    layer: Layer
+    param_dtype: Any = "float32"
+    precision: Any = None
+    kernel_init: Any = lecun_normal
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_layer(self.layer)
+
+    def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the smallest inputs of the layer."""
+        return self.layer.example(*layouts)
+
+    def forward(self, p: Parameters, inputs: Array, *others: Any, **options: Any) -> Array:
+        """Apply the layer and add its input.
+
+        Parameters
+        ----------
+        p : Parameters
+            Parameters.
+        inputs : array of shape (..., P, (L+1)**2, F)
+            Features.
+        *others, **options
+            What else the layer takes.
+
+        Returns
+        -------
+        array of shape (..., P', (L'+1)**2, F')
+            The sum.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not that of features, or the layer refuses its inputs.
+        TypeError
+            If the inputs are no floating-point array, or the layer refuses its inputs.
+        """
+        layout = Layout.of(inputs)
+        outputs = self.layer(p / "layer", inputs, *others, **options)
+        features = Layout.of(outputs, "outputs").features
+        if features != layout.features:
+            dense = Dense(features, False, None, self.param_dtype, self.precision, self.kernel_init)
+            inputs = dense(p / "skip", inputs)
+        return add(*backend_of(inputs, outputs).promote(inputs, outputs))

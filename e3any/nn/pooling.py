@@ -1,0 +1,78 @@
+"""Features of graphs from those of their nodes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, get_args
+
+from e3any_backends import Array, backend_of
+
+from e3any.checks import check_size, floating_backend
+from e3any.layout import Layout
+from e3any.ops.indexed import indexed_max, indexed_sum
+
+__all__ = ["pool"]
+
+Reduction: TypeAlias = Literal["sum", "mean", "max"]
+
+
+def pool(x: Array, batch_segments: Array, num_graphs: int, reduction: Reduction = "sum") -> Array:
+    r"""Sum, average or take the largest of the features of the nodes of every graph of a batch.
+
+    .. math:: y_g = \sum_{i \in g} x_i \qquad \frac{1}{|g|} \sum_{i \in g} x_i \qquad \max_{i \in g} x_i
+
+    Parameters
+    ----------
+    x : array of shape (N, P, (L+1)**2, F)
+        Features of the nodes of all graphs. The largest can be taken only of scalars of even parity, P = 1 and L = 0:
+        nothing else is invariant.
+    batch_segments : integer array of shape (N,)
+        The graph that each node belongs to; numbers outside [0, num_graphs) are padding.
+    num_graphs : int
+        Number of graphs G.
+    reduction : {'sum', 'mean', 'max'}
+        What is computed.
+
+    Returns
+    -------
+    array of shape (G, P, (L+1)**2, F)
+        Features of the graphs; zero for graphs without nodes.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, ``num_graphs`` is no integer >= 0, the reduction is unknown, or the largest is asked for
+        of features that are not invariant.
+    TypeError
+        If ``x`` is no floating-point array, ``batch_segments`` no integer array of its library, or ``num_graphs`` is
+        None.
+    """
+    backend, layout = floating_backend(x=x), Layout.of(x, "x")
+    _check(x, layout, batch_segments, num_graphs, reduction)
+    lists: dict[str, Any] = {"dst_idx": batch_segments, "num_segments": num_graphs}
+    if reduction == "sum":
+        return indexed_sum(x, **lists)
+    xp = backend.xp
+    counts = indexed_sum(xp.ones_like(backend.widened(x[:, :1, :1, :1])), **lists)
+    if reduction == "max":
+        largest = indexed_max(x, **lists)
+        return xp.where(counts > 0, largest, xp.zeros_like(largest))
+    counts = xp.where(counts > 0, counts, xp.ones_like(counts))
+    return xp.astype(indexed_sum(backend.widened(x), **lists) / counts, x.dtype)
+
+
+def _check(x: Array, layout: Layout, batch_segments: Array, num_graphs: Any, reduction: Any) -> None:
+    backend = backend_of(x, batch_segments)
+    if reduction not in get_args(Reduction):
+        raise ValueError(f"expected reduction to be one of {get_args(Reduction)}, got {reduction!r}")
+    if reduction == "max" and (layout.max_degree or layout.pseudotensors):
+        raise ValueError(f"expected scalars of even parity for the largest, got features of {layout}")
+    if num_graphs is None:
+        raise TypeError("expected num_graphs to be an integer, got None")
+    check_size(num_graphs, "num_graphs")
+    if not hasattr(batch_segments, "shape") or not backend.is_integer(batch_segments):
+        raise TypeError(f"expected batch_segments to be an integer array, got {batch_segments!r}")
+    if x.ndim != 4 or tuple(batch_segments.shape) != tuple(x.shape[:1]):
+        raise ValueError(
+            f"expected x of shape (N, P, components, F) and batch_segments of shape (N,), got {tuple(x.shape)} and "
+            f"{tuple(batch_segments.shape)}"
+        )
