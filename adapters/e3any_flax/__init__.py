@@ -37,6 +37,18 @@ __all__ = [
     "to_tree",
 ]
 
+# Programs for e3x may name its files, as in ``e3x.so3.irreps.spherical_harmonics``; functions are found under each.
+_FILES = {
+    so3: ("irreps", "quadrature", "rotations"),
+    ops: ("helpers", "indexed", "safe"),
+    nn: ("activations", "features", "functions", "modules", "wrappers")
+    + ("bernstein", "chebyshev", "cutoff", "damping", "gaussian", "mappings", "switch", "trigonometric", "window"),
+    matrix: ("matmat",),
+}
+for _module, _names in _FILES.items():
+    for _name in _names:
+        setattr(_module, _name, _module)
+
 
 def __getattr__(name: str) -> Any:
     # Flax imports NNX apart from Linen, and it takes long.

@@ -113,6 +113,13 @@ def test_functions_are_there_and_in_the_program(group, name):
 
 
 @functions
+def test_functions_are_found_under_the_files_of_e3x(group, name):
+    path = lookup(e3x, f"{GROUPS[group]}.{name}").__module__.removeprefix("e3x.")
+    if not any(part.startswith("_") for part in path.split(".")):
+        assert callable(getattr(lookup(e3any_flax, path), name))
+
+
+@functions
 def test_functions_take_the_arguments_of_e3x(group, name):
     ours, theirs = (getattr(lookup(library, GROUPS[group]), name) for library in (e3any_flax, e3x))
     assert_same_parameters(parameters(ours), parameters(theirs))
