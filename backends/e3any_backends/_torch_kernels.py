@@ -21,26 +21,27 @@ from e3any_backends.kernels.maps import MAPS, Harmonics, MultilinearMap
 __all__ = ["apply", "harmonics", "obstacle"]
 
 _DTYPES = (torch.float32, torch.float64)
+_CLASSES = (torch.Tensor, torch.nn.Parameter)
 Tensors = list[torch.Tensor]
 Gradients = Sequence[torch.Tensor | None]
 
 
 def obstacle(tensors: Sequence[torch.Tensor]) -> str:
     """Return what kernels cannot serve."""
-    dtype = tensors[0].dtype
-    if dtype not in _DTYPES or any(t.dtype != dtype for t in tensors):
-        return "the dtype is " + ", ".join(str(t.dtype) for t in tensors)
-    if any(t.device.type != "cpu" for t in tensors):
-        return "a tensor is not on the CPU"
+    dtype, plain = tensors[0].dtype, True
+    for t in tensors:
+        if t.dtype != dtype or dtype not in _DTYPES:
+            return "the dtype is " + ", ".join(str(t.dtype) for t in tensors)
+        if not t.is_cpu:
+            return "a tensor is not on the CPU"
+        plain = plain and type(t) in _CLASSES
     if torch.compiler.is_exporting():
         return "exported programs run without e3any"
     if torch._C._are_functorch_transforms_active():
         return "a transformation of torch.func is under way"
     if torch.compiler.is_compiling():
         return ""
-    if any(type(t) not in (torch.Tensor, torch.nn.Parameter) for t in tensors):
-        return "a tensor is of another class"
-    return _mode()
+    return _mode() if plain else "a tensor is of another class"
 
 
 def _mode() -> str:
@@ -64,7 +65,7 @@ def apply(name: str, arguments: tuple[Any, ...], operands: Tensors, indices: Ten
 
 
 def _numpy(tensors: Sequence[torch.Tensor]) -> list[Array]:
-    return [t.detach().contiguous().numpy() for t in tensors]
+    return [t.detach().numpy() if t.is_contiguous() else t.detach().contiguous().numpy() for t in tensors]
 
 
 def _value(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors) -> torch.Tensor:
@@ -132,6 +133,8 @@ class _Eager:
         if obstacle([g, *operands]):
             pull = torch.func.vjp(lambda *o: _plain(kernel, o, indices), *operands)[1]
             derivatives: Sequence[torch.Tensor] = pull(g)
+        elif not torch.is_grad_enabled():
+            derivatives = _pull(kernel, operands, indices, g)
         else:
             derivatives = _Pull.apply(kernel, indices, g, *operands)  # type: ignore[no-untyped-call]
         return derivatives

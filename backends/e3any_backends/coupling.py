@@ -11,6 +11,7 @@ and an unrolled sum over the non-zero coefficients (``_jax_coupling.py``, for co
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,12 +21,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from e3any_backends.tables import Tables, attribute, lookup
+from e3any_backends.tables import Tables, attribute, lookup, tables_of
 
 if TYPE_CHECKING:
     from e3any_backends.generic import Array, Backend
 
-__all__ = ["Block", "Coupling", "Path", "SparseForm", "couple_by_matmul", "couple_pairs_by_matmul"]
+__all__ = [
+    "Block",
+    "Coupling",
+    "MergedTables",
+    "Path",
+    "SparseForm",
+    "couple_by_matmul",
+    "couple_pairs_by_matmul",
+    "merged_number",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +140,21 @@ class Coupling(Tables):
         rows = [n for path in self.paths for n in range(path.z.start, path.z.stop)]
         sums: NDArray[np.float64] = np.equal.outer(np.arange(self.num_z), np.asarray(rows, int)).astype(np.float64)
         return sums
+
+
+class MergedTables(Tables, ABC):
+    """Tables of couplings of features for which there is also one table of all parities."""
+
+    @property
+    @abstractmethod
+    def merged(self) -> Coupling:
+        """The table of components of all parities, with a path for every weight of a kernel."""
+
+
+def merged_number(number: int) -> int:
+    """Return the number of the merged table of the tables of a number."""
+    tables: MergedTables = tables_of(number)
+    return tables.merged.number
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import array_api_compat
 import numpy as np
 
-from e3any_backends.coupling import Coupling, couple_by_matmul, couple_pairs_by_matmul
+from e3any_backends.coupling import Coupling, MergedTables, couple_by_matmul, couple_pairs_by_matmul
 from e3any_backends.matrix_coupling import MatrixCoupling, couple_matrices_by_matmul
 from e3any_backends.tables import Tables, attribute, lookup
 
@@ -36,7 +36,12 @@ class Backend:
     ----------
     xp : namespace
         The array API namespace of the library.
+    split_kernel_size : int
+        From this size of matrices on, one product per degree is faster than a batch of one per component, for which
+        the matrix of a degree is copied, but no features.
     """
+
+    split_kernel_size = 256 * 256 + 1
 
     def __init__(self, xp: Namespace) -> None:
         self.xp = xp
@@ -408,6 +413,52 @@ class Backend:
             The product. Axis 0 is summed over; the axes between it and the components broadcast.
         """
         return couple_pairs_by_matmul(self, pairs, w, coupling)
+
+    def couple_features(
+        self, plain: Callable[..., Array], x: Array, y: Array, kernel: Array, plan: MergedTables
+    ) -> Array:
+        """Couple two features of one or both parities.
+
+        Parameters
+        ----------
+        plain : callable
+            What is to be computed, for arrays of the shapes of ``x``, ``y`` and ``kernel``.
+        x, y : array of shape (..., P1, (L1+1)**2, F) and (..., P2, (L2+1)**2, F)
+            Factors; leading axes broadcast.
+        kernel : array of shape (P1, L1+1, P2, L2+1, P3, L3+1, F)
+            Weights of all couplings, forbidden ones included.
+        plan : MergedTables
+            The table.
+
+        Returns
+        -------
+        array of shape (..., P3, (L3+1)**2, F)
+            The product.
+        """
+        return plain(x, y, kernel)
+
+    def couple_pair_features(
+        self, plain: Callable[..., Array], pairs: Array, kernel: Array, plan: MergedTables
+    ) -> Array:
+        """Couple sums of products of the components of two features, the first of which are proper tensors.
+
+        Parameters
+        ----------
+        plain : callable
+            What is to be computed, for arrays of the shapes of ``pairs`` and ``kernel``.
+        pairs : array of shape (..., (L1+1)**2, P2, (L2+1)**2, F)
+            The (sums of) products.
+        kernel : array of shape (1, L1+1, P2, L2+1, P3, L3+1, F)
+            Weights of all couplings, forbidden ones included.
+        plan : MergedTables
+            The table.
+
+        Returns
+        -------
+        array of shape (..., P3, (L3+1)**2, F)
+            The product.
+        """
+        return plain(pairs, kernel)
 
     def couple_matrices(
         self, x: Array, y: Array, weights: tuple[Array, Array, Array], coupling: MatrixCoupling

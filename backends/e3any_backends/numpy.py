@@ -10,9 +10,8 @@ import array_api_compat.numpy
 import numpy as np
 
 from e3any_backends import kernels
-from e3any_backends.coupling import Coupling
+from e3any_backends.coupling import MergedTables
 from e3any_backends.generic import Array, Backend, dtype_name
-from e3any_backends.kernels import layout
 
 
 class NumpyBackend(Backend):
@@ -72,17 +71,21 @@ class NumpyBackend(Backend):
             largest[numbers] = np.maximum.reduceat(x[order], starts, axis=0)
         return largest
 
-    def couple(self, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
+    def couple_features(
+        self, plain: Callable[..., Array], x: Array, y: Array, kernel: Array, plan: MergedTables
+    ) -> Array:
         """Couple two features, by a kernel if there is one."""
-        if _served("couple", x, y, w) and layout.shares_weights("couple", w, x, y):
-            return layout.couple(np, _apply, x, y, w, coupling)
-        return super().couple(x, y, w, coupling)
+        if not _served("couple", x, y, kernel):
+            return plain(x, y, kernel)
+        return _apply("couple", (plan.merged.number,), [x, y, kernel], [])
 
-    def couple_pairs(self, pairs: Array, w: Array, coupling: Coupling) -> Array:
-        """Couple sums of products, by a kernel if there is one."""
-        if _served("couple_pairs", pairs, w) and layout.shares_weights("couple_pairs", w, pairs):
-            return layout.couple_pairs(np, _apply, pairs, w, coupling)
-        return super().couple_pairs(pairs, w, coupling)
+    def couple_pair_features(
+        self, plain: Callable[..., Array], pairs: Array, kernel: Array, plan: MergedTables
+    ) -> Array:
+        """Couple sums of products of two features, by a kernel if there is one."""
+        if not _served("couple_pairs", pairs, kernel):
+            return plain(pairs, kernel)
+        return _apply("couple_pairs", (plan.merged.number,), [pairs, kernel], [])
 
     def edge_products(
         self,

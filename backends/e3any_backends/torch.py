@@ -13,9 +13,8 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from e3any_backends import kernels
-from e3any_backends.coupling import Coupling
+from e3any_backends.coupling import MergedTables, merged_number
 from e3any_backends.generic import Array, Backend
-from e3any_backends.kernels import layout
 from e3any_backends.tables import lookup
 
 
@@ -36,6 +35,8 @@ class TorchBackend(Backend):
     def check_devices(self, *arrays: Any) -> None:
         """Raise a ValueError unless tensors are on one device; those of no axis may be on the CPU."""
         tensors = [x for x in arrays if isinstance(x, torch.Tensor)]
+        if len({x.device for x in tensors}) < 2:
+            return
         devices = {str(x.device): None for x in tensors if x.ndim or x.device.type != "cpu"}
         if len(devices) > 1:
             raise ValueError(f"expected tensors on one device, got {' and '.join(devices)}")
@@ -138,17 +139,21 @@ class TorchBackend(Backend):
         index = self._rows_like(index, x).expand(x.shape)
         return torch.scatter_reduce(lowest, 0, index, x, "amax", include_self=True)[:num_segments]
 
-    def couple(self, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
+    def couple_features(
+        self, plain: Callable[..., Array], x: Array, y: Array, kernel: Array, plan: MergedTables
+    ) -> Array:
         """Couple two features, by a kernel if there is one."""
-        if _served("couple", x, y, w) and layout.shares_weights("couple", w, x, y):
-            return layout.couple(torch, _apply, x, y, w, coupling)
-        return super().couple(x, y, w, coupling)
+        if not _served("couple", x, y, kernel):
+            return plain(x, y, kernel)
+        return _apply("couple", (lookup(merged_number, plan.number),), [x, y, kernel], [])
 
-    def couple_pairs(self, pairs: Array, w: Array, coupling: Coupling) -> Array:
-        """Couple sums of products, by a kernel if there is one."""
-        if _served("couple_pairs", pairs, w) and layout.shares_weights("couple_pairs", w, pairs):
-            return layout.couple_pairs(torch, _apply, pairs, w, coupling)
-        return super().couple_pairs(pairs, w, coupling)
+    def couple_pair_features(
+        self, plain: Callable[..., Array], pairs: Array, kernel: Array, plan: MergedTables
+    ) -> Array:
+        """Couple sums of products of two features, by a kernel if there is one."""
+        if not _served("couple_pairs", pairs, kernel):
+            return plain(pairs, kernel)
+        return _apply("couple_pairs", (lookup(merged_number, plan.number),), [pairs, kernel], [])
 
     def edge_products(
         self,

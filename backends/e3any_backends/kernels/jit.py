@@ -9,20 +9,32 @@ import numba
 from numba.core import types
 from numba.extending import intrinsic
 
-__all__ = ["address_as_pointer", "c_function", "jit"]
+__all__ = ["address_as_pointer", "c_function", "jit", "part"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Not what takes infinities and NaN for impossible, or multiplies by a reciprocal for a quotient.
 _OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
+_KERNEL: dict[str, Any] = {**_OPTIONS, "nogil": True, "no_cfunc_wrapper": True}
+_PART: dict[str, Any] = {**_KERNEL, "no_cpython_wrapper": True}
 
 
 def jit(function: F) -> F:
-    """Compile a function when it is called, and keep the machine code on disk if there is a place for it."""
+    """Compile a function when it is called, and keep the machine code on disk if there is a place for it.
+
+    Assignments to slices of arrays, and functions that make arrays, take numba seconds to compile: loops are better,
+    and arrays that the caller has made.
+    """
     try:
-        compiled: F = numba.njit(cache=True, nogil=True, **_OPTIONS)(function)
+        compiled: F = numba.njit(cache=True, **_KERNEL)(function)
     except RuntimeError:  # neither the folder of the file nor that of the user can be written to
-        compiled = numba.njit(nogil=True, **_OPTIONS)(function)
+        compiled = numba.njit(**_KERNEL)(function)
+    return compiled
+
+
+def part(function: F) -> F:
+    """Compile a part of kernels, which only they call, into each of them."""
+    compiled: F = numba.njit(**_PART)(function)
     return compiled
 
 

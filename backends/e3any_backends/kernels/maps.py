@@ -6,9 +6,12 @@ arguments. So these two kernels serve derivatives of every order.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -16,6 +19,7 @@ import numpy as np
 from e3any_backends.coupling import Coupling, SparseForm, couple_by_matmul, couple_pairs_by_matmul
 from e3any_backends.generic import Array, Backend
 from e3any_backends.kernels import bilinear, edges, harmonics, trilinear
+from e3any_backends.kernels.blocks import block_width
 from e3any_backends.tables import attribute, tables_of
 
 __all__ = ["MAPS", "Couple", "CouplePairs", "EdgeProducts", "Harmonics", "MultilinearMap"]
@@ -47,7 +51,7 @@ class MultilinearMap(Protocol):
 
 @dataclass(frozen=True)
 class _Coupling:
-    """A map that a table of couplings defines.
+    """A map that a table of couplings defines: of factors, whose leading axes broadcast, and the weights of all paths.
 
     Parameters
     ----------
@@ -56,6 +60,15 @@ class _Coupling:
     """
 
     number: int
+    form: ClassVar[str]
+    axes: ClassVar[int]  # of each factor, behind those that broadcast
+    kernels: ClassVar[ModuleType]
+    by_matmul: ClassVar[Callable[..., Array]]
+
+    @staticmethod
+    def sizes(coupling: Coupling) -> list[Shape]:
+        """Return the axes of the components of each factor in the table."""
+        raise NotImplementedError
 
     @property
     def arguments(self) -> tuple[int, ...]:
@@ -69,59 +82,99 @@ class _Coupling:
         return coupling
 
     def shape(self, operands: list[Array]) -> Shape:
-        """Return (R, N, components, F)."""
-        outs = _widest(o.shape[1] for o in operands)
-        rows = _widest(o.shape[2] for o in operands[:-1])
-        return outs, rows, self.coupling.num_z, operands[0].shape[-1]
+        """Return (..., P, components, F)."""
+        *factors, w = operands
+        lead = _broadcast([x.shape[: -self.axes] for x in factors])
+        return *lead, w.shape[4], w.shape[5] ** 2, w.shape[6]
+
+    def value(self, operands: list[Array], indices: list[Array]) -> Array:
+        """Return the product."""
+        z = np.empty(self.shape(operands), operands[0].dtype)
+        if z.size:
+            operands, table = self._rows(operands, z.shape[:-3]), self._table(z)
+            self.kernels.product(self._matrices(z), *operands, *table, *self._blocks(operands, table, z, 1))
+        return z
+
+    def pull(self, operands: list[Array], indices: list[Array], g: Array) -> list[Array]:
+        """Return the derivatives by factors and weights."""
+        rows, table = self._rows(operands, g.shape[:-3]), self._table(g)
+        gradients = [(np.empty if g.size and x.ndim == 3 else np.zeros)(x.shape, g.dtype) for x in rows]
+        if g.size:
+            self.kernels.pull(*gradients, *rows, self._matrices(g), *table, *self._blocks(rows, table, g, 2))
+        return [self._unbroadcast(d, o, g.shape[:-3]) for d, o in zip(gradients, operands, strict=True)]
+
+    def plain(self, backend: Backend, operands: list[Array], indices: list[Array]) -> Array:
+        """Return the product by multiplications of matrices."""
+        xp, (*factors, w) = backend.xp, operands
+        rank = max(x.ndim for x in factors) - self.axes
+        merged = []
+        for x, sizes in zip(factors, self.sizes(self.coupling), strict=True):
+            lead = (1,) * (1 + rank + self.axes - x.ndim) + tuple(x.shape[: -self.axes])
+            merged.append(xp.reshape(x, (*lead, *sizes, x.shape[-1])))
+        w = xp.reshape(w, (*(1,) * (1 + rank), self.coupling.num_paths, w.shape[-1]))
+        return xp.reshape(self.by_matmul(backend, *merged, w, self.coupling), self.shape(operands))
+
+    def _rows(self, operands: list[Array], lead: Shape) -> list[Array]:
+        """Return factors as (N, components, F), or (1, components, F) if all rows are the same, and weights."""
+        *factors, w = operands
+        rows = []
+        for x in factors:
+            own, (*sizes, features) = x.shape[: -self.axes], x.shape[-self.axes :]
+            if own != lead and math.prod(own) != 1:
+                x = np.broadcast_to(x, (*lead, *sizes, features))
+            rows.append(x.reshape(math.prod(x.shape[: -self.axes]), math.prod(sizes), features))
+        return [*rows, w.reshape(-1, w.shape[-1])]
+
+    def _unbroadcast(self, d: Array, operand: Array, lead: Shape) -> Array:
+        """Sum derivatives by rows over what has been broadcast."""
+        if d.size != operand.size:
+            d = d.reshape(*lead, *operand.shape[-self.axes :])
+            own = (1,) * (d.ndim - operand.ndim) + operand.shape
+            d = d.sum(axis=tuple(i for i, n in enumerate(own) if n != d.shape[i]))
+        return d.reshape(operand.shape)
+
+    def _matrices(self, z: Array) -> Array:
+        return z.reshape(-1, self.coupling.num_z, z.shape[-1])
+
+    def _table(self, z: Array) -> tuple[Array, ...]:
+        return _table(self.number, self.form, z.dtype.char)
+
+    def _blocks(self, operands: list[Array], table: tuple[Array, ...], z: Array, copies: int) -> list[Array]:
+        """Return room for blocks of the factors, the product and the weights, and of derivatives."""
+        factors, paths = [x.shape[1] for x in operands[:-1]], len(table[1])
+        sizes = [*factors, self.coupling.num_z, paths] + (copies - 1) * [*factors, paths]
+        room = np.empty((sum(sizes), block_width(math.prod(z.shape[:-3]), z.shape[-1], sum(sizes))), z.dtype)
+        return [room[end - size : end] for size, end in zip(sizes, itertools.accumulate(sizes), strict=True)]
 
 
 class Couple(_Coupling):
-    """The map of :meth:`Backend.couple` for factors (S, R, N, components, F) and weights (S, R, paths, F)."""
+    """The map of :meth:`Backend.couple_features`."""
 
     name: ClassVar[str] = "couple"
+    form: ClassVar[str] = "product_form"
+    axes: ClassVar[int] = 3
+    kernels: ClassVar[ModuleType] = trilinear
+    by_matmul: ClassVar[Callable[..., Array]] = staticmethod(couple_by_matmul)
 
-    def value(self, operands: list[Array], indices: list[Array]) -> Array:
-        """Return the product."""
-        z = np.empty(self.shape(operands), operands[0].dtype)
-        trilinear.product(z, *operands, *_rows(self.number, "product_form", z.dtype.char))
-        return z
-
-    def pull(self, operands: list[Array], indices: list[Array], g: Array) -> list[Array]:
-        """Return the derivatives by both factors and the weights."""
-        dx, dy, dw = gradients = [np.zeros(o.shape, g.dtype) for o in operands]
-        x, y, w = operands
-        trilinear.pull(dx, dy, dw, x, y, w, g, *_rows(self.number, "product_form", g.dtype.char))
-        return gradients
-
-    def plain(self, backend: Backend, operands: list[Array], indices: list[Array]) -> Array:
-        """Return the product by multiplications of matrices."""
-        x, y, w = operands
-        return couple_by_matmul(backend, x, y, w[:, :, None, ...], self.coupling)
+    @staticmethod
+    def sizes(coupling: Coupling) -> list[Shape]:
+        """Return the components of both factors."""
+        return [(coupling.num_x,), (coupling.num_y,)]
 
 
 class CouplePairs(_Coupling):
-    """The map of :meth:`Backend.couple_pairs` for pairs (S, R, N, pairs, F) and weights (S, R, paths, F)."""
+    """The map of :meth:`Backend.couple_pair_features`."""
 
     name: ClassVar[str] = "couple_pairs"
+    form: ClassVar[str] = "pair_form"
+    axes: ClassVar[int] = 4
+    kernels: ClassVar[ModuleType] = bilinear
+    by_matmul: ClassVar[Callable[..., Array]] = staticmethod(couple_pairs_by_matmul)
 
-    def value(self, operands: list[Array], indices: list[Array]) -> Array:
-        """Return the product."""
-        z = np.empty(self.shape(operands), operands[0].dtype)
-        bilinear.product(z, *operands, *_rows(self.number, "pair_form", z.dtype.char))
-        return z
-
-    def pull(self, operands: list[Array], indices: list[Array], g: Array) -> list[Array]:
-        """Return the derivatives by pairs and weights."""
-        dx, dw = gradients = [np.zeros(o.shape, g.dtype) for o in operands]
-        x, w = operands
-        bilinear.pull(dx, dw, x, w, g, *_rows(self.number, "pair_form", g.dtype.char))
-        return gradients
-
-    def plain(self, backend: Backend, operands: list[Array], indices: list[Array]) -> Array:
-        """Return the product by multiplications of matrices."""
-        x, w = operands
-        pairs = backend.xp.reshape(x, (*x.shape[:3], self.coupling.num_x, self.coupling.num_y, x.shape[-1]))
-        return couple_pairs_by_matmul(backend, pairs, w[:, :, None, ...], self.coupling)
+    @staticmethod
+    def sizes(coupling: Coupling) -> list[Shape]:
+        """Return the components of the pairs."""
+        return [(coupling.num_x, coupling.num_y)]
 
 
 @dataclass(frozen=True)
@@ -213,10 +266,13 @@ class Harmonics:
 MAPS: dict[str, Any] = {kernel.name: kernel for kernel in (Couple, CouplePairs, EdgeProducts)}
 
 
-def _widest(sizes: Any) -> Any:
-    """Return the size of an axis that sizes broadcast to."""
-    wide = [n for n in sizes if n != 1]
-    return wide[0] if wide else 1
+def _broadcast(shapes: list[Shape]) -> Shape:
+    """Return the shape that shapes broadcast to; sizes need not be numbers yet."""
+    if all(shape == shapes[0] for shape in shapes[1:]):
+        return shapes[0]
+    rank = max(len(shape) for shape in shapes)
+    aligned = [(1,) * (rank - len(shape)) + tuple(shape) for shape in shapes]
+    return tuple(next((n for n in sizes if n != 1), 1) for sizes in zip(*aligned, strict=True))
 
 
 def _flat(x: Array) -> Array:
@@ -240,18 +296,19 @@ def _harmonics(factors: tuple[float, ...], order: tuple[int, ...], dtype: str) -
 
 
 @lru_cache(maxsize=1024)
-def _rows(number: int, name: str, dtype: str) -> tuple[Array, ...]:
+def _table(number: int, name: str, dtype: str) -> tuple[Array, ...]:
     """Return the entries of a form in the slots (..., z, path), sorted by z and path.
 
-    The first table has a row (z, path, start, stop) for all entries from start to stop. Then come the components of
-    the factors, and the coefficients.
+    The first table has a row (z, path, start, stop) for all entries from start to stop, where paths are counted among
+    those that have entries. Then come these paths, the components of the factors, and the coefficients.
     """
     form: SparseForm = attribute(number, name)
     *factors, z, path = form.columns
+    used, path = np.unique(path, return_inverse=True)
     order = np.lexsort((*factors, path, z))
     z, path = z[order], path[order]
     starts = np.flatnonzero((np.diff(z, prepend=-1) != 0) | (np.diff(path, prepend=-1) != 0))
     stops = np.append(starts, len(z))[1:]
     rows = np.stack([z[starts], path[starts], starts, stops], axis=1)
     columns = [np.ascontiguousarray(column[order], np.uint32) for column in factors]
-    return (rows.astype(np.uint32), *columns, form.values[order].astype(dtype))
+    return (rows.astype(np.uint32), used.astype(np.uint32), *columns, form.values[order].astype(dtype))

@@ -1,37 +1,47 @@
-r"""Kernels of a coupling: :math:`z_{rk} = \sum_s \sum_e c_e\, w_{srp} x_{sri} y_{srj}` for every row and feature.
+r"""Kernels of a coupling: :math:`z_k = \sum_e c_e\, w_p x_i y_j` for every row and feature.
 
-Tables are those of :class:`Rows`: row (k, p, start, stop) stands for the entries of one component of the product and
-one path. Arrays are contiguous: factors have the shape (S, R, N, components, F), weights (S, R, paths, F), and the
-product (R, N, components, F). An axis of length one of a factor or of the weights is repeated.
+Entries e are sorted by component k of the product and path p: row (k, p, start, stop) of the table ``rows`` stands for
+the entries from start to stop. Arrays are contiguous: factors have the shape (N, components, F), or one row that is
+repeated; weights (paths, F), of which ``used`` are counted by p; and the product (N, components, F). The other
+arguments are blocks to work in, see :mod:`e3any_backends.kernels.blocks`.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from e3any_backends.generic import Array
-from e3any_backends.kernels.blocks import WIDTH, add_block, load_block, rows_per_block, sum_block, tile
-from e3any_backends.kernels.jit import jit
+from e3any_backends.kernels.blocks import clear, load_block, store_block, sum_block, tile
+from e3any_backends.kernels.jit import jit, part
 
 __all__ = ["product", "pull"]
 
 
 @jit
-def product(z: Array, x: Array, y: Array, w: Array, rows: Array, i: Array, j: Array, c: Array) -> None:
+def product(
+    z: Array,
+    x: Array,
+    y: Array,
+    w: Array,
+    rows: Array,
+    used: Array,
+    i: Array,
+    j: Array,
+    c: Array,
+    left: Array,
+    right: Array,
+    out: Array,
+    weights: Array,
+) -> None:
     """Write the product to ``z``."""
-    outs, num_rows, _, features = z.shape
-    size = rows_per_block(num_rows, features, WIDTH)
-    left, right, out, weights = _scratch(x, y, z, w, size)
-    for r in range(outs):
-        for start in range(0, num_rows, size):
-            num = min(size, num_rows - start)
-            out[:] = 0
-            for s in range(max(len(x), len(y), len(w))):
-                load_block(left, _part(x, s, r), start, num)
-                load_block(right, _part(y, s, r), start, num)
-                _add_products(out, left, right, _part(weights, s, r), rows, i, j, c, num * features)
-            z[r, start : start + num] = 0
-            add_block(z[r], out, start, num)
+    num_rows, _, features = z.shape
+    size = out.shape[1] // features
+    tile(weights, w, used)
+    for start in range(0, num_rows, size):
+        num = min(size, num_rows - start)
+        load_block(left, x, start, num)
+        load_block(right, y, start, num)
+        clear(out)
+        _add_products(out, left, right, weights, rows, i, j, c, num * features)
+        store_block(z, out, start, num)
 
 
 @jit
@@ -44,51 +54,37 @@ def pull(
     w: Array,
     g: Array,
     rows: Array,
+    used: Array,
     i: Array,
     j: Array,
     c: Array,
+    left: Array,
+    right: Array,
+    out: Array,
+    weights: Array,
+    d_left: Array,
+    d_right: Array,
+    d_weights: Array,
 ) -> None:
-    """Add the derivatives of the sum of ``g`` times the product to ``dx``, ``dy`` and ``dw``."""
-    outs, num_rows, _, features = g.shape
-    size = rows_per_block(num_rows, features, WIDTH)
-    left, right, out, weights = _scratch(x, y, g, w, size)
-    d_left, d_right, d_weights = np.empty_like(left), np.empty_like(right), np.empty_like(weights[0, 0])
-    for r in range(outs):
-        for s in range(max(len(x), len(y), len(w))):
-            d_weights[:] = 0
-            for start in range(0, num_rows, size):
-                num = min(size, num_rows - start)
-                load_block(left, _part(x, s, r), start, num)
-                load_block(right, _part(y, s, r), start, num)
-                load_block(out, g[r], start, num)
-                d_left[:] = 0
-                d_right[:] = 0
-                weight = _part(weights, s, r)
-                _pull_products(d_left, d_right, d_weights, left, right, weight, out, rows, i, j, c, num * features)
-                add_block(_part(dx, s, r), d_left, start, num)
-                add_block(_part(dy, s, r), d_right, start, num)
-            sum_block(_part(dw, s, r), d_weights)
+    """Write the derivatives of the sum of ``g`` times the product by factors, and add those by the weights."""
+    num_rows, _, features = g.shape
+    size = out.shape[1] // features
+    tile(weights, w, used)
+    clear(d_weights)
+    for start in range(0, num_rows, size):
+        num = min(size, num_rows - start)
+        load_block(left, x, start, num)
+        load_block(right, y, start, num)
+        load_block(out, g, start, num)
+        clear(d_left)
+        clear(d_right)
+        _pull_products(d_left, d_right, d_weights, left, right, weights, out, rows, i, j, c, num * features)
+        store_block(dx, d_left, start, num)
+        store_block(dy, d_right, start, num)
+    sum_block(dw, d_weights, used)
 
 
-@jit
-def _part(x: Array, s: int, r: int) -> Array:
-    return x[s if x.shape[0] > 1 else 0, r if x.shape[1] > 1 else 0]
-
-
-@jit
-def _scratch(x: Array, y: Array, z: Array, w: Array, size: int) -> tuple[Array, Array, Array, Array]:
-    width = size * z.shape[3]
-    weights = np.empty((w.shape[0], w.shape[1], w.shape[2], width), z.dtype)
-    tile(weights, w)
-    return (
-        np.empty((x.shape[3], width), z.dtype),
-        np.empty((y.shape[3], width), z.dtype),
-        np.empty((z.shape[2], width), z.dtype),
-        weights,
-    )
-
-
-@jit
+@part
 def _add_products(
     z: Array, x: Array, y: Array, w: Array, rows: Array, i: Array, j: Array, c: Array, width: int
 ) -> None:
@@ -109,7 +105,7 @@ def _add_products(
                 out[t] += weight[t] * (first * a[t] * b[t])
 
 
-@jit
+@part
 def _pull_products(
     dx: Array,
     dy: Array,

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from e3any_backends import Array, Backend
-from e3any_backends.coupling import Coupling, Path
-from e3any_backends.tables import Tables, host_table
+from e3any_backends.coupling import Coupling, MergedTables, Path
+from e3any_backends.tables import host_table
 from numpy.typing import NDArray
 
 from e3any.conventions import degree_slice
@@ -33,7 +34,7 @@ Triple = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class CouplingPlan(Tables):
+class CouplingPlan(MergedTables):
     """How two features of given layouts couple to a third.
 
     Parameters
@@ -50,6 +51,8 @@ class CouplingPlan(Tables):
         Whether any path is forbidden.
     num_classes : int
         How many blocks, one per class of paths, the table's output has.
+    cartesian_order : bool
+        Order of components.
     """
 
     kernel_shape: tuple[int, ...]
@@ -58,6 +61,22 @@ class CouplingPlan(Tables):
     weight_mask: NDArray[np.float64]
     is_masked: bool
     num_classes: int
+    cartesian_order: bool
+
+    @cached_property
+    def merged(self) -> Coupling:
+        """The table of components of all parities, with a path for every weight of a kernel."""
+        p1, n1, p2, n2, p3, n3 = self.kernel_shape
+        allowed = allowed_couplings(*self.kernel_shape)
+        paths = []
+        for i, l1, j, l2, k, l3 in np.ndindex(*self.kernel_shape):
+            x, y, z = (_shifted(degree_slice(l), p * n**2) for p, l, n in ((i, l1, n1), (j, l2, n2), (k, l3, n3)))
+            if allowed[i, l1, j, l2, k, l3]:
+                coefficients = clebsch_gordan_for_degrees(l1, l2, l3, cartesian_order=self.cartesian_order)
+            else:
+                coefficients = np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1))
+            paths.append(Path(x, y, z, coefficients))
+        return Coupling(tuple(paths), p1 * n1**2, p2 * n2**2, p3 * n3**2)
 
 
 def output_layout(x: Layout, y: Layout, max_degree: int | None, include_pseudotensors: bool) -> Layout:
@@ -115,7 +134,7 @@ def coupling_plan(kernel_shape: tuple[int, ...], cartesian_order: bool) -> Coupl
     )
     coupling = Coupling(paths, n1**2, n2**2, num_classes * n3**2)
     index, mask = _weights(kernel_shape, triples)
-    return CouplingPlan(kernel_shape, coupling, index, mask, not mask.all(), num_classes)
+    return CouplingPlan(kernel_shape, coupling, index, mask, not mask.all(), num_classes, cartesian_order)
 
 
 def _triples(n1: int, n2: int, n3: int) -> Iterator[Triple]:
@@ -180,6 +199,11 @@ def couple(backend: Backend, x: Array, y: Array, kernel: Array, plan: CouplingPl
     array of shape (..., P3, (L3+1)**2, F)
         The product.
     """
+    return backend.couple_features(partial(_couple, backend, plan), x, y, kernel, plan)
+
+
+def _couple(backend: Backend, plan: CouplingPlan, x: Array, y: Array, kernel: Array) -> Array:
+    """Couple two features, by a table that all parities share."""
     xp = backend.xp
     rank = max(x.ndim, y.ndim)
     x, y = _parity_first(xp, x, rank), _parity_first(xp, y, rank)
@@ -211,6 +235,11 @@ def couple_pairs(backend: Backend, pairs: Array, kernel: Array, plan: CouplingPl
     array of shape (..., P3, (L3+1)**2, F)
         The product.
     """
+    return backend.couple_pair_features(partial(_couple_pairs, backend, plan), pairs, kernel, plan)
+
+
+def _couple_pairs(backend: Backend, plan: CouplingPlan, pairs: Array, kernel: Array) -> Array:
+    """Couple sums of products, by a table that all parities share."""
     pairs = backend.xp.moveaxis(pairs, (-3,), (0,))[None, ...]
     weights = _path_weights(backend, kernel, plan, pairs.ndim - 2)
     return _collect_parities(backend, backend.couple_pairs(pairs, weights, plan.coupling), plan)
