@@ -26,6 +26,8 @@ _MAX_UNROLLED_MATRIX = 7
 class JaxBackend(Backend):
     """Operations on JAX arrays."""
 
+    split_kernel_size = 64 * 64
+
     def __init__(self) -> None:
         super().__init__(jnp)
 

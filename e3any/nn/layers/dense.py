@@ -19,9 +19,6 @@ from e3any.nn.layer import Layer, Parameters
 
 __all__ = ["Dense"]
 
-# From this size of kernel on, one matrix product per degree is faster than a batch of one per component.
-_SPLIT_KERNEL_SIZE = 64 * 64
-
 
 @dataclass(frozen=True)
 class Dense(Layer):
@@ -92,7 +89,7 @@ class Dense(Layer):
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
         kernels, bias = self._parameters(p, layout)
         inputs, bias, *kernels = backend.promote(inputs, bias, *kernels, dtype=self.dtype)
-        if layout.features * self.features < _SPLIT_KERNEL_SIZE:
+        if layout.features * self.features < backend.split_kernel_size:
             return self._by_component(backend, inputs, kernels, bias, layout)
         return self._by_degree(backend, inputs, kernels, bias, layout)
 
