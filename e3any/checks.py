@@ -21,6 +21,7 @@ __all__ = [
     "check_degree",
     "check_degrees",
     "check_dtype",
+    "check_fraction",
     "check_integer",
     "check_number",
     "check_size",
@@ -64,6 +65,13 @@ def check_number(value: Any, name: str, least: float | None = None) -> None:
     if value != value or (least is not None and value < least):
         bound = "" if least is None else f" >= {least}"
         raise ValueError(f"expected {name} to be a number{bound}, got {value!r}")
+
+
+def check_fraction(value: Any, name: str) -> None:
+    """Raise an error unless ``value`` is a number in [0, 1]."""
+    check_number(value, name, least=0.0)
+    if value > 1.0:
+        raise ValueError(f"expected {name} to be a number <= 1, got {value!r}")
 
 
 def check_callable(function: Any, name: str) -> None:

@@ -53,9 +53,13 @@ def cast(tree: Any, library: Library, dtype: str = "float64") -> Any:
 
 
 def random_parameters(layer: nn.Layer, rng: np.random.Generator, inputs: tuple, options: dict) -> dict:
-    """Draw all parameters from a normal distribution, biases and forbidden couplings included."""
+    """Draw all parameters, biases and forbidden couplings included, from a normal distribution; statistics are > 0."""
     specs = layer.parameters(*inputs, **options)
-    return tree_map_specs(specs, lambda spec: rng.normal(size=spec.shape))
+
+    def drawn(spec: nn.ParameterSpec) -> np.ndarray:
+        return rng.uniform(0.5, 1.5, spec.shape) if spec.is_statistic else rng.normal(size=spec.shape)
+
+    return tree_map_specs(specs, drawn)
 
 
 def tree_map_specs(specs: dict, function: Callable) -> dict:

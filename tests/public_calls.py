@@ -540,6 +540,8 @@ case("nn.ExponentialBasis", nn.ExponentialBasis, initial_gamma=positive(), param
 case("nn.Tensor", nn.Tensor, **OPTIONS)
 for layer in (nn.LayerNorm, nn.RMSNorm):
     case(f"nn.{layer.__name__}", layer, epsilon=positive(), **TYPES)
+case("nn.BatchNorm", nn.BatchNorm, epsilon=positive(), momentum=number(0.9, large=1.1, negative=-0.1), **TYPES)
+case("nn.Dropout", nn.Dropout, rate=number(0.5, large=1.1, negative=-0.1))
 case(
     "nn.Gate",
     nn.Gate,
@@ -567,6 +569,24 @@ def layer_case(name: str, layer: nn.Layer, batch: dict[str, Any], **kinds: Kind)
 layer_case("nn.Dense, applied", nn.Dense(2), {}, inputs=FEATURES)
 for layer in (nn.LayerNorm(), nn.RMSNorm(), nn.Gate(), nn.NormActivation(), nn.Residual(nn.Dense(3))):
     layer_case(f"nn.{type(layer).__name__}, applied", layer, {}, inputs=FEATURES)
+unknown = {"unknown": None}
+layer_case(
+    "nn.BatchNorm, applied",
+    nn.BatchNorm(),
+    {"where": np.ones(3, bool)},
+    inputs=FEATURES,
+    use_running_average=Kind(True, unknown),
+    where=mask(4).optional(),
+)
+case(
+    "nn.Dropout, applied",
+    lambda p, **inputs: nn.Dropout(0.5)(p, **inputs),
+    {},
+    (nn.Dropout.forward, nn.Layer.__call__),
+    p=Kind({}, {"list": [1.0], "nothing": None}),
+    inputs=FEATURES,
+    deterministic=Kind(True, unknown),
+)
 layer_case("nn.Embed, applied", nn.Embed(5, 2), {}, inputs=indices(4))
 layer_case(
     "nn.Tensor, applied",

@@ -31,6 +31,7 @@ ELSEWHERE = {
     "nn.Layer": "abstract; what it checks is checked by all layers",
     "nn.Parameters": "abstract",
     "nn.ParameterSpec": "a result of Layer.parameters",
+    "nn.Variables": "checked by layers: tests/nn/test_variables.py",
     "nn.swish": "another name of silu",
     "nn.hard_swish": "another name of hard_silu",
     "nn.initializers": "a module, which has lines of its own",

@@ -76,6 +76,14 @@ class Learned(nn.Layer):
         return nn.ExponentialBasis()(p / "basis", r, max_degree=1, num=3, radial_fn=nn.exponential_bernstein)
 
 
+@dataclass(frozen=True)
+class Averaged(nn.Layer):
+    """A normalisation that is not being trained."""
+
+    def forward(self, p, x):
+        return nn.BatchNorm()(p, x, use_running_average=True)
+
+
 CASES = {
     "Dense": Case(nn.Dense(2), lambda g, n: ((features(g, n),), {})),
     "Embed": Case(nn.Embed(5, 2), lambda g, n: ((torch.arange(n) % 5,), {})),
@@ -84,6 +92,7 @@ CASES = {
     "FusedTensor": Case(nn.FusedTensor(), lambda g, n: ((features(g, n), features(g, n, parities=1)), {})),
     "TensorDense": Case(nn.TensorDense(2), lambda g, n: ((features(g, n),), {})),
     "LayerNorm": Case(nn.LayerNorm(), lambda g, n: ((features(g, n),), {})),
+    "BatchNorm": Case(Averaged(), lambda g, n: ((features(g, n),), {})),
     "Gate": Case(nn.Gate(), lambda g, n: ((features(g, n),), {})),
     "NormActivation": Case(nn.NormActivation(), lambda g, n: ((features(g, n),), {})),
     "Residual": Case(nn.Residual(nn.Dense(3)), lambda g, n: ((features(g, n, parities=1),), {})),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -27,6 +28,9 @@ class _ScopeParameters(Parameters):
         self._scope = scope
         self._children: dict[str, _ScopeParameters] = {}
         self._shared: dict[str, Any] = {}
+        self._statistics: dict[str, Any] = {}
+        # Modules need not be told what they are initialised for.
+        self.training = False if self._is_initializing else None
 
     def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Any:
         # A scope gives every parameter once; layers that are applied twice ask twice.
@@ -34,6 +38,26 @@ class _ScopeParameters(Parameters):
         if known is None or known.shape != tuple(shape):
             known = self._shared[name] = self._scope.param(name, init, shape, jnp.dtype(dtype or "float32"))
         return known
+
+    def statistic(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Any:
+        if name not in self._statistics:
+            make = partial(init, jax.random.key(0), shape, jnp.dtype(dtype or "float32"))
+            self._statistics[name] = self._scope.variable("batch_stats", name, make)
+        value = self._statistics[name].value
+        if value.shape != tuple(shape):
+            raise ValueError(f"expected statistic {name!r} of shape {tuple(shape)}, got {value.shape}")
+        return value
+
+    def update(self, name: str, value: Any) -> None:
+        if not self._is_initializing:
+            self._statistics[name].value = value
+
+    def uniform(self, shape: tuple[int, ...], like: Any) -> Any:
+        return jax.random.uniform(self._scope.make_rng("dropout"), shape, jnp.promote_types(like.dtype, "float32"))
+
+    @property
+    def _is_initializing(self) -> bool:
+        return bool(self._scope.get_flag("initializing", False))
 
     def __truediv__(self, name: str) -> _ScopeParameters:
         # One child for one name: a scope that is pushed again would draw the same random numbers again.
@@ -55,7 +79,7 @@ def draw(specs: Mapping[str, Any], key: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        What the module that has these parameters has after ``init`` with this key.
+        What the module that has these parameters has after ``init`` with this key, statistics included.
     """
 
     def fill(p: Parameters, specs: Mapping[str, Any]) -> None:
@@ -63,10 +87,19 @@ def draw(specs: Mapping[str, Any], key: Any) -> dict[str, Any]:
             if isinstance(spec, Mapping):
                 fill(p / name, spec)
             else:
-                p.param(name, spec.shape, spec.init, spec.dtype)
+                (p.statistic if spec.is_statistic else p.param)(name, spec.shape, spec.init, spec.dtype)
 
     _, variables = init(lambda scope: fill(_ScopeParameters(scope), specs))({"params": key})
-    return dict(variables.get("params", {}))
+    return merged(variables.get("params", {}), variables.get("batch_stats", {}))
+
+
+def merged(*trees: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one tree of the leaves of several."""
+    tree: dict[str, Any] = {}
+    for one in trees:
+        for name, value in one.items():
+            tree[name] = merged(tree.get(name, {}), value) if isinstance(value, Mapping) else value
+    return tree
 
 
 def as_jax(tree: Any) -> Any:
@@ -85,7 +118,9 @@ class LayerModule(linen.Module):
     Parameters
     ----------
     description : e3any.nn.Layer
-        The layer. Its parameters are those of the module, under the same names.
+        The layer. Its parameters are those of the module, under the same names; statistics, of
+        :class:`e3any.nn.BatchNorm`, are in the collection ``batch_stats``, and random numbers, of
+        :class:`e3any.nn.Dropout`, from the stream ``dropout``.
     """
 
     description: Layer

@@ -15,7 +15,9 @@ from e3any_flax.linen import linen_class
 
 __all__ = list(_core.__all__)
 
+BatchNorm: Any = linen_class(_core.BatchNorm, __name__)
 Dense: Any = linen_class(_core.Dense, __name__)
+Dropout: Any = linen_class(_core.Dropout, __name__)
 Embed: Any = linen_class(_core.Embed, __name__)
 ExponentialBasis: Any = linen_class(_core.ExponentialBasis, __name__)
 FusedTensor: Any = linen_class(_core.FusedTensor, __name__)

@@ -18,7 +18,9 @@ from e3any_flax.nnx_module import LayerModule, nnx_class, to_nnx
 
 __all__ = [*_core.__all__, "LayerModule", "nnx_class", "to_nnx"]
 
+BatchNorm: Any = nnx_class(_core.BatchNorm, __name__)
 Dense: Any = nnx_class(_core.Dense, __name__)
+Dropout: Any = nnx_class(_core.Dropout, __name__)
 Embed: Any = nnx_class(_core.Embed, __name__)
 ExponentialBasis: Any = nnx_class(_core.ExponentialBasis, __name__)
 FusedTensor: Any = nnx_class(_core.FusedTensor, __name__)

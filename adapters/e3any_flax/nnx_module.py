@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from e3any import Layout
-from e3any.nn import Layer
+from e3any.nn import Layer, Variables
 from e3any.nn.layer import check_layer, check_layer_class
 from e3any_flax.linen import as_jax, draw
 
@@ -21,7 +22,9 @@ class LayerModule(nnx.Module):
     """An NNX module that applies a description of a layer, or of a whole model.
 
     Parameters are :class:`flax.nnx.Param` in nodes of :class:`flax.nnx.Dict`, under the names that they have
-    everywhere: ``module["0+"].kernel``, ``module.dense["0+"].kernel``.
+    everywhere: ``module["0+"].kernel``, ``module.dense["0+"].kernel``. Statistics, of :class:`e3any.nn.BatchNorm`, are
+    :class:`flax.nnx.BatchStat`, and change in training. ``module.train()`` and ``module.eval()`` say whether that is;
+    at first it is.
 
     Parameters
     ----------
@@ -49,13 +52,24 @@ class LayerModule(nnx.Module):
             name = type(description).__name__
             raise ValueError(f"expected layouts or examples of the inputs of {name}, got none")
         self.description = description
+        self.deterministic = False
         inputs, options = jax.tree.map(_to_numpy, (inputs, options))
-        _register(self, draw(description.parameters(*inputs, **options), rngs.params()))
+        specs = description.parameters(*inputs, **options)
+        _register(self, draw(specs, rngs.params()), specs)
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """Apply the layer to arrays of JAX or NumPy; see ``forward`` of the description."""
+    def __call__(self, *inputs: Any, rngs: nnx.Rngs | None = None, **options: Any) -> Any:
+        """Apply the layer to arrays of JAX or NumPy; see ``forward`` of the description.
+
+        Random numbers, of :class:`e3any.nn.Dropout`, come from the stream ``dropout`` of ``rngs``.
+        """
         inputs, options = as_jax((inputs, options))
-        return self.description(_parameters(self), *inputs, **options)
+        key = None if rngs is None else rngs.dropout()
+        variables = Variables(_parameters(self), generator=key, training=not self.deterministic)
+        outputs = self.description(variables, *inputs, **options)
+        for path, value in variables.changes.items():
+            *names, last = path.split("/")
+            vars(reduce(lambda node, name: vars(node)[name], names, self))[last].set_value(value)
+        return outputs
 
     def __getitem__(self, name: str) -> Any:
         """Return a node, or a parameter, whose name is no identifier of Python."""
@@ -68,15 +82,15 @@ def _to_numpy(x: Any) -> Any:
     return np.asarray(x) if isinstance(x, jax.Array) else x
 
 
-def _register(node: nnx.Module, tree: Mapping[str, Any]) -> None:
+def _register(node: nnx.Module, tree: Mapping[str, Any], specs: Mapping[str, Any]) -> None:
     for name, value in tree.items():
         if hasattr(node, name):
             raise ValueError(f"expected names that are no attributes of {type(node).__name__}, got {name!r}")
         if isinstance(value, Mapping):
             setattr(node, name, nnx.Dict())
-            _register(getattr(node, name), value)
+            _register(getattr(node, name), value, specs[name])
         else:
-            setattr(node, name, nnx.Param(value))
+            setattr(node, name, (nnx.BatchStat if specs[name].is_statistic else nnx.Param)(value))
 
 
 def _parameters(node: nnx.Module) -> dict[str, Any]:

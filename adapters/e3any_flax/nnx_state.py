@@ -9,13 +9,15 @@ from flax import nnx
 
 __all__ = ["params_of", "replace_params"]
 
+_KINDS = (nnx.Param, nnx.BatchStat)
+
 
 def params_of(node: Any) -> dict[str, Any]:
-    """Return the variables of NNX that are parameters, in a nested dictionary."""
+    """Return the variables of NNX that are parameters or statistics, in a nested dictionary."""
     state = nnx.state(node) if isinstance(node, nnx.Module) else node
     tree: dict[str, Any] = {}
     for path, variable in nnx.to_flat_state(state):
-        if isinstance(variable, nnx.Param):
+        if isinstance(variable, _KINDS):
             *names, last = map(str, path)
             inner = tree
             for name in names:
@@ -27,7 +29,7 @@ def params_of(node: Any) -> dict[str, Any]:
 def replace_params(like: Any, tree: Mapping[str, Any]) -> nnx.State[Any, Any] | None:
     """Return a state with other values of its parameters, or change those of a module and return nothing."""
     if isinstance(like, nnx.Module):
-        nnx.update(like, _with_params(nnx.state(like, nnx.Param), tree))
+        nnx.update(like, _with_params(nnx.state(like, _KINDS), tree))
         return None
     return _with_params(like, tree)
 
@@ -42,4 +44,4 @@ def _with_params(state: nnx.State[Any, Any], tree: Mapping[str, Any]) -> nnx.Sta
         return variable.replace(value)
 
     flat = nnx.to_flat_state(state)
-    return nnx.from_flat_state([(path, leaf(path, x) if isinstance(x, nnx.Param) else x) for path, x in flat])
+    return nnx.from_flat_state([(path, leaf(path, x) if isinstance(x, _KINDS) else x) for path, x in flat])

@@ -10,8 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from e3any.nn.layer import check_tree
+from e3any_flax.linen import merged
 
 __all__ = ["load_tree", "to_tree"]
+
+_COLLECTIONS = ("params", "batch_stats")
 
 
 def to_tree(params: Any) -> dict[str, Any]:
@@ -20,8 +23,8 @@ def to_tree(params: Any) -> dict[str, Any]:
     Parameters
     ----------
     params : mapping or flax.nnx.Module
-        Variables of a Linen module (``{"params": ...}``), or its parameters; an NNX module, or a state of it, of which
-        every :class:`flax.nnx.Param` is taken.
+        Variables of a Linen module (``{"params": ...}``, with ``batch_stats`` if there are any), or its parameters; an
+        NNX module, or a state of it, of which every :class:`flax.nnx.Param` and :class:`flax.nnx.BatchStat` is taken.
 
     Returns
     -------
@@ -38,7 +41,7 @@ def to_tree(params: Any) -> dict[str, Any]:
 
         return _mapped(lambda param: np.asarray(param[...]), params_of(params))
     _check_holder(params)
-    return _mapped(np.asarray, params.get("params", params))
+    return _mapped(np.asarray, _together(params))
 
 
 def load_tree(like: Any, tree: Mapping[str, Any]) -> Any:
@@ -70,8 +73,15 @@ def load_tree(like: Any, tree: Mapping[str, Any]) -> Any:
 
         return replace_params(like, _loaded(params_of(like), tree))
     _check_holder(like)
-    params = _loaded(like.get("params", like), tree)
-    return {**like, "params": params} if "params" in like else params
+    loaded = _loaded(_together(like), tree)
+    collections = {name: _mapped(lambda _, new: new, like[name], loaded) for name in _COLLECTIONS if name in like}
+    return {**like, **collections} if collections else loaded
+
+
+def _together(variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters and statistics of variables as one tree; parameters alone are one."""
+    collections = [variables[name] for name in _COLLECTIONS if name in variables]
+    return merged(*collections) if collections else variables
 
 
 def _loaded(like: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,11 +18,12 @@ __all__ = ["LayerModule", "module_class", "to_torch"]
 
 
 class _ModuleParameters(Parameters):
-    """Parameters that are attributes of a module and of its children."""
+    """Parameters, and buffers, that are attributes of a module and of its children."""
 
-    def __init__(self, node: torch.nn.Module | None, path: str = "") -> None:
+    def __init__(self, node: torch.nn.Module | None, training: bool, path: str = "") -> None:
         self._node = node
         self._path = path
+        self.training = training
 
     def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Any:
         value = getattr(self._node, name, None)
@@ -36,7 +37,14 @@ class _ModuleParameters(Parameters):
 
     def __truediv__(self, name: str) -> _ModuleParameters:
         # The child of a module that was built for another layout is missed once a parameter is asked of it.
-        return _ModuleParameters(getattr(self._node, name, None), f"{self._path}{name}.")
+        return _ModuleParameters(getattr(self._node, name, None), bool(self.training), f"{self._path}{name}.")
+
+    def update(self, name: str, value: Any) -> None:
+        with torch.no_grad():
+            getattr(self._node, name).copy_(value)
+
+    def uniform(self, shape: tuple[int, ...], like: Any) -> Any:
+        return torch.rand(shape, dtype=torch.promote_types(like.dtype, torch.float32), device=like.device)
 
 
 class LayerModule(torch.nn.Module):
@@ -62,7 +70,9 @@ class LayerModule(torch.nn.Module):
 
     Notes
     -----
-    Modules are pure functions of their inputs and parameters, without side effects. So
+    Modules are pure functions of their inputs and parameters, without side effects, but for two kinds of layers in
+    training (``module.train()``): :class:`e3any.nn.BatchNorm` changes its buffers, :class:`e3any.nn.Dropout` draws
+    from the global generator of PyTorch. So
 
     - :func:`torch.compile` takes them without graph breaks, and :func:`torch.export.export` with sizes that are
       dynamic; a factored basis may be among the inputs;
@@ -91,7 +101,7 @@ class LayerModule(torch.nn.Module):
         """Apply the layer to tensors; see ``forward`` of the description."""
         if not self._is_built:
             self._build(inputs, options)
-        return self.description(_ModuleParameters(self), *inputs, **options)
+        return self.description(_ModuleParameters(self, self.training), *inputs, **options)
 
     def _build(self, inputs: Any, options: dict[str, Any]) -> None:
         device = next((x.device for x in inputs if isinstance(x, torch.Tensor)), None)
@@ -104,6 +114,7 @@ class LayerModule(torch.nn.Module):
         else:
             generator = self._generator or torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
             self._register(leaves(initialize(specs, generator)), device)
+        self._make_buffers(specs)
         self._generator, self._is_built = None, True
 
     def _example(self, x: Any) -> Any:
@@ -127,6 +138,15 @@ class LayerModule(torch.nn.Module):
                 node = getattr(node, child)
             node.register_parameter(name, torch.nn.Parameter(value.to(device=device, dtype=dtype)))
 
+    def _make_buffers(self, specs: Any) -> None:
+        """Turn parameters that are statistics into buffers."""
+        for (*path, name), spec in leaves(specs):
+            if spec.is_statistic:
+                node = self.get_submodule(".".join(path))
+                value = getattr(node, name).detach()
+                delattr(node, name)
+                node.register_buffer(name, value)
+
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any, **options: Any) -> None:
         """Load a state, which tells a module without parameters which ones it has."""
         if not (self._is_built or any(True for _ in self.parameters())):
@@ -148,6 +168,7 @@ def _tree(node: torch.nn.Module) -> dict[str, Any]:
     """Return the parameters as they are nested."""
     return {
         **dict(node.named_parameters(recurse=False)),
+        **dict(node.named_buffers(recurse=False)),
         **{name: _tree(child) for name, child in node.named_children()},
     }
 

@@ -12,7 +12,9 @@ from e3any_torch.module import module_class
 
 __all__ = list(_core.__all__)
 
+BatchNorm: Any = module_class(_core.BatchNorm, __name__)
 Dense: Any = module_class(_core.Dense, __name__)
+Dropout: Any = module_class(_core.Dropout, __name__)
 Embed: Any = module_class(_core.Embed, __name__)
 ExponentialBasis: Any = module_class(_core.ExponentialBasis, __name__)
 FusedTensor: Any = module_class(_core.FusedTensor, __name__)

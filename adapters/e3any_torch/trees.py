@@ -29,7 +29,8 @@ def to_tree(params: torch.nn.Module | Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     params : torch.nn.Module or mapping
-        A module, or parameters under dotted names: its ``state_dict``, or that of another one with the same names.
+        A module, of which buffers are taken too, or parameters under dotted names: its ``state_dict``, or that of
+        another one with the same names.
 
     Returns
     -------
@@ -43,7 +44,7 @@ def to_tree(params: torch.nn.Module | Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(params, torch.nn.Module | Mapping):
         raise TypeError(f"expected a module or a mapping of tensors, got {type(params).__name__}")
-    named = dict(params.named_parameters()) if isinstance(params, torch.nn.Module) else params
+    named = params.state_dict() if isinstance(params, torch.nn.Module) else params
     tree: dict[str, Any] = {}
     for key, value in named.items():
         *names, last = key.split(".")
@@ -78,7 +79,7 @@ def to_state_dict(tree: Mapping[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def load_tree(module: torch.nn.Module, tree: Mapping[str, Any]) -> None:
-    """Copy a nested mapping of arrays to the parameters of a module.
+    """Copy a nested mapping of arrays to the parameters of a module, and to its buffers.
 
     Parameters
     ----------
@@ -99,8 +100,8 @@ def load_tree(module: torch.nn.Module, tree: Mapping[str, Any]) -> None:
     check_tree(tree, to_tree(module))
     values = to_state_dict(tree)
     with torch.no_grad():
-        for key, parameter in module.named_parameters():
-            parameter.copy_(values[key])
+        for key, value in module.state_dict().items():
+            value.copy_(values[key])
 
 
 def _tensor(value: Any) -> torch.Tensor:

@@ -34,9 +34,11 @@ from e3any.nn.features import (
     rotate,
 )
 from e3any.nn.gates import gate, norm_activation
-from e3any.nn.layer import Layer, Parameters, ParameterSpec
+from e3any.nn.layer import Layer, Parameters, ParameterSpec, Variables
 from e3any.nn.layers import (
+    BatchNorm,
     Dense,
+    Dropout,
     Embed,
     ExponentialBasis,
     FusedTensor,
@@ -75,7 +77,9 @@ from e3any.nn.radial import (
 )
 
 __all__ = [
+    "BatchNorm",
     "Dense",
+    "Dropout",
     "Embed",
     "ExponentialBasis",
     "FactoredBasis",
@@ -93,6 +97,7 @@ __all__ = [
     "SelfAttention",
     "Tensor",
     "TensorDense",
+    "Variables",
     "add",
     "basic_bernstein",
     "basic_chebyshev",

@@ -18,22 +18,27 @@ So shapes follow from the inputs, and names are the path that is written down.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
-from e3any_backends import backend_of
-from e3any_backends.generic import dtype_name
 from e3any_backends.tables import lookup
 
 from e3any.checks import check_dtype
 from e3any.config import setting_or_default
 from e3any.layout import Layout
 from e3any.nn.initializers import Initializer
-
-Array: TypeAlias = Any
-Tree: TypeAlias = Mapping[str, Any]
+from e3any.nn.parameters import (
+    Parameters,
+    ParameterSpec,
+    Recorder,
+    Tree,
+    TreeParameters,
+    Variables,
+    check_tree,
+    initialize,
+    is_training,
+    leaves,
+)
 
 _SETTINGS = ("cartesian_order", "use_fused_tensor")
 _DTYPES = ("dtype", "param_dtype")
@@ -42,41 +47,14 @@ __all__ = [
     "Layer",
     "ParameterSpec",
     "Parameters",
+    "Variables",
     "check_layer",
     "check_layer_class",
     "check_tree",
     "initialize",
+    "is_training",
     "leaves",
 ]
-
-
-class Parameters(abc.ABC):
-    """A node in a tree of parameters."""
-
-    @abc.abstractmethod
-    def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Array:
-        """Return the parameter of a name.
-
-        Parameters
-        ----------
-        name : str
-            Its name in this node.
-        shape : tuple of int
-            The shape that it must have.
-        init : Initializer or callable
-            How it is drawn; see :mod:`e3any.nn.initializers`.
-        dtype : optional
-            The dtype that it is created with; float32 by default.
-
-        Returns
-        -------
-        array
-            The parameter.
-        """
-
-    @abc.abstractmethod
-    def __truediv__(self, name: str) -> Parameters:
-        """Return the child node of a name."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +107,10 @@ class Layer(abc.ABC):
         ValueError
             If a parameter is missing or has another shape than the inputs require.
         TypeError
-            If the tree is no mapping, or a parameter no floating-point array of the library of the inputs.
+            If the tree is no mapping, a parameter no floating-point array of the library of the inputs, or the layer
+            needs statistics or random numbers that the tree does not offer, see :class:`Variables`.
         """
-        return self.forward(p if isinstance(p, Parameters) else _TreeParameters(p), *inputs, **options)
+        return self.forward(p if isinstance(p, Parameters) else TreeParameters(p), *inputs, **options)
 
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the smallest inputs of given layouts, as NumPy arrays.
@@ -168,7 +147,7 @@ class Layer(abc.ABC):
             inputs, found = self.example(*inputs)
             options = {**found, **options}
         tree: dict[str, Any] = {}
-        self.forward(_Recorder(tree), *inputs, **options)
+        self.forward(Recorder(tree), *inputs, **options)
         return tree
 
 
@@ -186,112 +165,6 @@ def _initializer(number: int) -> Initializer:
     return _initializers[number]
 
 
-@dataclass(frozen=True)
-class ParameterSpec:
-    """Shape, dtype and initialiser of a parameter that is yet to be created."""
-
-    shape: tuple[int, ...]
-    init: Initializer | Callable[..., Any]
-    dtype: Any = None
-
-
-class _TreeParameters(Parameters):
-    """Parameters that exist, in a nested mapping."""
-
-    def __init__(self, tree: Tree, path: str = "") -> None:
-        if not isinstance(tree, Mapping):
-            raise TypeError(f"expected a mapping of parameters at {path or 'the root'!r}, got {type(tree).__name__}")
-        self._tree = tree
-        self._path = path
-
-    def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Array:
-        value = self._tree[name] if name in self._tree else self._missing(name)
-        found = _shape(value, self._path + name)
-        if found != tuple(shape):
-            raise ValueError(f"expected parameter {self._path + name!r} of shape {tuple(shape)}, got {found}")
-        if _is_floating(dtype) and not _is_floating(value.dtype):
-            raise TypeError(f"expected parameter {self._path + name!r} of a floating-point dtype, got {value.dtype}")
-        return value
-
-    def __truediv__(self, name: str) -> Parameters:
-        # A layer without parameters has no node; its child is empty until something is asked of it.
-        return _TreeParameters(self._tree.get(name, {}), f"{self._path}{name}/")
-
-    def _missing(self, name: str) -> Any:
-        present = ", ".join(map(str, self._tree)) or "nothing"
-        raise ValueError(f"expected a parameter {self._path + name!r}, got a tree that has {present} there")
-
-
-class _Recorder(Parameters):
-    """Writes down what is asked for, and answers with zeros."""
-
-    def __init__(self, tree: dict[str, Any], path: str = "") -> None:
-        self._tree = tree
-        self._path = path
-
-    def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Array:
-        spec = ParameterSpec(tuple(int(n) for n in shape), init, dtype)
-        known = self._tree.setdefault(name, spec)
-        if not isinstance(known, ParameterSpec) or known.shape != spec.shape:
-            what = f"shape {known.shape}" if isinstance(known, ParameterSpec) else "a node"
-            raise ValueError(f"expected another name than {self._path + name!r}, which is {what}, got {spec.shape}")
-        zero = np.zeros(())
-        return np.zeros(shape, backend_of(zero).dtype(dtype or "float32"))
-
-    def __truediv__(self, name: str) -> Parameters:
-        child = self._tree.setdefault(name, {})
-        if isinstance(child, ParameterSpec):
-            raise ValueError(f"expected another name than {self._path + name!r}, which is a parameter, for a node")
-        return _Recorder(child, f"{self._path}{name}/")
-
-
-def leaves(tree: Tree, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield (path, leaf) of a nested mapping, depth first in the order of the mapping."""
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, (*path, name))
-        else:
-            yield (*path, name), value
-
-
-def initialize(specs: Tree, generator: Any) -> dict[str, Any]:
-    """Draw parameters.
-
-    Parameters
-    ----------
-    specs : mapping
-        A nested mapping of :class:`ParameterSpec`, from :meth:`Layer.parameters`.
-    generator : numpy.random.Generator or torch.Generator
-        Where randomness comes from; it also decides the kind of arrays.
-
-    Returns
-    -------
-    dict
-        Arrays in the same nesting.
-    """
-    return {
-        name: initialize(spec, generator)
-        if isinstance(spec, Mapping)
-        else spec.init(generator, spec.shape, spec.dtype or "float32")
-        for name, spec in specs.items()
-    }
-
-
-def _by_path(tree: Tree) -> Iterator[tuple[str, Any]]:
-    for path, leaf in leaves(tree):
-        yield "/".join(map(str, path)), leaf
-
-
-def _is_floating(dtype: Any) -> bool:
-    return dtype is None or "float" in dtype_name(dtype)
-
-
-def _shape(value: Any, path: str) -> tuple[int, ...]:
-    if not hasattr(value, "shape"):
-        raise TypeError(f"expected an array at {path!r}, got {type(value).__name__}")
-    return tuple(value.shape)
-
-
 def check_layer(layer: Any) -> None:
     """Raise a TypeError unless ``layer`` is the description of a layer."""
     if not isinstance(layer, Layer):
@@ -302,34 +175,3 @@ def check_layer_class(layer_class: Any) -> None:
     """Raise a TypeError unless ``layer_class`` is a class of such descriptions."""
     if not (isinstance(layer_class, type) and issubclass(layer_class, Layer)):
         raise TypeError(f"expected a class of descriptions of layers, got {layer_class!r}")
-
-
-def check_tree(tree: Tree, specs: Tree) -> None:
-    """Check that a tree has exactly the parameters that a layer has.
-
-    Parameters
-    ----------
-    tree : mapping
-        A nested mapping of arrays.
-    specs : mapping
-        A nested mapping of :class:`ParameterSpec` or of arrays.
-
-    Raises
-    ------
-    ValueError
-        If parameters are missing or left over, or if a shape differs.
-    TypeError
-        If the tree is no mapping, a leaf no array, or one that is to be of floating-point numbers is not.
-    """
-    if not isinstance(tree, Mapping):
-        raise TypeError(f"expected a mapping of parameters, got {type(tree).__name__}")
-    ours, theirs = (dict(_by_path(nesting)) for nesting in (specs, tree))
-    missing, unknown = sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
-    if missing or unknown:
-        raise ValueError(f"expected the parameters of the layer, got a tree that lacks {missing} and adds {unknown}")
-    for name, expected in ours.items():
-        found = theirs[name]
-        if _shape(found, name) != _shape(expected, name):
-            raise ValueError(f"expected parameter {name!r} of shape {expected.shape}, got {tuple(found.shape)}")
-        if _is_floating(expected.dtype) and not _is_floating(found.dtype):
-            raise TypeError(f"expected parameter {name!r} of a floating-point dtype, got {found.dtype}")

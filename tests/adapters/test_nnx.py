@@ -36,6 +36,8 @@ NAMES = sorted(
 CASES = {
     "Dense": ([LAYOUT], [4]),
     "Embed": ([], [5, 4]),
+    "BatchNorm": ([LAYOUT], []),
+    "Dropout": ([LAYOUT], [0.5]),
     "Gate": ([LAYOUT], []),
     "LayerNorm": ([LAYOUT], []),
     "NormActivation": ([LAYOUT], []),
@@ -109,7 +111,7 @@ def test_paths_and_shapes_are_those_of_the_description(name):
     layouts, fields = CASES.get(name, ([], []))
     assert module.description == getattr(nn, name)(*fields)
     specs = module.description.parameters(*layouts)
-    tree = nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    tree = nnx.to_pure_dict(nnx.state(module, (nnx.Param, nnx.BatchStat)))
     jax.tree.map(lambda spec, value: np.testing.assert_equal(value.shape, spec.shape), specs, tree)
 
 

@@ -166,7 +166,7 @@ def test_parameters_of_nnx_keep_their_dtype_and_other_variables_are_left_alone(t
         def __init__(self, rngs):
             layout = e3any_flax.Layout(1, 3)
             self.layers = nnx.List([e3any_flax.nnx.Dense(layout, 3, rngs=rngs) for _ in range(2)])
-            self.count = nnx.BatchStat(jnp.asarray(7))
+            self.count = nnx.Variable(jnp.asarray(7))
             self.rngs = rngs
 
     model = Model(nnx.Rngs(0))

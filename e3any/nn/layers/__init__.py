@@ -1,7 +1,9 @@
 """Layers, one file each."""
 
 from e3any.nn.layers.attention import MultiHeadAttention, SelfAttention
+from e3any.nn.layers.batch_norm import BatchNorm
 from e3any.nn.layers.dense import Dense
+from e3any.nn.layers.dropout import Dropout
 from e3any.nn.layers.embed import Embed
 from e3any.nn.layers.exponential_basis import ExponentialBasis
 from e3any.nn.layers.fused_tensor import FusedTensor
@@ -14,7 +16,9 @@ from e3any.nn.layers.tensor import Tensor
 from e3any.nn.layers.tensor_dense import TensorDense
 
 __all__ = [
+    "BatchNorm",
     "Dense",
+    "Dropout",
     "Embed",
     "ExponentialBasis",
     "FusedTensor",

@@ -28,7 +28,15 @@ from e3any.layout import Layout
 from e3any.nn.initializers import allowed_couplings
 from e3any.so3 import clebsch_gordan_for_degrees
 
-__all__ = ["CouplingPlan", "check_leading_axes", "couple", "couple_pairs", "coupling_plan", "output_layout"]
+__all__ = [
+    "CouplingPlan",
+    "check_leading_axes",
+    "couple",
+    "couple_pairs",
+    "couple_paths",
+    "coupling_plan",
+    "output_layout",
+]
 
 Triple = tuple[int, int, int]
 
@@ -204,6 +212,30 @@ def couple(backend: Backend, x: Array, y: Array, kernel: Array, plan: CouplingPl
 
 def _couple(backend: Backend, plan: CouplingPlan, x: Array, y: Array, kernel: Array) -> Array:
     """Couple two features, by a table that all parities share."""
+    return couple_paths(backend, x, y, _path_weights(backend, kernel, plan, max(x.ndim, y.ndim)), plan)
+
+
+def couple_paths(backend: Backend, x: Array, y: Array, weights: Array, plan: CouplingPlan) -> Array:
+    """Couple two features with weights that may differ along leading axes.
+
+    Parameters
+    ----------
+    backend : Backend
+        Backend of the arrays.
+    x : array of shape (..., P1, (L1+1)**2, F)
+        First factor.
+    y : array of shape (..., P2, (L2+1)**2, F)
+        Second factor; leading axes broadcast.
+    weights : array of shape (S, R, ..., paths, F)
+        Weights of the paths of the plan, for its parities s and r, zero for those that are forbidden.
+    plan : CouplingPlan
+        The plan for these layouts.
+
+    Returns
+    -------
+    array of shape (..., P3, (L3+1)**2, F)
+        The product.
+    """
     xp = backend.xp
     rank = max(x.ndim, y.ndim)
     x, y = _parity_first(xp, x, rank), _parity_first(xp, y, rank)
@@ -212,7 +244,7 @@ def _couple(backend: Backend, plan: CouplingPlan, x: Array, y: Array, kernel: Ar
         y = xp.stack([y, xp.flip(y, axis=0)], axis=1)
     else:
         x, y = x[None, ...], y[None, ...]
-    product = backend.couple(x, y, _path_weights(backend, kernel, plan, rank), plan.coupling)
+    product = backend.couple(x, y, weights, plan.coupling)
     return _collect_parities(backend, product, plan)
 
 

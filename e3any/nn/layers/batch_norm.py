@@ -1,0 +1,165 @@
+"""Normalisation over batches, with running statistics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from e3any_backends import Array, Backend, backend_of
+
+from e3any.checks import check_fraction, floating_backend
+from e3any.conventions import parity_names
+from e3any.layout import Layout
+from e3any.nn.initializers import ones, zeros
+from e3any.nn.layer import Layer, Parameters, is_training
+from e3any.nn.layers.blocks import by_degree, degree_blocks, irrep_parameters
+from e3any.nn.layers.norms import affine, check_epsilon, with_scalars
+from e3any.ops.indexed import check_mask
+
+__all__ = ["BatchNorm"]
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    r"""Normalise every feature of every irrep by its mean square over a batch; scalars are centred as well.
+
+    .. math::
+        y^{(l_p)}_{mf} = \gamma^{(l_p)}_f \frac{x^{(l_p)}_{mf} - \delta_{l_p=0_+} \mu_f}
+        {\sqrt{\epsilon + v^{(l_p)}_f}} + \beta_f\, \delta_{l_p=0_+} \qquad
+        v^{(l_p)}_f = \Bigl\langle \frac{1}{2l+1} \sum_m \bigl(x^{(l_p)}_{mf} - \delta_{l_p=0_+} \mu_f\bigr)^2
+        \Bigr\rangle
+
+    (Ioffe and Szegedy, `Batch normalization <https://arxiv.org/abs/1502.03167>`_, 2015, with invariant norms).
+    Means are taken over all leading axes. In training they are those of the batch, and running averages of them are
+    kept, :math:`v \leftarrow \alpha v + (1 - \alpha) v_\mathrm{batch}`, which are used otherwise.
+
+    Parameters are ``{l}{p}/scale`` of shape (F,) for every irrep, such as ``0+/scale``, and ``0+/bias``; statistics are
+    ``0+/mean`` and ``{l}{p}/var`` of shape (F,).
+
+    Parameters
+    ----------
+    momentum : float
+        The weight :math:`\alpha` in [0, 1] of what running averages were before.
+    epsilon : float
+        The number :math:`\epsilon > 0`.
+    use_bias : bool
+        Whether a learned bias :math:`\beta` is added to scalars.
+    use_scale : bool
+        Whether features are multiplied with learned scales :math:`\gamma`.
+    dtype : optional
+        Dtype of the result; that of inputs and parameters by default. 16-bit numbers are normalised in float32.
+    param_dtype : optional
+        Dtype that parameters and statistics are created with.
+    scale_init, bias_init : Initializer or callable
+        How parameters are drawn.
+
+    Raises
+    ------
+    ValueError
+        If ``epsilon`` is not positive, or ``momentum`` not in [0, 1].
+    TypeError
+        If a number is none, or a dtype none of floating-point numbers.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    use_bias: bool = True
+    use_scale: bool = True
+    dtype: Any = None
+    param_dtype: Any = "float32"
+    scale_init: Any = ones
+    bias_init: Any = zeros
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_epsilon(self.epsilon)
+        check_fraction(self.momentum, "momentum")
+
+    def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the smallest inputs, which are not normalised by themselves."""
+        inputs, options = super().example(*layouts)
+        return inputs, {**options, "use_running_average": True}
+
+    def forward(
+        self, p: Parameters, inputs: Array, *, use_running_average: bool | None = None, where: Array | None = None
+    ) -> Array:
+        """Normalise features.
+
+        Parameters
+        ----------
+        p : Parameters
+            Parameters. In training they must keep statistics, as modules and :class:`e3any.nn.Variables` do.
+        inputs : array of shape (..., P, (L+1)**2, F)
+            Features.
+        use_running_average : bool, optional
+            True for the running averages, False for those of the batch. By default False if, and only if, the module is
+            being trained; Linen modules and functions of NumPy do not know that.
+        where : bool array of shape (...), optional
+            Which samples count in averages, all by default; others are padding.
+
+        Returns
+        -------
+        array of shape (..., P, (L+1)**2, F)
+            Normalised features.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, or nothing says whether the layer is being trained.
+        TypeError
+            If the inputs are no floating-point array, ``where`` is no bool array of their library, or parameters do not
+            keep statistics.
+        """
+        backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
+        if where is not None:
+            backend_of(inputs, where)
+            check_mask(where, tuple(inputs.shape[:-3]))
+        training = is_training(p, use_running_average, "use_running_average")
+        bias = (p / "0+").param("bias", (layout.features,), self.bias_init, self.param_dtype) if self.use_bias else None
+        scales = irrep_parameters(p, "scale", layout, self.scale_init, self.param_dtype) if self.use_scale else []
+        mean, *variances = self._statistics(p, layout)
+        inputs, bias, *scales = backend.promote(inputs, bias, *scales, dtype=self.dtype)
+        wide = backend.widened(inputs)
+        blocks = degree_blocks(backend, wide, layout)
+        if training:
+            centre = _average(backend, blocks[0][..., :1, :, :], where)
+            blocks[0] = with_scalars(backend, blocks[0], lambda x: x - centre)
+            squares = [_average(backend, block * block, where) for block in blocks]
+            new = [centre[0, 0, :], *(squares[l][parity, 0, :] for parity, l, _ in _irreps(layout))]
+            self._keep(backend, p, layout, [mean, *variances], new)
+        else:
+            centre, *variances = backend.promote(mean, *variances, dtype=wide.dtype)
+            squares = by_degree(backend, variances, layout)
+            blocks[0] = with_scalars(backend, blocks[0], lambda x: x - centre)
+        blocks = [block / backend.xp.sqrt(v + self.epsilon) for block, v in zip(blocks, squares, strict=True)]
+        return affine(backend, blocks, scales, bias, layout, inputs.dtype)
+
+    def _statistics(self, p: Parameters, layout: Layout) -> list[Array]:
+        """Return running averages: the mean of scalars, and the mean square of every irrep."""
+        shape, dtype = (layout.features,), self.param_dtype
+        mean = (p / "0+").statistic("mean", shape, zeros, dtype)
+        return [mean, *((p / name).statistic("var", shape, ones, dtype) for _, _, name in _irreps(layout))]
+
+    def _keep(self, backend: Backend, p: Parameters, layout: Layout, old: list[Array], new: list[Array]) -> None:
+        names = [("0+", "mean"), *((irrep, "var") for _, _, irrep in _irreps(layout))]
+        for (irrep, name), before, batch in zip(names, old, new, strict=True):
+            batch = backend.xp.astype(backend.stop_gradient(batch), before.dtype)
+            (p / irrep).update(name, self.momentum * before + (1.0 - self.momentum) * batch)
+
+
+def _irreps(layout: Layout) -> list[tuple[int, int, str]]:
+    return parity_names(layout.max_degree, layout.num_parities)
+
+
+def _average(backend: Backend, x: Array, where: Array | None) -> Array:
+    """Return the mean (P, 1, F) over samples that count and components."""
+    xp = backend.xp
+    count: Any = max(1, math.prod(x.shape[:-3]))
+    if where is not None:
+        x = xp.where(where[..., None, None, None], x, xp.zeros_like(x))
+        count = xp.sum(xp.astype(where, x.dtype))
+        count = xp.where(count > 0, count, xp.ones_like(count))
+    samples = tuple(range(x.ndim - 3))
+    total = xp.sum(x, axis=(*samples, -2), keepdims=True, dtype=x.dtype)
+    return xp.reshape(total, (x.shape[-3], 1, x.shape[-1])) / (count * x.shape[-2])
