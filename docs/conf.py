@@ -22,7 +22,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
-    "sphinx_mathjax_offline",
+    "sphinx-mathjax-offline",
     "function_pictures",
 ]
 exclude_patterns = ["_build", "examples"]
