@@ -25,7 +25,7 @@ extensions = [
     "sphinx-mathjax-offline",
     "function_pictures",
 ]
-exclude_patterns = ["_build", "examples"]
+exclude_patterns = ["_build", "examples", "studies"]
 html_theme = "furo"
 html_title = f"e3any {release}"
 nb_execution_mode = "force"

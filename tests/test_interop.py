@@ -264,7 +264,18 @@ def test_linear_maps_are_those_of_the_peer(peer, dtype, rng):
     assert error(interop.linear_weights(params, irreps, layout), weights) < TOLERANCES[dtype]
 
 
-def linear_map(peer, irreps, out, weights, x):
+def test_weights_with_element_normalization_have_no_factor(rng):
+    layout, irreps = Layout(max_degree=1, features=5), [(0, 1), (1, -1)]
+    x, weights = rng.normal(size=(2, *layout.shape)), rng.normal(size=2 * 5 * 3)
+    params = interop.dense_parameters(weights, irreps, layout, 3, gradient_normalization="element")
+    ours = interop.to_features(nn.Dense(3, use_bias=False)(params, x), "e3nn-jax", irreps)
+    flat = interop.to_features(x, "e3nn-jax", irreps)
+    assert error(ours, linear_map("e3nn-jax", irreps, 3, weights, flat, "element")) < 1e-12
+    back = interop.linear_weights(params, irreps, layout, gradient_normalization="element")
+    np.testing.assert_array_equal(back, weights)
+
+
+def linear_map(peer, irreps, out, weights, x, gradient_normalization="path"):
     """Apply the linear map of a peer."""
     if peer == "e3nn":
         torch, o3 = pytest.importorskip("torch"), pytest.importorskip("e3nn.o3")
@@ -274,7 +285,7 @@ def linear_map(peer, irreps, out, weights, x):
     if peer == "e3nn-jax":
         e3nn = pytest.importorskip("e3nn_jax")
         kinds = [e3nn.Irreps([(n, ir) for ir in irreps]) for n in (5, out)]
-        module = e3nn.FunctionalLinear(*kinds, gradient_normalization="path")
+        module = e3nn.FunctionalLinear(*kinds, gradient_normalization=gradient_normalization)
         blocks = [w.reshape(5, out) for w in np.split(weights, len(irreps))]
         return np.stack([module(blocks, e3nn.IrrepsArray(kinds[0], row)).array for row in x])
     torch, cue = pytest.importorskip("torch"), pytest.importorskip("cuequivariance")
@@ -283,6 +294,58 @@ def linear_map(peer, irreps, out, weights, x):
     dtype = {"float32": torch.float32, "float64": torch.float64}[x.dtype.name]
     module = cuet.Linear(*kinds, layout=cue.mul_ir, internal_weights=False, dtype=dtype, method="naive")
     return module(torch.from_numpy(x), torch.from_numpy(weights)[None]).numpy()
+
+
+LAYOUTS = tuple(
+    Layout(max_degree, 3, pseudotensors) for max_degree, pseudotensors in ((2, True), (1, False), (2, True))
+)
+PATHS = [
+    (a, b, (l, a[1] * b[1]))
+    for a in [(l, p) for l in range(3) for p in (-1, 1)]
+    for b in [(0, 1), (1, -1)]
+    for l in range(abs(a[0] - b[0]), min(2, a[0] + b[0]) + 1)
+][1:]
+
+
+@dtypes
+@pytest.mark.parametrize("kind", ["uuu", "uvu"])
+def test_tensor_products_are_those_of_e3nn(kind, dtype, rng):
+    x, y = (rng.normal(size=(4, *layout.shape)).astype(dtype) for layout in LAYOUTS[:2])
+    if kind == "uvu":
+        y = y[..., :1]
+    weights = rng.normal(size=3 * len(PATHS)).astype(dtype)
+    params = interop.tensor_parameters(weights, PATHS, LAYOUTS)
+    ours = nn.Tensor(2)(params, x, np.broadcast_to(y, (*y.shape[:-1], 3)))
+    assert error(interop.tensor_weights(params, PATHS, LAYOUTS), weights) < TOLERANCES[dtype]
+    irreps = [sorted({path[i] for path in PATHS}) for i in range(3)]
+    flat = [interop.to_features(a, "e3nn", irreps[i]) for i, a in enumerate((x, y))]
+    theirs = e3nn_product(kind, irreps, [len(y[0, 0, 0]) if i == 1 else 3 for i in range(3)], flat, weights)
+    assert error(interop.to_features(ours, "e3nn", irreps[2]), theirs) < TOLERANCES[dtype]
+
+
+def e3nn_product(kind, irreps, counts, factors, weights):
+    """Apply a tensor product of e3nn, whose couplings are in the default dtype."""
+    torch, o3 = pytest.importorskip("torch"), pytest.importorskip("e3nn.o3")
+    instructions = [(*(irreps[i].index(path[i]) for i in range(3)), kind, True) for path in PATHS]
+    kinds = [o3.Irreps([(n, ir) for ir in each]) for n, each in zip(counts, irreps)]
+    tensors = [torch.from_numpy(a) for a in (*factors, weights)]
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(tensors[0].dtype)
+    try:
+        module = o3.TensorProduct(*kinds, instructions, internal_weights=False, shared_weights=True)
+        return module(*tensors).numpy()
+    finally:
+        torch.set_default_dtype(before)
+
+
+def test_weights_of_products_keep_their_library(library, rng):
+    weights = rng.normal(size=3 * len(PATHS))
+    params = interop.tensor_parameters(library.array(weights), PATHS, LAYOUTS)
+    assert library.owns(params["kernel"])
+    assert tuple(params["kernel"].shape) == (2, 3, 1, 2, 2, 3, 3)
+    assert np.count_nonzero(library.numpy(params["kernel"])) == 3 * len(PATHS)
+    back = interop.tensor_weights(params, PATHS, LAYOUTS)
+    np.testing.assert_allclose(library.numpy(back), weights, rtol=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -298,6 +361,15 @@ def linear_map(peer, irreps, out, weights, x):
         (lambda: interop.from_features(np.zeros(4), "e3nn", [(0, 1)], Layout(1, 2)), "expected 2 components of"),
         (lambda: interop.dense_parameters(np.zeros(3), [(0, 1)], Layout(0, 2), 2), "expected 1 blocks"),
         (lambda: interop.dense_parameters(np.zeros(4), [(0, 1)], Layout(1, 2), 2), "expected all 2 irreps"),
+        (
+            lambda: interop.dense_parameters(np.zeros(4), [(0, 1)], Layout(0, 2), 2, gradient_normalization="row"),
+            "expected gradient_normalization 'path' or 'element', got 'row'",
+        ),
+        (lambda: interop.tensor_parameters(np.zeros(3), [((0, 1), (1, 1), (1, 1))], LAYOUTS), "expected irreps among"),
+        (lambda: interop.tensor_parameters(np.zeros(3), [((0, 1), (1, -1), (1, 1))], LAYOUTS), "expected paths that"),
+        (lambda: interop.tensor_parameters(np.zeros(6), PATHS[:1] * 2, LAYOUTS), "expected every path once"),
+        (lambda: interop.tensor_parameters(np.zeros(2), PATHS[:1], LAYOUTS), "expected 1 paths of 3 weights"),
+        (lambda: interop.tensor_weights({"kernel": np.zeros(3)}, PATHS, LAYOUTS), "expected a kernel of shape"),
     ],
 )
 def test_arguments_are_checked(call, message):

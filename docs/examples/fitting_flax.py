@@ -21,8 +21,13 @@ class Module:
     ) -> None:
         self._module, self._loss = to_linen(model), loss
         shapes = jax.eval_shape(self._module.init, jax.random.key(0), *inputs)
-        self._params = load_tree(shapes, tree)
         self._optimizer = optax.inject_hyperparams(optax.adam)(learning_rate=0.0)
+        self._params = shapes
+        self.restart(tree)
+
+    def restart(self, tree: dict[str, Any]) -> None:
+        """Begin training anew from parameters."""
+        self._params = load_tree(self._params, tree)
         self._state = self._optimizer.init(self._params)
 
     @partial(jax.jit, static_argnums=0)

@@ -19,6 +19,10 @@ class Module:
         self, model: Any, loss: Callable[[Any, Any], Any], tree: dict[str, Any], inputs: Sequence[np.ndarray]
     ) -> None:
         self._module, self._loss = to_torch(model, *inputs), loss
+        self.restart(tree)
+
+    def restart(self, tree: dict[str, Any]) -> None:
+        """Begin training anew from parameters."""
         load_tree(self._module, tree)
         self._optimizer = torch.optim.Adam(self._module.parameters())
 

@@ -41,11 +41,15 @@ class Energy(nn.Layer):
     num_elements: int = 10
     scale: float = 1.0  # eV
 
-    def forward(self, p: nn.Parameters, numbers: Any, positions: Any) -> Any:
-        """Return energies (...,) of atoms with numbers (..., N) at positions (..., N, 3)."""
+    def forward(self, p: nn.Parameters, numbers: Any, positions: Any, neighbours: Any = None) -> Any:
+        """Return energies (...,) of atoms with numbers (..., N) at positions (..., N, 3).
+
+        Neighbours (..., N, M) are a dense list, by default of all pairs.
+        """
         backend = backend_of(positions)
-        neighbours = backend.index(ops.dense_pairwise_indices(positions.shape[-2]), like=positions)
-        neighbours = backend.xp.broadcast_to(neighbours, (*positions.shape[:-2], *neighbours.shape))
+        if neighbours is None:
+            neighbours = backend.index(ops.dense_pairwise_indices(positions.shape[-2]), like=positions)
+            neighbours = backend.xp.broadcast_to(neighbours, (*positions.shape[:-2], *neighbours.shape))
         basis = nn.basis(
             ops.gather_src(positions, adj_idx=neighbours) - positions[..., None, :],
             max_degree=self.max_degree,

@@ -23,6 +23,7 @@ from e3any.interop.arrays import (
 )
 from e3any.interop.convention import CONVENTIONS, Convention, change_of_basis
 from e3any.interop.features import dense_parameters, from_features, linear_weights, to_features
+from e3any.interop.products import tensor_parameters, tensor_weights
 
 __all__ = [
     "CONVENTIONS",
@@ -35,6 +36,8 @@ __all__ = [
     "from_spherical_harmonics",
     "from_wigner_d",
     "linear_weights",
+    "tensor_parameters",
+    "tensor_weights",
     "to_clebsch_gordan",
     "to_components",
     "to_features",

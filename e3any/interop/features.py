@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from e3any_backends import Array, backend_of
 
@@ -12,6 +12,8 @@ from e3any.interop.arrays import from_components, to_components
 from e3any.layout import Layout
 
 __all__ = ["dense_parameters", "from_features", "linear_weights", "to_features"]
+
+GradientNormalization: TypeAlias = Literal["path", "element"]
 
 
 def to_features(x: Array, convention: str, irreps: Sequence[tuple[int, int]], *, features_first: bool = True) -> Array:
@@ -41,7 +43,7 @@ def to_features(x: Array, convention: str, irreps: Sequence[tuple[int, int]], *,
     """
     layout, xp = Layout.of(x), backend_of(x).xp
     x = to_components(x, convention)
-    blocks = [x[..., p, degree_slice(l), :] for p, l in _positions(layout, irreps)]
+    blocks = [x[..., p, degree_slice(l), :] for p, l in positions_of(layout, irreps)]
     blocks = [_transposed(b) if features_first else b for b in blocks]
     return xp.concat([xp.reshape(b, (*x.shape[:-3], b.shape[-1] * b.shape[-2])) for b in blocks], axis=-1)
 
@@ -71,7 +73,7 @@ def from_features(
         If the convention is not known, an irrep is not in the layout or is named twice, or the length K does not fit.
     """
     xp, width = backend_of(x).xp, layout.features
-    positions = _positions(layout, irreps)
+    positions = positions_of(layout, irreps)
     sizes = [(2 * l + 1) * width for _, l in positions]
     if x.shape[-1] != sum(sizes):
         raise ValueError(f"expected {sum(sizes)} components of {list(irreps)}, got shape {tuple(x.shape)}")
@@ -89,7 +91,12 @@ def from_features(
 
 
 def dense_parameters(
-    weights: Array, irreps: Sequence[tuple[int, int]], layout: Layout, features: int
+    weights: Array,
+    irreps: Sequence[tuple[int, int]],
+    layout: Layout,
+    features: int,
+    *,
+    gradient_normalization: GradientNormalization = "path",
 ) -> dict[str, Any]:
     r"""Return parameters of :class:`e3any.nn.Dense` from the weights of a linear map of e3nn or cuequivariance.
 
@@ -98,15 +105,16 @@ def dense_parameters(
     Parameters
     ----------
     weights : array of shape (K * F * features,)
-        The weights of ``e3nn.o3.Linear``, of ``cuequivariance_torch.Linear``, or of ``e3nn_jax.FunctionalLinear`` with
-        its default ``gradient_normalization="path"``, without biases, from every irrep to itself: one block
-        (F, features) after the other.
+        The weights of ``e3nn.o3.Linear``, of ``cuequivariance_torch.Linear``, or of ``e3nn_jax.FunctionalLinear``,
+        without biases, from every irrep to itself: one block (F, features) after the other.
     irreps : sequence of (int, int)
         Degree and parity of the irreps, each of them once, in their order there; all of the layout.
     layout : Layout
         The layout of the inputs.
     features : int
         Number of features of the outputs.
+    gradient_normalization : {'path', 'element'}
+        That of the map of e3nn-jax; weights of ``'element'`` have no factor, :math:`W = W'`.
 
     Returns
     -------
@@ -116,21 +124,37 @@ def dense_parameters(
     Raises
     ------
     ValueError
-        If the irreps are not those of the layout, or the number of weights does not fit.
+        If the irreps are not those of the layout, the number of weights does not fit, or the normalisation is not
+        known.
     """
+    norm = _norm(layout, gradient_normalization)
     names = _names(layout, irreps)
     shape = (layout.features, features)
     if tuple(weights.shape) != (len(names) * shape[0] * shape[1],):
         raise ValueError(f"expected {len(names)} blocks {shape} of weights, got shape {tuple(weights.shape)}")
-    blocks = backend_of(weights).xp.reshape(weights, (len(names), *shape)) / layout.features**0.5
+    blocks = backend_of(weights).xp.reshape(weights, (len(names), *shape)) / norm
     return {name: {"kernel": blocks[i, ...]} for i, name in enumerate(names)}
 
 
-def linear_weights(params: Mapping[str, Any], irreps: Sequence[tuple[int, int]], layout: Layout) -> Array:
+def linear_weights(
+    params: Mapping[str, Any],
+    irreps: Sequence[tuple[int, int]],
+    layout: Layout,
+    *,
+    gradient_normalization: GradientNormalization = "path",
+) -> Array:
     """Return the weights of a linear map of e3nn or cuequivariance; the inverse of :func:`dense_parameters`."""
+    norm = _norm(layout, gradient_normalization)
     kernels = [params[name]["kernel"] for name in _names(layout, irreps)]
     xp = backend_of(kernels[0]).xp
-    return xp.concat([xp.reshape(k, (-1,)) for k in kernels]) * layout.features**0.5
+    return xp.concat([xp.reshape(k, (-1,)) for k in kernels]) * norm
+
+
+def _norm(layout: Layout, gradient_normalization: str) -> float:
+    """Return what kernels are smaller by than weights."""
+    if gradient_normalization not in ("path", "element"):
+        raise ValueError(f"expected gradient_normalization 'path' or 'element', got {gradient_normalization!r}")
+    return 1.0 if gradient_normalization == "element" else layout.features**0.5
 
 
 def _transposed(x: Array) -> Array:
@@ -142,7 +166,7 @@ def _zeros(x: Array, *shape: int) -> Array:
     return backend.xp.zeros((*x.shape[:-1], *shape), dtype=x.dtype, device=backend.device(x))
 
 
-def _positions(layout: Layout, irreps: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def positions_of(layout: Layout, irreps: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the index of parity and the degree of irreps; a ValueError names one that is not there once."""
     places = {}
     for p, l, name in parity_names(layout.max_degree, layout.num_parities):
@@ -157,7 +181,7 @@ def _positions(layout: Layout, irreps: Sequence[tuple[int, int]]) -> list[tuple[
 
 def _names(layout: Layout, irreps: Sequence[tuple[int, int]]) -> list[str]:
     """Return the names of all blocks of a layout, in the order of irreps."""
-    positions = _positions(layout, irreps)
+    positions = positions_of(layout, irreps)
     names = {(p, l): name for p, l, name in parity_names(layout.max_degree, layout.num_parities)}
     if len(positions) != len(names):
         raise ValueError(f"expected all {len(names)} irreps of {layout}, got {list(irreps)}")

@@ -1,0 +1,93 @@
+"""Weights of tensor products of other libraries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from e3any_backends import Array, backend_of
+
+from e3any.interop.features import positions_of
+from e3any.layout import Layout
+
+__all__ = ["tensor_parameters", "tensor_weights"]
+
+Irrep: TypeAlias = tuple[int, int]
+Path: TypeAlias = tuple[Irrep, Irrep, Irrep]
+
+
+def tensor_parameters(weights: Array, paths: Sequence[Path], layouts: tuple[Layout, Layout, Layout]) -> dict[str, Any]:
+    r"""Return parameters of :class:`e3any.nn.Tensor` from the weights of a tensor product of e3nn, feature by feature.
+
+    .. math:: w_{(a,b,c)} = w'_{(a,b,c)} / \sqrt{n_c}
+
+    with the number :math:`n_c` of paths to the irrep c.
+
+    Parameters
+    ----------
+    weights : array of shape (K * F,)
+        The weights of ``e3nn.o3.TensorProduct`` with its default normalisations and path weights, and instructions
+        ``"uuu"``; or ``"uvu"`` where each irrep of the second factor has the multiplicity 1, as harmonics have, which
+        e3any takes F times.
+    paths : sequence of (irrep, irrep, irrep)
+        Degree and parity, 1 or -1, of both factors and the product of every instruction, in their order there. Each
+        irrep stands once in its factor or in the product.
+    layouts : (Layout, Layout, Layout)
+        The layouts of the factors and of the product.
+
+    Returns
+    -------
+    dict
+        The parameters of ``Tensor``; couplings without a path have the weight zero.
+
+    Raises
+    ------
+    ValueError
+        If a path is no coupling of irreps of the layouts or is named twice, or the number of weights does not fit.
+    """
+    positions, norms = _places(paths, layouts)
+    shape, features = _kernel_shape(layouts), layouts[2].features
+    if tuple(weights.shape) != (len(paths) * features,):
+        raise ValueError(f"expected {len(paths)} paths of {features} weights, got shape {tuple(weights.shape)}")
+    backend = backend_of(weights)
+    rows = backend.xp.reshape(weights, (len(paths), features)) / backend.constant(norms[:, None], like=weights)
+    nothing = backend.xp.zeros((1, features), dtype=weights.dtype, device=backend.device(weights))
+    # The row of each coupling; the last one for those without a path.
+    index = np.full(int(np.prod(shape)), len(paths))
+    index[positions] = np.arange(len(paths))
+    kernel = backend.xp.take(backend.xp.concat([rows, nothing]), backend.index(index, like=weights), axis=0)
+    return {"kernel": backend.xp.reshape(kernel, (*shape, features))}
+
+
+def tensor_weights(params: Mapping[str, Any], paths: Sequence[Path], layouts: tuple[Layout, Layout, Layout]) -> Array:
+    """Return the weights of a tensor product of e3nn; the inverse of :func:`tensor_parameters`."""
+    positions, norms = _places(paths, layouts)
+    kernel, shape = params["kernel"], (*_kernel_shape(layouts), layouts[2].features)
+    if tuple(kernel.shape) != shape:
+        raise ValueError(f"expected a kernel of shape {shape}, got {tuple(kernel.shape)}")
+    backend = backend_of(kernel)
+    rows = backend.xp.reshape(kernel, (-1, shape[-1]))
+    rows = backend.xp.take(rows, backend.index(positions, like=kernel), axis=0)
+    return backend.xp.reshape(rows * backend.constant(norms[:, None], like=kernel), (-1,))
+
+
+def _kernel_shape(layouts: tuple[Layout, Layout, Layout]) -> tuple[int, ...]:
+    return tuple(n for layout in layouts for n in (layout.num_parities, layout.max_degree + 1))
+
+
+def _places(paths: Sequence[Path], layouts: tuple[Layout, Layout, Layout]) -> tuple[Any, Any]:
+    """Return where the weights of paths are in a flattened kernel, and the roots of the numbers of paths."""
+    numbers = Counter(path[2] for path in paths)
+    found: dict[int, float] = {}
+    for path in paths:
+        (l1, p1), (l2, p2), (l3, p3) = path
+        if not (abs(l1 - l2) <= l3 <= l1 + l2 and p3 == p1 * p2):
+            raise ValueError(f"expected paths that couple, |l1-l2| <= l3 <= l1+l2 and p3 = p1 p2, got {path}")
+        each = [positions_of(layout, [irrep])[0] for layout, irrep in zip(layouts, path, strict=True)]
+        place = int(np.ravel_multi_index([n for pair in each for n in pair], _kernel_shape(layouts)))
+        if place in found:
+            raise ValueError(f"expected every path once, got {path} twice")
+        found[place] = numbers[path[2]] ** 0.5
+    return np.asarray(list(found), np.int64), np.asarray(list(found.values()))
