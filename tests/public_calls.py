@@ -26,7 +26,7 @@ from argument_kinds import (
     vectors,
 )
 
-from e3any import Layout, matrix, nn, ops, plot, so3, testing
+from e3any import Layout, interop, matrix, nn, ops, plot, so3, testing
 from e3any.nn import initializers
 from e3any.testing import strategies
 
@@ -831,6 +831,55 @@ for function in (testing.assert_equivariant, testing.equivariance_error):
         output=option("features"),
         cartesian_order=order,
     )
+
+# -- interop
+components = Kind(np.ones((3, 4, 2)), {"square": np.ones((3, 5, 2)), "dtype": np.ones((3, 4, 2), int), "nothing": None})
+of_a_shape = {
+    "y": vectors(4, size=9),
+    "d": array(9, 9, rank=(9,), squares=(9, 4), square=(5, 5)),
+    "cg": array(4, 4, 4, rank=(4, 4), square=(4, 5, 4)),
+}
+peer = option("e3nn")
+case("interop.change_of_basis", interop.change_of_basis, convention=peer, max_degree=degree())
+for function in (interop.to_components, interop.from_components):
+    axis = integer(-2).but(range=3)
+    case(f"interop.{function.__name__}", function, x=components, convention=peer, axis=axis)
+for name, argument in (("spherical_harmonics", "y"), ("wigner_d", "d"), ("clebsch_gordan", "cg")):
+    more = {"normalization": normalization} if argument == "y" else {}
+    for function in (getattr(interop, f"to_{name}"), getattr(interop, f"from_{name}")):
+        case(f"interop.{function.__name__}", function, **{argument: of_a_shape[argument]}, convention=peer, **more)
+irreps = Kind([(0, 1), (1, -1)], {"other": [(1, 1)], "twice": [(0, 1)] * 2, "number": 1, "empty": [], "list": [[0, 1]]})
+layout = Kind(Layout(1, 2), {"shape": (1, 4, 2), "nothing": None})
+flat = array(3, 8, axis=(3, 7), rank=())
+case("interop.to_features", interop.to_features, x=features(3, parities=1), convention=peer, irreps=irreps)
+case("interop.from_features", interop.from_features, x=flat, convention=peer, irreps=irreps, layout=layout)
+linear = {"irreps": irreps.but(part=[(0, 1)]), "layout": layout, "gradient_normalization": option("path")}
+case("interop.dense_parameters", interop.dense_parameters, weights=array(12, axis=(11,)), features=degree(3), **linear)
+case(
+    "interop.linear_weights",
+    interop.linear_weights,
+    params=tree(nn.Dense(3, use_bias=False), features(parities=1)),
+    **linear,
+)
+product = {
+    "paths": Kind(
+        [((0, 1), (1, -1), (1, -1))],
+        {
+            "forbidden": [((0, 1), (1, -1), (0, 1))],
+            "other": [((0, 1), (1, 1), (1, 1))],
+            "number": 1,
+            "irreps": [(0, 1)],
+        },
+    ),
+    "layouts": Kind((Layout(1, 2),) * 3, {"two": (Layout(1, 2),) * 2, "shapes": ((1, 4, 2),) * 3, "nothing": None}),
+}
+case("interop.tensor_parameters", interop.tensor_parameters, weights=array(2, axis=(3,)), **product)
+case(
+    "interop.tensor_weights",
+    interop.tensor_weights,
+    params=tree(nn.Tensor(1, include_pseudotensors=False), *[features(parities=1)] * 2),
+    **product,
+)
 
 # -- plot
 for function in (plot.features, plot.rotated_features):

@@ -22,7 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 # PyTorch itself still uses what it warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
 
-MODULES = ("so3", "ops", "nn", "matrix", "plot", "testing", "testing.strategies", "checkpoint", "nn.initializers")
+MODULES = ("so3", "ops", "nn", "matrix", "interop", "plot", "testing", "testing.strategies", "checkpoint")
+MODULES += ("nn.initializers",)
 
 # Public names without a line in the table, and why.
 ELSEWHERE = {
@@ -35,6 +36,8 @@ ELSEWHERE = {
     "nn.swish": "another name of silu",
     "nn.hard_swish": "another name of hard_silu",
     "nn.initializers": "a module, which has lines of its own",
+    "interop.CONVENTIONS": "a table",
+    "interop.Convention": "entries of the table",
     "plot.activations": "takes functions: tests/plot/test_curves.py",
     "plot.equivariance_errors": "takes numbers: tests/plot/test_curves.py",
     "plot.learning_curves": "takes numbers: tests/plot/test_curves.py",

@@ -8,7 +8,8 @@ import numpy as np
 from e3any_backends import Array, backend_of
 from numpy.typing import NDArray
 
-from e3any.config import Normalization
+from e3any.checks import check_axis, check_integer, floating_backend
+from e3any.config import Normalization, normalization_or_default
 from e3any.conventions import component_degrees, normalization_factor
 from e3any.interop.convention import CONVENTIONS, change_of_basis
 
@@ -44,13 +45,18 @@ def to_components(x: Array, convention: str, *, axis: int = -2) -> Array:
     Raises
     ------
     ValueError
-        If the convention is not known, or the length of the axis is no square.
+        If the convention is not known, there is no such axis, or its length is no square.
+    TypeError
+        If ``x`` is no floating-point array.
     """
     return _multiply(change_of_basis(convention, _degree(x, axis)), x, axis)
 
 
 def from_components(x: Array, convention: str, *, axis: int = -2) -> Array:
-    """Return components of another library as e3any has them; the inverse of :func:`to_components`."""
+    """Return components of another library as e3any has them; the inverse of :func:`to_components`.
+
+    Errors are those of :func:`to_components`.
+    """
     return _multiply(change_of_basis(convention, _degree(x, axis)).T, x, axis)
 
 
@@ -75,14 +81,19 @@ def to_spherical_harmonics(y: Array, convention: str, *, normalization: Normaliz
     Raises
     ------
     ValueError
-        If the convention is not known, or the length of the axis is no square.
+        If the convention or the normalisation is not known, or the length of the axis is no square.
+    TypeError
+        If ``y`` is no floating-point array.
     """
     factors = _factors(convention, _degree(y, -1), normalization)
     return to_components(y, convention, axis=-1) * backend_of(y).constant(factors, like=y)
 
 
 def from_spherical_harmonics(y: Array, convention: str, *, normalization: Normalization | None = None) -> Array:
-    """Return harmonics of another library as e3any has them; the inverse of :func:`to_spherical_harmonics`."""
+    """Return harmonics of another library as e3any has them; the inverse of :func:`to_spherical_harmonics`.
+
+    Errors are those of :func:`to_spherical_harmonics`.
+    """
     factors = _factors(convention, _degree(y, -1), normalization)
     return from_components(y / backend_of(y).constant(factors, like=y), convention, axis=-1)
 
@@ -105,14 +116,21 @@ def to_wigner_d(d: Array, convention: str) -> Array:
     Raises
     ------
     ValueError
-        If the convention is not known, or the length of an axis is no square.
+        If the convention is not known, or ``d`` is not of this shape.
+    TypeError
+        If ``d`` is no floating-point array.
     """
+    _check_cube(d, "d", 2)
     d = to_components(to_components(d, convention, axis=-1), convention, axis=-2)
     return backend_of(d).xp.matrix_transpose(d) if CONVENTIONS[convention].columns else d
 
 
 def from_wigner_d(d: Array, convention: str) -> Array:
-    """Return a Wigner-D matrix of another library as e3any has it; the inverse of :func:`to_wigner_d`."""
+    """Return a Wigner-D matrix of another library as e3any has it; the inverse of :func:`to_wigner_d`.
+
+    Errors are those of :func:`to_wigner_d`.
+    """
+    _check_cube(d, "d", 2)
     d = from_components(from_components(d, convention, axis=-1), convention, axis=-2)
     return backend_of(d).xp.matrix_transpose(d) if CONVENTIONS[convention].columns else d
 
@@ -135,22 +153,43 @@ def to_clebsch_gordan(cg: Array, convention: str) -> Array:
     Raises
     ------
     ValueError
-        If the convention is not known, or the length of an axis is no square.
+        If the convention is not known, or ``cg`` is not of this shape.
+    TypeError
+        If ``cg`` is no floating-point array.
     """
+    _check_cube(cg, "cg", 3)
     for axis in range(3):
         cg = to_components(cg, convention, axis=axis)
     return cg / backend_of(cg).constant(_coupling_norms(convention, cg), like=cg)
 
 
 def from_clebsch_gordan(cg: Array, convention: str) -> Array:
-    """Return coefficients of another library as e3any has them; the inverse of :func:`to_clebsch_gordan`."""
+    """Return coefficients of another library as e3any has them; the inverse of :func:`to_clebsch_gordan`.
+
+    Errors are those of :func:`to_clebsch_gordan`.
+    """
+    _check_cube(cg, "cg", 3)
     cg = cg * backend_of(cg).constant(_coupling_norms(convention, cg), like=cg)
     for axis in range(3):
         cg = from_components(cg, convention, axis=axis)
     return cg
 
 
+def _check_cube(x: Array, name: str, rank: int) -> None:
+    """Raise an error unless an array has two last axes of the same components, or three axes of components."""
+    floating_backend(**{name: x})
+    shape = tuple(x.shape)
+    if len(shape) < rank or (rank == 3 and len(shape) > 3) or (rank == 2 and shape[-1] != shape[-2]):
+        axes = ", ".join(["..."] * (rank == 2) + ["(max_degree+1)**2"] * rank)
+        raise ValueError(f"expected {name} of shape ({axes}), got {shape}")
+    for axis in range(-rank, 0):
+        _degree(x, axis)
+
+
 def _degree(x: Array, axis: int) -> int:
+    floating_backend(x=x)
+    check_integer(axis, "axis", least=None)
+    check_axis(axis, len(x.shape))
     count = x.shape[axis]
     degree = math.isqrt(count) - 1
     if degree < 0 or (degree + 1) ** 2 != count:
@@ -168,10 +207,13 @@ def _multiply(matrix: NDArray[np.float64], x: Array, axis: int) -> Array:
 
 def _factors(convention: str, max_degree: int, normalization: Normalization | None) -> NDArray[np.float64]:
     change_of_basis(convention, max_degree)  # raises what is wrong with the convention
-    chosen = normalization or CONVENTIONS[convention].normalization
+    default = CONVENTIONS[convention].normalization
+    chosen = normalization_or_default(default if normalization is None else normalization)
     return np.asarray([normalization_factor(chosen, int(l)) for l in component_degrees(max_degree)])
 
 
 def _coupling_norms(convention: str, cg: Array) -> NDArray[np.float64]:
-    degrees = component_degrees(_degree(cg, 2))
+    degree = _degree(cg, 2)
+    change_of_basis(convention, degree)  # raises what is wrong with the convention
+    degrees = component_degrees(degree)
     return np.sqrt(2.0 * degrees + 1) if CONVENTIONS[convention].unit_couplings else np.ones(len(degrees))

@@ -7,8 +7,10 @@ from typing import Any, Literal, TypeAlias
 
 from e3any_backends import Array, backend_of
 
+from e3any.checks import check_degree, floating_backend
 from e3any.conventions import degree_slice, parity_names
 from e3any.interop.arrays import from_components, to_components
+from e3any.interop.convention import change_of_basis
 from e3any.layout import Layout
 
 __all__ = ["dense_parameters", "from_features", "linear_weights", "to_features"]
@@ -39,11 +41,14 @@ def to_features(x: Array, convention: str, irreps: Sequence[tuple[int, int]], *,
     Raises
     ------
     ValueError
-        If the convention is not known, or an irrep is not among the features or is named twice.
+        If the convention is not known, the shape is not that of features, or an irrep is not among them or is named
+        twice.
+    TypeError
+        If ``x`` is no floating-point array.
     """
-    layout, xp = Layout.of(x), backend_of(x).xp
+    xp, positions = floating_backend(x=x).xp, positions_of(Layout.of(x, "x"), irreps)
     x = to_components(x, convention)
-    blocks = [x[..., p, degree_slice(l), :] for p, l in positions_of(layout, irreps)]
+    blocks = [x[..., p, degree_slice(l), :] for p, l in positions]
     blocks = [_transposed(b) if features_first else b for b in blocks]
     return xp.concat([xp.reshape(b, (*x.shape[:-3], b.shape[-1] * b.shape[-2])) for b in blocks], axis=-1)
 
@@ -71,11 +76,15 @@ def from_features(
     ------
     ValueError
         If the convention is not known, an irrep is not in the layout or is named twice, or the length K does not fit.
+    TypeError
+        If ``x`` is no floating-point array, or ``layout`` is none.
     """
-    xp, width = backend_of(x).xp, layout.features
+    check_layout(layout)
+    xp, width = floating_backend(x=x).xp, layout.features
+    change_of_basis(convention, layout.max_degree)  # raises what is wrong with the convention
     positions = positions_of(layout, irreps)
     sizes = [(2 * l + 1) * width for _, l in positions]
-    if x.shape[-1] != sum(sizes):
+    if x.shape[-1:] != (sum(sizes),):
         raise ValueError(f"expected {sum(sizes)} components of {list(irreps)}, got shape {tuple(x.shape)}")
     found = {}
     for place, block in zip(positions, backend_of(x).pieces(x, sizes, -1), strict=True):
@@ -124,15 +133,20 @@ def dense_parameters(
     Raises
     ------
     ValueError
-        If the irreps are not those of the layout, the number of weights does not fit, or the normalisation is not
-        known.
+        If the irreps are not those of the layout, the number of weights does not fit, ``features`` is no integer >= 0,
+        or the normalisation is not known.
+    TypeError
+        If the weights are no floating-point array, or ``layout`` is none.
     """
+    check_layout(layout)
+    check_degree(features, "features")
+    backend = floating_backend(weights=weights)
     norm = _norm(layout, gradient_normalization)
     names = _names(layout, irreps)
     shape = (layout.features, features)
     if tuple(weights.shape) != (len(names) * shape[0] * shape[1],):
         raise ValueError(f"expected {len(names)} blocks {shape} of weights, got shape {tuple(weights.shape)}")
-    blocks = backend_of(weights).xp.reshape(weights, (len(names), *shape)) / norm
+    blocks = backend.xp.reshape(weights, (len(names), *shape)) / norm
     return {name: {"kernel": blocks[i, ...]} for i, name in enumerate(names)}
 
 
@@ -143,10 +157,35 @@ def linear_weights(
     *,
     gradient_normalization: GradientNormalization = "path",
 ) -> Array:
-    """Return the weights of a linear map of e3nn or cuequivariance; the inverse of :func:`dense_parameters`."""
-    norm = _norm(layout, gradient_normalization)
-    kernels = [params[name]["kernel"] for name in _names(layout, irreps)]
-    xp = backend_of(kernels[0]).xp
+    """Return the weights of a linear map of e3nn or cuequivariance; the inverse of :func:`dense_parameters`.
+
+    Parameters
+    ----------
+    params : mapping
+        The parameters of ``Dense(features, use_bias=False)``.
+    irreps, layout, gradient_normalization
+        See :func:`dense_parameters`.
+
+    Returns
+    -------
+    array of shape (K * F * features,)
+        The weights.
+
+    Raises
+    ------
+    ValueError
+        If the irreps are not those of the layout, parameters are missing or have another shape, or the normalisation
+        is not known.
+    TypeError
+        If ``params`` is no mapping of mappings of floating-point arrays, or ``layout`` is none.
+    """
+    check_layout(layout)
+    norm, names = _norm(layout, gradient_normalization), _names(layout, irreps)
+    kernels = [kernel_of(params, name) for name in names]
+    xp = floating_backend(**dict(zip(names, kernels, strict=True))).xp
+    for kernel in kernels:
+        if len(kernel.shape) != 2 or kernel.shape[0] != layout.features or kernel.shape != kernels[0].shape:
+            raise ValueError(f"expected kernels ({layout.features}, features), got shape {tuple(kernel.shape)}")
     return xp.concat([xp.reshape(k, (-1,)) for k in kernels]) * norm
 
 
@@ -166,14 +205,33 @@ def _zeros(x: Array, *shape: int) -> Array:
     return backend.xp.zeros((*x.shape[:-1], *shape), dtype=x.dtype, device=backend.device(x))
 
 
+def check_layout(layout: Layout) -> None:
+    """Raise a TypeError unless ``layout`` is one."""
+    if not isinstance(layout, Layout):
+        raise TypeError(f"expected a Layout, got {layout!r}")
+
+
+def kernel_of(params: Mapping[str, Any], *names: str) -> Array:
+    """Return the kernel of a layer; an error names what is missing."""
+    for name in (*names, "kernel"):
+        if not isinstance(params, Mapping):
+            raise TypeError(f"expected a mapping of parameters, got {type(params).__name__}")
+        if name not in params:
+            raise ValueError(f"expected parameters {name!r}, got {sorted(params)}")
+        params = params[name]
+    return params
+
+
 def positions_of(layout: Layout, irreps: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the index of parity and the degree of irreps; a ValueError names one that is not there once."""
     places = {}
     for p, l, name in parity_names(layout.max_degree, layout.num_parities):
         places[l, 1 if name.endswith("+") else -1] = p, l
     found = []
+    if not isinstance(irreps, Sequence) or not irreps:
+        raise ValueError(f"expected a sequence of irreps (degree, parity), got {irreps!r}")
     for irrep in irreps:
-        if irrep not in places:
+        if not isinstance(irrep, tuple) or irrep not in places:
             raise ValueError(f"expected irreps among {sorted(places)}, each once, got {list(irreps)}")
         found.append(places.pop(irrep))
     return found

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from e3any_backends import Array, backend_of
+from e3any_backends import Array
 
-from e3any.interop.features import positions_of
+from e3any.checks import floating_backend
+from e3any.interop.features import check_layout, kernel_of, positions_of
 from e3any.layout import Layout
 
 __all__ = ["tensor_parameters", "tensor_weights"]
@@ -46,12 +47,14 @@ def tensor_parameters(weights: Array, paths: Sequence[Path], layouts: tuple[Layo
     ------
     ValueError
         If a path is no coupling of irreps of the layouts or is named twice, or the number of weights does not fit.
+    TypeError
+        If the weights are no floating-point array, or a layout is none.
     """
+    backend = floating_backend(weights=weights)
     positions, norms = _places(paths, layouts)
     shape, features = _kernel_shape(layouts), layouts[2].features
     if tuple(weights.shape) != (len(paths) * features,):
         raise ValueError(f"expected {len(paths)} paths of {features} weights, got shape {tuple(weights.shape)}")
-    backend = backend_of(weights)
     rows = backend.xp.reshape(weights, (len(paths), features)) / backend.constant(norms[:, None], like=weights)
     nothing = backend.xp.zeros((1, features), dtype=weights.dtype, device=backend.device(weights))
     # The row of each coupling; the last one for those without a path.
@@ -62,12 +65,33 @@ def tensor_parameters(weights: Array, paths: Sequence[Path], layouts: tuple[Layo
 
 
 def tensor_weights(params: Mapping[str, Any], paths: Sequence[Path], layouts: tuple[Layout, Layout, Layout]) -> Array:
-    """Return the weights of a tensor product of e3nn; the inverse of :func:`tensor_parameters`."""
+    """Return the weights of a tensor product of e3nn; the inverse of :func:`tensor_parameters`.
+
+    Parameters
+    ----------
+    params : mapping
+        The parameters of ``Tensor``.
+    paths, layouts
+        See :func:`tensor_parameters`.
+
+    Returns
+    -------
+    array of shape (K * F,)
+        The weights.
+
+    Raises
+    ------
+    ValueError
+        If a path is no coupling of irreps of the layouts or is named twice, or the kernel is missing or of another
+        shape.
+    TypeError
+        If ``params`` is no mapping of floating-point arrays, or a layout is none.
+    """
     positions, norms = _places(paths, layouts)
-    kernel, shape = params["kernel"], (*_kernel_shape(layouts), layouts[2].features)
+    kernel, shape = kernel_of(params), (*_kernel_shape(layouts), layouts[2].features)
+    backend = floating_backend(kernel=kernel)
     if tuple(kernel.shape) != shape:
         raise ValueError(f"expected a kernel of shape {shape}, got {tuple(kernel.shape)}")
-    backend = backend_of(kernel)
     rows = backend.xp.reshape(kernel, (-1, shape[-1]))
     rows = backend.xp.take(rows, backend.index(positions, like=kernel), axis=0)
     return backend.xp.reshape(rows * backend.constant(norms[:, None], like=kernel), (-1,))
@@ -79,13 +103,19 @@ def _kernel_shape(layouts: tuple[Layout, Layout, Layout]) -> tuple[int, ...]:
 
 def _places(paths: Sequence[Path], layouts: tuple[Layout, Layout, Layout]) -> tuple[Any, Any]:
     """Return where the weights of paths are in a flattened kernel, and the roots of the numbers of paths."""
+    if not isinstance(layouts, Sequence) or len(layouts) != 3:
+        raise ValueError(f"expected three layouts, got {layouts!r}")
+    for layout in layouts:
+        check_layout(layout)
+    if not isinstance(paths, Sequence) or not all(isinstance(path, tuple) and len(path) == 3 for path in paths):
+        raise ValueError(f"expected a sequence of paths of three irreps, got {paths!r}")
     numbers = Counter(path[2] for path in paths)
     found: dict[int, float] = {}
     for path in paths:
+        each = [positions_of(layout, [irrep])[0] for layout, irrep in zip(layouts, path, strict=True)]
         (l1, p1), (l2, p2), (l3, p3) = path
         if not (abs(l1 - l2) <= l3 <= l1 + l2 and p3 == p1 * p2):
             raise ValueError(f"expected paths that couple, |l1-l2| <= l3 <= l1+l2 and p3 = p1 p2, got {path}")
-        each = [positions_of(layout, [irrep])[0] for layout, irrep in zip(layouts, path, strict=True)]
         place = int(np.ravel_multi_index([n for pair in each for n in pair], _kernel_shape(layouts)))
         if place in found:
             raise ValueError(f"expected every path once, got {path} twice")
