@@ -62,12 +62,27 @@ def linear(peer: str, dtype: str) -> float:
     return float(peers.error(ours, theirs))
 
 
+def product(peer: str, dtype: str) -> float:
+    """Return the largest error of a tensor product with the same weights, feature by feature."""
+    if peer != "e3nn":
+        return NONE
+    rng = np.random.default_rng(1)
+    x, y = (rng.normal(size=(4, *layout.shape)).astype(dtype) for layout in peers.LAYOUTS[:2])
+    weights = rng.normal(size=3 * len(peers.PATHS)).astype(dtype)
+    params = interop.tensor_parameters(weights, peers.PATHS, peers.LAYOUTS)
+    irreps = [sorted({path[i] for path in peers.PATHS}) for i in range(3)]
+    flat = [interop.to_features(a, peer, each) for a, each in zip((x, y), irreps, strict=False)]
+    ours = interop.to_features(nn.Tensor(2)(params, x, y), peer, irreps[2])
+    return float(peers.error(ours, peers.e3nn_product("uuu", irreps, [3, 3, 3], flat, weights)))
+
+
 def main() -> None:
     """Measure, and write the table."""
-    rows = ["| library | dtype | harmonics | Wigner-D | Clebsch-Gordan | linear map |", "|---|---|---|---|---|---|"]
+    head = "| library | dtype | harmonics | Wigner-D | Clebsch-Gordan | linear map | tensor product |"
+    rows = [head, "|---|---|---|---|---|---|---|"]
     for peer in peers.PEERS:
         for dtype in peers.TOLERANCES:
-            errors = [measure(peer, dtype) for measure in (harmonics, wigner_d, couplings, linear)]
+            errors = [measure(peer, dtype) for measure in (harmonics, wigner_d, couplings, linear, product)]
             if not np.all(np.isnan(errors)):
                 cells = ["-" if np.isnan(e) else f"{e:.0e}" for e in errors]
                 rows.append(f"| {peer} | {dtype} | {' | '.join(cells)} |")
