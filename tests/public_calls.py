@@ -555,6 +555,20 @@ case("nn.Residual", nn.Residual, layer=part, param_dtype=TYPES["param_dtype"])
 case("nn.FusedTensor", nn.FusedTensor, **OPTIONS)
 case("nn.TensorDense", nn.TensorDense, features=degree().optional(), **OPTIONS, **FUSED)
 case("nn.MessagePass", nn.MessagePass, **OPTIONS, **FUSED)
+case(
+    "nn.PathMessagePass",
+    nn.PathMessagePass,
+    hidden=Kind((4,), {"number": 4, "negative": (-1,), "fraction": (1.5,)}),
+    activation=function_of_features,
+    **OPTIONS,
+)
+case(
+    "nn.SymmetricContraction",
+    nn.SymmetricContraction,
+    num_embeddings=degree(),
+    correlation=count(2),
+    **OPTIONS,
+)
 HEADS = {"num_heads": count(2, divides=3), "qkv_features": degree(4).optional(), "out_features": degree().optional()}
 for layer in (nn.SelfAttention, nn.MultiHeadAttention):
     case(f"nn.{layer.__name__}", layer, **OPTIONS, **FUSED, **HEADS)
@@ -586,6 +600,13 @@ case(
     p=Kind({}, {"list": [1.0], "nothing": None}),
     inputs=FEATURES,
     deterministic=Kind(True, unknown),
+)
+layer_case(
+    "nn.SymmetricContraction, applied",
+    nn.SymmetricContraction(3, 2),
+    {"categories": np.zeros((3, 2), int)},
+    inputs=FEATURES,
+    categories=indices(4, rank=(4, 1), axis=(5,)),
 )
 layer_case("nn.Embed, applied", nn.Embed(5, 2), {}, inputs=indices(4))
 layer_case(
@@ -665,6 +686,14 @@ layer_case(
     inputs=NODES,
     basis=DENSE_BASIS,
     **DENSE,
+)
+layer_case(
+    "nn.PathMessagePass, sparse",
+    nn.PathMessagePass(hidden=(3,)),
+    {"inputs": np.ones((3, 4, 2, 4, 2))},
+    inputs=NODES,
+    basis=FACTORED,
+    **SPARSE,
 )
 cutoff = array(6, rank=(), axis=(5,)).optional()
 layer_case(

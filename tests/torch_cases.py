@@ -106,6 +106,12 @@ CASES = {
     "MessagePass, dense array": Case(
         nn.MessagePass(), lambda g, n: ((features(g, n), basis(g, n, 3).array()), dense(g, n))
     ),
+    "PathMessagePass": Case(
+        nn.PathMessagePass(hidden=(4,)), lambda g, n: ((features(g, n), basis(g, 2 * n + 1)), sparse(g, n))
+    ),
+    "SymmetricContraction": Case(
+        nn.SymmetricContraction(3, 2), lambda g, n: ((features(g, n), torch.arange(n) % 3), {})
+    ),
     "SelfAttention, sparse": Case(
         nn.SelfAttention(num_heads=2), lambda g, n: ((features(g, n), basis(g, 2 * n + 1)), sparse(g, n))
     ),

@@ -18,7 +18,7 @@ from composed_model import Energies, molecule
 from e3any_flax import load_tree, to_nnx, to_tree
 from e3any_flax import nnx as e3n
 from flax import linen, nnx
-from layer_cases import KEY, features, jit
+from layer_cases import KEY, features, jit, tree_map
 
 from e3any import Layout, nn
 from e3any.testing import assert_parity
@@ -46,6 +46,8 @@ CASES = {
     "FusedTensor": ([LAYOUT, LAYOUT], []),
     "MessagePass": ([LAYOUT, BASIS], []),
     "MultiHeadAttention": ([LAYOUT, LAYOUT, BASIS], [2, 4]),
+    "PathMessagePass": ([LAYOUT, BASIS], [1, (4,)]),
+    "SymmetricContraction": ([LAYOUT], [3, 2]),
     "SelfAttention": ([LAYOUT, BASIS], [2, 4]),
     "Tensor": ([LAYOUT, LAYOUT], []),
     "TensorDense": ([LAYOUT], [3]),
@@ -80,7 +82,8 @@ def example(description, name):
     """Return random inputs of a layer, and those by name."""
     rng = np.random.default_rng(1)
     inputs, options = description.example(*CASES.get(name, ([], []))[0])
-    return [features(rng, *x.shape).astype(np.float32) if x.dtype.kind == "f" else x for x in inputs], options
+    draw = lambda x: features(rng, *x.shape).astype(np.float32) if x.dtype.kind == "f" else x
+    return tree_map(draw, inputs), options
 
 
 @pytest.fixture

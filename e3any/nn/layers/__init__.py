@@ -11,7 +11,9 @@ from e3any.nn.layers.gate import Gate
 from e3any.nn.layers.message_pass import MessagePass
 from e3any.nn.layers.norm_activation import NormActivation
 from e3any.nn.layers.norms import LayerNorm, RMSNorm
+from e3any.nn.layers.path_message_pass import PathMessagePass
 from e3any.nn.layers.residual import Residual
+from e3any.nn.layers.symmetric_contraction import SymmetricContraction
 from e3any.nn.layers.tensor import Tensor
 from e3any.nn.layers.tensor_dense import TensorDense
 
@@ -27,9 +29,11 @@ __all__ = [
     "MessagePass",
     "MultiHeadAttention",
     "NormActivation",
+    "PathMessagePass",
     "RMSNorm",
     "Residual",
     "SelfAttention",
+    "SymmetricContraction",
     "Tensor",
     "TensorDense",
 ]
