@@ -125,7 +125,7 @@ def draw(results: list[dict[str, Any]], path: Any) -> None:
 
 def main() -> None:
     """Run the study."""
-    args = fitting.arguments(__doc__, 2000, 1e-2, batch_size=16, data="table of molecules; of qm9pack by default")
+    args = fitting.arguments(__doc__, 4000, 5e-3, batch_size=16, data="table of molecules; of qm9pack by default")
     rng, labels = np.random.default_rng(args.seed), read_labels(LABELS)
     molecules = qm9.load(args.data or qm9.source(), MAX_HEAVY, labels).within(MAX_ATOMS).shuffled(rng)
     signs = np.asarray([labels[int(index)] for index in molecules.indices], np.float32)
