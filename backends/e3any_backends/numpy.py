@@ -49,7 +49,7 @@ class NumpyBackend(Backend):
         unit: bool,
     ) -> Array:
         """Evaluate harmonics, by a kernel if there is one."""
-        if _served("harmonics", r):
+        if _served("harmonics", r) and not kernels.harmonics_are_few(r, len(order)):
             from e3any_backends.kernels.maps import Harmonics
 
             return Harmonics(factors, order, unit).value(np.ascontiguousarray(r))

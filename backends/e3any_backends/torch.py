@@ -104,7 +104,7 @@ class TorchBackend(Backend):
         unit: bool,
     ) -> Array:
         """Evaluate harmonics, by a kernel if there is one; compilers fuse the plain form as well as any."""
-        if torch.compiler.is_compiling() or not _served("harmonics", r):
+        if torch.compiler.is_compiling() or not _served("harmonics", r) or kernels.harmonics_are_few(r, len(order)):
             return plain(r)
         from e3any_backends import _torch_kernels
 

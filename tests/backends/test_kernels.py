@@ -264,6 +264,12 @@ def test_compiled_layers_call_kernels(rng):
     assert_parity(actual, expected)
 
 
+@pytest.fixture
+def at_any_size(monkeypatch):
+    """Let kernels of harmonics serve few vectors as well."""
+    monkeypatch.setattr(kernels, "LEAST_HARMONICS", 0)
+
+
 def points(rng, dtype="float64"):
     """Return more vectors than a block has; some are zero, on an axis, tiny or huge."""
     r = rng.normal(size=(600, 3))
@@ -275,6 +281,7 @@ def points(rng, dtype="float64"):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("max_degree", [1, 2, 7])
 @pytest.mark.parametrize("cartesian_order", [False, True])
+@pytest.mark.usefixtures("at_any_size")
 def test_harmonics_are_those_of_the_plain_form(rng, library, dtype, max_degree, cartesian_order):
     for r in (points(rng, dtype), rng.normal(size=(2, 0, 3)).astype(dtype), rng.normal(size=3).astype(dtype)):
         (r,) = as_library(library, r)
@@ -287,6 +294,7 @@ def test_harmonics_are_those_of_the_plain_form(rng, library, dtype, max_degree, 
 
 @pytest.mark.parametrize("function", [so3.spherical_harmonics, so3.solid_harmonics])
 @pytest.mark.parametrize("cartesian_order", [False, True])
+@pytest.mark.usefixtures("at_any_size")
 def test_derivatives_of_harmonics_are_those_of_the_plain_form(rng, function, cartesian_order):
     weights = torch.from_numpy(rng.normal(size=(600, 16)))
     direction = torch.from_numpy(rng.normal(size=(600, 3)))
@@ -308,6 +316,7 @@ def test_derivatives_of_harmonics_are_those_of_the_plain_form(rng, function, car
         assert_rounding(actual, expected)
 
 
+@pytest.mark.usefixtures("at_any_size")
 def test_derivatives_of_harmonics_are_finite_everywhere(rng):
     r = torch.from_numpy(points(rng)).requires_grad_()
     (slope,) = grad(so3.spherical_harmonics(r, 4).sin().sum(), r, create_graph=True)
@@ -333,6 +342,16 @@ def test_logs_say_why_a_case_is_not_served(rng, caplog, case, reason):
     (message,) = {record.getMessage() for record in caplog.records}
     assert message.startswith("plain form of couple: ")
     assert reason in message
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_few_harmonics_take_the_plain_form(rng, library, caplog):
+    (few, many) = as_library(library, *(rng.normal(size=(n, 3)).astype("float32") for n in (10, 2048)))
+    with caplog.at_level(logging.DEBUG, logger="e3any"):
+        so3.spherical_harmonics(many, 1)
+        assert not caplog.records
+        so3.spherical_harmonics(few, 1)
+    assert [r.getMessage() for r in caplog.records] == ["plain form of harmonics: fewer than 8192 numbers"]
 
 
 def test_switch_is_local_to_its_block():

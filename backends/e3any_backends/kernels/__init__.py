@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from typing import Any
 
-__all__ = ["available", "enabled", "say", "used"]
+__all__ = ["LEAST_HARMONICS", "available", "enabled", "harmonics_are_few", "say", "used"]
+
+#: For fewer harmonics the first call of a kernel, which compiles it, costs more than thousands of calls gain.
+LEAST_HARMONICS = 8192
 
 _logger = logging.getLogger("e3any")
 _switch = ContextVar("e3any_kernels", default=os.environ.get("E3ANY_KERNELS", "1") != "0")
@@ -60,6 +65,14 @@ def enabled(value: bool = True) -> Iterator[None]:
         yield
     finally:
         _switch.reset(token)
+
+
+def harmonics_are_few(r: Any, components: int) -> bool:
+    """Return whether a kernel does not pay for so many components of harmonics of vectors (..., 3), and log it."""
+    few: bool = math.prod(r.shape[:-1]) * components < LEAST_HARMONICS
+    if few:
+        say("harmonics", f"fewer than {LEAST_HARMONICS} numbers")
+    return few
 
 
 def say(operation: str, reason: str) -> None:

@@ -12,9 +12,10 @@ import math
 import numpy as np
 
 from e3any_backends.generic import Array
-from e3any_backends.kernels.jit import jit
+from e3any_backends.kernels.blocks import clear
+from e3any_backends.kernels.jit import jit, part
 
-__all__ = ["pull", "second", "tables", "value"]
+__all__ = ["pull", "room", "second", "tables", "value"]
 
 # Numbers in a block of harmonics: it stays in the cache.
 _SIZE = 4096
@@ -88,10 +89,32 @@ def _gradient(l: int, m: int) -> list[tuple[int, float]]:
     return [(m + 1, below), (m - 1, -0.5), (-m - 1, 0.5), (1 - m, 0.5), (m, 1.0)]
 
 
+def room(dtype: str, components: int, degrees: int, order: int) -> tuple[Array, ...]:
+    """Return blocks to work in for the kernels of values and of first and second derivatives, order 0, 1 and 2.
+
+    They are for points, parts of harmonics, harmonics; weights and their sums; and for second derivatives again those,
+    sums for harmonics, and three vectors.
+    """
+    width = max(64, min(512, _SIZE // components))
+    sizes = [6, 3 + degrees, components, *[components, 3][: 2 * order]]
+    sizes += [components, 3, components, 3, 3] if order == 2 else []
+    return tuple(np.empty((size, width), dtype) for size in sizes)
+
+
 @jit
-def value(out: Array, r: Array, unit: bool, place: Array, azimuthal: Array, polar: Array, bounds: Array) -> None:
+def value(
+    out: Array,
+    r: Array,
+    unit: bool,
+    place: Array,
+    azimuthal: Array,
+    polar: Array,
+    bounds: Array,
+    points: Array,
+    scratch: Array,
+    block: Array,
+) -> None:
     """Write harmonics (N, (L+1)**2) of vectors (N, 3); ``place[i]`` is the position of component i."""
-    points, block, scratch = _scratch(r, len(place), len(azimuthal))
     width = points.shape[1]
     for start in range(0, len(r), width):
         num = min(width, len(r) - start)
@@ -112,17 +135,20 @@ def pull(
     lower: Array,
     slopes: Array,
     bounds: Array,
+    points: Array,
+    scratch: Array,
+    block: Array,
+    weights: Array,
+    slope: Array,
 ) -> None:
     """Write the derivatives of the sum of ``g`` times the harmonics by the vectors."""
-    points, block, scratch = _scratch(r, len(place), len(azimuthal))
     width = points.shape[1]
-    weights, slope = np.empty_like(block), np.empty((3, width), r.dtype)
     for start in range(0, len(r), width):
         num = min(width, len(r) - start)
         _load_points(points, r, unit, bounds, start, num)
         _harmonics(block, points, scratch, place, azimuthal, polar, len(azimuthal) - 1, num)
         _load(weights, g, start, num)
-        slope[:] = 0
+        clear(slope)
         for i in range(1, len(place)):
             _add_gradient(slope, weights[i], block, lower[i], slopes[i], num)
         if unit:
@@ -144,24 +170,32 @@ def second(
     lower: Array,
     slopes: Array,
     bounds: Array,
+    points: Array,
+    scratch: Array,
+    block: Array,
+    weights: Array,
+    slope: Array,
+    d_weights: Array,
+    curve: Array,
+    d_block: Array,
+    cotangent: Array,
+    tangent: Array,
 ) -> None:
     """Write the derivatives of the sum of ``c`` times what :func:`pull` writes, by the vectors and by ``g``."""
-    points, block, scratch = _scratch(r, len(place), len(azimuthal))
     width = points.shape[1]
-    weights, d_weights, d_block = np.empty_like(block), np.empty_like(block), np.empty_like(block)
-    slope, curve = np.empty((3, width), r.dtype), np.empty((3, width), r.dtype)
-    cotangent, tangent = np.empty((3, width), r.dtype), np.empty((3, width), r.dtype)
-    d_weights[0] = 0
+    clear(d_weights)
     for start in range(0, len(r), width):
         num = min(width, len(r) - start)
         _load_points(points, r, unit, bounds, start, num)
         _harmonics(block, points, scratch, place, azimuthal, polar, len(azimuthal) - 1, num)
         _load(weights, g, start, num)
         _load(cotangent, c, start, num)
-        tangent[:] = cotangent
+        _load(tangent, c, start, num)
         if unit:
             _project(tangent, points, num)
-        slope[:], curve[:], d_block[:] = 0, 0, 0
+        clear(slope)
+        clear(curve)
+        clear(d_block)
         for i in range(1, len(place)):
             _add_gradient(slope, weights[i], block, lower[i], slopes[i], num)
             _pull_gradient(d_weights[i], d_block, tangent, weights[i], block, lower[i], slopes[i], num)
@@ -173,41 +207,29 @@ def second(
         _store(dg, d_weights, start, num)
 
 
-@jit
-def _scratch(r: Array, components: int, degrees: int) -> tuple[Array, Array, Array]:
-    """Return blocks for points, harmonics, and parts of them."""
-    width = max(64, min(512, _SIZE // components))
-    return (
-        np.empty((6, width), r.dtype),
-        np.empty((components, width), r.dtype),
-        np.empty((3 + degrees, width), r.dtype),
-    )
-
-
-@jit
+@part
 def _load(block: Array, rows: Array, start: int, num: int) -> None:
-    part = rows[start : start + num]
     for i in range(len(block)):
         values = block[i]
         for n in range(num):
-            values[n] = part[n, i]
+            values[n] = rows[start + n, i]
 
 
-@jit
+@part
 def _store(rows: Array, block: Array, start: int, num: int) -> None:
-    part = rows[start : start + num]
     for i in range(len(block)):
         values = block[i]
         for n in range(num):
-            part[n, i] = values[n]
+            rows[start + n, i] = values[n]
 
 
-@jit
+@part
 def _load_points(points: Array, r: Array, unit: bool, bounds: Array, start: int, num: int) -> None:
     """Fill a block: x, y, z; one by the norm that they were divided by; whether they were; and their square."""
     x, y, z, inverse, is_unit, square = points[0], points[1], points[2], points[3], points[4], points[5]
     zero, one, smallest = bounds[0], bounds[1], bounds[2]
-    _load(points[:3], r, start, num)
+    for n in range(num):
+        x[n], y[n], z[n] = r[start + n, 0], r[start + n, 1], r[start + n, 2]
     if unit:
         for n in range(num):
             largest = max(max(abs(x[n]), abs(y[n])), abs(z[n]))
@@ -222,7 +244,7 @@ def _load_points(points: Array, r: Array, unit: bool, bounds: Array, start: int,
         square[n] = x[n] * x[n] + y[n] * y[n] + z[n] * z[n]
 
 
-@jit
+@part
 def _harmonics(
     block: Array,
     points: Array,
@@ -238,8 +260,8 @@ def _harmonics(
     cosine, sine, power = scratch[0], scratch[1], scratch[2]
     for m in range(degrees):
         if m == 1:
-            cosine[:] = x
-            sine[:] = y
+            for n in range(num):
+                cosine[n], sine[n] = x[n], y[n]
         elif m > 1:
             a = azimuthal[m]
             for n in range(num):
@@ -250,7 +272,8 @@ def _harmonics(
             q, first, minus = scratch[3 + l], polar[m, l, 0], polar[m, l, 1]
             previous, before = scratch[3 + max(l - 1, 0)], scratch[3 + max(l - 2, 0)]
             if l == m:
-                q[:] = first
+                for n in range(num):
+                    q[n] = first
             elif l == m + 1:
                 for n in range(num):
                     q[n] = first * z[n] * previous[n]
@@ -259,14 +282,15 @@ def _harmonics(
                     q[n] = first * z[n] * previous[n] - minus * square[n] * before[n]
             real, imaginary = block[place[l * l + l + m]], block[place[l * l + l - m]]
             if m == 0:
-                real[:] = q
+                for n in range(num):
+                    real[n] = q[n]
             else:
                 for n in range(num):
                     real[n] = q[n] * cosine[n]
                     imaginary[n] = q[n] * sine[n]
 
 
-@jit
+@part
 def _add_gradient(dr: Array, g: Array, block: Array, lower: Array, slopes: Array, num: int) -> None:
     """Add ``g`` times the gradient of one harmonic."""
     dx, dy, dz = dr[0], dr[1], dr[2]
@@ -279,12 +303,13 @@ def _add_gradient(dr: Array, g: Array, block: Array, lower: Array, slopes: Array
         dz[n] += g[n] * (t * e[n])
 
 
-@jit
+@part
 def _pull_gradient(
     dg: Array, d_block: Array, c: Array, g: Array, block: Array, lower: Array, slopes: Array, num: int
 ) -> None:
     """Write, and add, the derivatives of ``c`` times ``g`` times the gradient of one harmonic."""
-    dg[:] = 0
+    for n in range(num):
+        dg[n] = 0
     for column in range(5):
         value, slope, along = block[lower[column]], slopes[column], c[column // 2]
         d_value = d_block[lower[column]]
@@ -293,7 +318,7 @@ def _pull_gradient(
             d_value[n] += slope * along[n] * g[n]
 
 
-@jit
+@part
 def _project(dr: Array, points: Array, num: int) -> None:
     """Turn derivatives by unit vectors into those by vectors."""
     x, y, z, inverse, is_unit = points[0], points[1], points[2], points[3], points[4]
@@ -305,7 +330,7 @@ def _project(dr: Array, points: Array, num: int) -> None:
         dz[n] = (dz[n] - along * z[n]) * inverse[n]
 
 
-@jit
+@part
 def _add_curvature(curve: Array, slope: Array, c: Array, tangent: Array, points: Array, num: int) -> None:
     r"""Turn ``curve``, derivatives of harmonics by unit vectors, into those of :math:`c \cdot J v` by vectors.
 

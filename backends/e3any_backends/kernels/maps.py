@@ -244,22 +244,26 @@ class Harmonics:
         """Return the harmonics."""
         out = np.empty((*r.shape[:-1], len(self.order)), r.dtype)
         place, azimuthal, polar, _, _, bounds = _harmonics(self.factors, self.order, r.dtype.char)
-        harmonics.value(_matrix(out), _matrix(r), self.unit, place, azimuthal, polar, bounds)
+        harmonics.value(_matrix(out), _matrix(r), self.unit, place, azimuthal, polar, bounds, *self._room(r, 0))
         return out
 
     def pull(self, r: Array, g: Array) -> Array:
         """Return the derivatives of the sum of ``g`` times the harmonics by the vectors."""
         dr = np.empty(r.shape, r.dtype)
         tables = _harmonics(self.factors, self.order, r.dtype.char)
-        harmonics.pull(_matrix(dr), _matrix(r), _matrix(g), self.unit, *tables)
+        harmonics.pull(_matrix(dr), _matrix(r), _matrix(g), self.unit, *tables, *self._room(r, 1))
         return dr
 
     def second(self, r: Array, g: Array, c: Array) -> tuple[Array, Array]:
         """Return the derivatives of the sum of ``c`` times what :meth:`pull` returns, by ``r`` and ``g``."""
         dr, dg = np.empty(r.shape, r.dtype), np.empty(g.shape, r.dtype)
         tables = _harmonics(self.factors, self.order, r.dtype.char)
-        harmonics.second(_matrix(dr), _matrix(dg), _matrix(r), _matrix(g), _matrix(c), self.unit, *tables)
+        vectors = _matrix(r), _matrix(g), _matrix(c)
+        harmonics.second(_matrix(dr), _matrix(dg), *vectors, self.unit, *tables, *self._room(r, 2))
         return dr, dg
+
+    def _room(self, r: Array, order: int) -> tuple[Array, ...]:
+        return harmonics.room(r.dtype.char, len(self.order), len(self.factors), order)
 
 
 #: The maps by name.
