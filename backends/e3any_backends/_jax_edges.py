@@ -14,7 +14,8 @@ for every edge but what the contraction returns, and what is computed for a bloc
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -24,6 +25,8 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from e3any_backends import kernels
+from e3any_backends._jax_kernels import call, lowering
 from e3any_backends._jax_store import stored
 
 Array: TypeAlias = Any
@@ -135,6 +138,50 @@ def _sizes(num_edges: Any, num: Any) -> tuple[int, Any]:
 
 
 # -- evaluation ---------------------------------------------------------------------------------------------
+
+
+def _evaluate_by_kernel(*operands: Array, program: _Program) -> list[Array] | None:
+    rows, dtype = operands[:3], operands[3].dtype
+    wide = jnp.promote_types(dtype, jnp.float32)
+    arrays: dict[int | None, Array] = dict(enumerate(o.astype(wide) for o in operands[3:]))
+    totals: dict[int, Array] = {}
+    for outs, factors in _calls(program):
+        is_slope = len(factors) == 4
+        shapes = program.shapes[:_A] if is_slope else program.shapes[_A:]
+        factors_ = (jnp.zeros(program.shapes[slot], wide) if o is None else arrays[o] for slot, o in enumerate(factors))
+        values = call("edge_slopes" if is_slope else "edge_products", wide.name, shapes, *rows, *factors_)
+        if values is None:
+            return None
+        for numbers, value in zip(outs, values, strict=True):
+            for out in numbers:
+                totals[out] = totals[out] + value if out in totals else value
+    return [totals[out].astype(dtype) for out in range(len(program.outs))]
+
+
+_Point = tuple[int | None, ...]
+
+
+def _calls(program: _Program) -> Iterator[tuple[list[list[int]], _Point]]:
+    """Yield calls of kernels: the outputs that each of their results is part of, and operands.
+
+    One kernel sums products over edges, for three operands. The other one takes all first derivatives, for four: these
+    are three contractions, of which a program needs some. None stands for any operand of a slot that has none.
+    """
+    wanted: dict[tuple[int, _Point], list[int]] = {}
+    for out, factors in program.terms:
+        wanted.setdefault((program.outs[out], factors), []).append(out)
+    for key in [key for key in wanted if key[0] == _A]:
+        yield [wanted.pop(key)], key[1]
+    operands: list[list[int | None]] = [[o for o, s in enumerate(program.slots) if s == slot] for slot in range(4)]
+    points = list(itertools.product(*(numbers or [None] for numbers in operands)))
+    while wanted:
+        point = max(points, key=lambda point: sum(slope in wanted for slope in _slopes(point)))
+        yield [wanted.pop(slope, []) for slope in _slopes(point)], point
+
+
+def _slopes(point: _Point) -> list[tuple[int, _Point]]:
+    """Return the contractions that the first derivatives are: output and operands."""
+    return [(slot, (*point[:slot], *point[slot + 1 :])) for slot in (_X, _Y, _G)]
 
 
 def _evaluate(*operands: Array, program: _Program, store: bool) -> list[Array]:
@@ -263,14 +310,14 @@ _primitive.multiple_results = True
 
 
 @functools.lru_cache(maxsize=512)
-def _compiled(program: _Program) -> Any:
-    # Not of the primitive: without jit (jax.disable_jit) it would call itself.
-    return jax.jit(functools.partial(_evaluate, program=program, store=True))
+def _compiled(program: _Program, by_kernels: bool) -> Any:
+    return jax.jit(functools.partial(_primitive.bind, program=program))
 
 
 @_primitive.def_impl
 def _impl(*operands: Array, program: _Program) -> Any:
-    return _compiled(program)(*operands)
+    with jax.disable_jit(False):  # else it would call itself
+        return _compiled(program, kernels.used())(*operands)
 
 
 @_primitive.def_abstract_eval
@@ -361,6 +408,6 @@ def _batch(operands: Sequence[Array], axes: Sequence[Any], *, program: _Program)
 ad.primitive_jvps[_primitive] = _jvp
 ad.primitive_transposes[_primitive] = _transpose
 batching.primitive_batchers[_primitive] = _batch
-for _platform, _on_cpu in ((None, False), ("cpu", True)):
-    _rule = mlir.lower_fun(functools.partial(_evaluate, store=_on_cpu), multiple_results=True)
-    mlir.register_lowering(_primitive, _rule, platform=_platform)
+_evaluate_on_cpu = functools.partial(_evaluate, store=True)
+mlir.register_lowering(_primitive, mlir.lower_fun(functools.partial(_evaluate, store=False), multiple_results=True))
+mlir.register_lowering(_primitive, lowering("edge_products", _evaluate_by_kernel, _evaluate_on_cpu), platform="cpu")

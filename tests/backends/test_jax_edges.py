@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from e3any_backends import _jax_edges, backend_of
+from e3any_backends import _jax_edges, backend_of, kernels
 from e3any_backends.generic import Backend
 
 from e3any.testing import assert_parity
@@ -14,11 +14,13 @@ from e3any.testing import assert_parity
 NODES, RECEIVERS, EDGES = 5, 4, 41
 
 
-@pytest.fixture(autouse=True)
-def _blocks(monkeypatch):
-    """Have the loop take several steps."""
+@pytest.fixture(autouse=True, params=["loop", "kernel"])
+def _form(request, monkeypatch):
+    """Take the kernel, or a loop of several steps."""
     monkeypatch.setattr(_jax_edges, "_BLOCK_BYTES", 4 * 4 * 3 * 2 * 2)
-    _jax_edges._compiled.cache_clear()
+    jax.clear_caches()
+    with kernels.enabled(request.param == "kernel"):
+        yield
 
 
 def numbers(rng, *shape):

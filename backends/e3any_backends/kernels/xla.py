@@ -13,6 +13,7 @@ import numpy as np
 from numba import carray
 
 from e3any_backends.generic import Array
+from e3any_backends.kernels import edges
 from e3any_backends.kernels.contraction import Schedule, contract
 from e3any_backends.kernels.jit import address_as_pointer, c_function, jit
 
@@ -62,13 +63,28 @@ def _data(buffers: Array) -> Array:
 
 
 @jit
-def _matrix(address: int, like: Array) -> Array:
-    """Return a buffer as an array of two axes, the last one its own."""
+def _view(address: int) -> tuple[Array, Array]:
+    """Return where a buffer's numbers are, and its shape."""
     buffer = _words(address, _BUFFER)
-    shape, rows = _words(buffer[_SHAPE], buffer[_RANK]), 1
-    for n in range(buffer[_RANK] - 1):
-        rows *= shape[n]
-    return carray(address_as_pointer(buffer[_DATA]), (rows, shape[buffer[_RANK] - 1]), like.dtype)
+    return address_as_pointer(buffer[_DATA]), _words(buffer[_SHAPE], buffer[_RANK])
+
+
+@jit
+def _list(address: int, like: Array) -> Array:
+    data, shape = _view(address)
+    return carray(data, (shape[0],), like.dtype)
+
+
+@jit
+def _matrix(address: int, like: Array) -> Array:
+    data, shape = _view(address)
+    return carray(data, (shape[0], shape[1]), like.dtype)
+
+
+@jit
+def _box(address: int, like: Array) -> Array:
+    data, shape = _view(address)
+    return carray(data, (shape[0], shape[1], shape[2]), like.dtype)
 
 
 @jit
@@ -77,13 +93,13 @@ def _contractions(frame: Array, like: Array) -> None:
     arguments, results = _buffers(frame)
     integers = np.empty(0, np.int32)
     plan = Schedule(
-        _matrix(arguments[0], integers)[0],
+        _list(arguments[0], integers),
         _matrix(arguments[1], integers),
         _matrix(arguments[2], integers),
         _matrix(arguments[3], integers),
         _matrix(arguments[4], integers),
         _matrix(arguments[5], integers),
-        _matrix(arguments[6], like)[0],
+        _list(arguments[6], like),
     )
     contract(np.concatenate((_data(arguments[7:]), _data(results))), plan)
 
@@ -99,5 +115,74 @@ def _contractions_handler(dtype: Any) -> Any:
     return handle
 
 
+@jit
+def _receivers(arguments: Array) -> Array:
+    """Return the node that receives, for every edge, -1 for padding, from rows of edges."""
+    integers = np.empty(0, np.int32)
+    rows, receivers = _matrix(arguments[0], integers), _list(arguments[2], integers)
+    result = np.full(len(_list(arguments[1], integers)), -1, np.int32)
+    for row in range(len(rows)):
+        for edge in rows[row]:
+            if edge < len(result):
+                result[edge] = receivers[row]
+    return result
+
+
+@jit
+def _sums(address: int, like: Array) -> Array:
+    """Return sums over edges (num, M, K, F) as (num, M, K F)."""
+    data, shape = _view(address)
+    return carray(data, (shape[0], shape[1], shape[2] * shape[3]), like.dtype)
+
+
+@jit
+def _edge_products(frame: Array, like: Array) -> None:
+    """Read edges in rows, as the primitive has them, and factors."""
+    arguments, results = _buffers(frame)
+    out = _sums(results[0], like)
+    out[:] = 0
+    factors = _box(arguments[3], like), _matrix(arguments[4], like), _box(arguments[5], like)
+    edges.product(out, *factors, _list(arguments[1], np.empty(0, np.int32)), _receivers(arguments))
+
+
+def _edge_products_handler(dtype: Any) -> Any:
+    @c_function
+    def handle(address: int) -> int:
+        frame = _words(address, _FRAME)
+        if not _answers(frame):
+            _edge_products(frame, np.empty(0, dtype))
+        return 0
+
+    return handle
+
+
+@jit
+def _edge_slopes(frame: Array, like: Array) -> None:
+    """Read edges in rows, factors, and what multiplies the sums over edges."""
+    arguments, results = _buffers(frame)
+    slopes = _box(results[0], like), _matrix(results[1], like), _box(results[2], like)
+    slopes[0][:] = 0
+    slopes[1][:] = 0
+    slopes[2][:] = 0
+    factors = _box(arguments[3], like), _matrix(arguments[4], like), _box(arguments[5], like)
+    src = _list(arguments[1], np.empty(0, np.int32))
+    edges.pull(*slopes, *factors, _sums(arguments[6], like), src, _receivers(arguments))
+
+
+def _edge_slopes_handler(dtype: Any) -> Any:
+    @c_function
+    def handle(address: int) -> int:
+        frame = _words(address, _FRAME)
+        if not _answers(frame):
+            _edge_slopes(frame, np.empty(0, dtype))
+        return 0
+
+    return handle
+
+
 #: What compiles the function of a name for a dtype.
-HANDLERS: dict[str, Callable[[Any], Any]] = {"contractions": _contractions_handler}
+HANDLERS: dict[str, Callable[[Any], Any]] = {
+    "contractions": _contractions_handler,
+    "edge_products": _edge_products_handler,
+    "edge_slopes": _edge_slopes_handler,
+}
