@@ -1,7 +1,8 @@
 """Trees of parameters in safetensors files, the same for every framework.
 
-A file holds one tensor per parameter under the path of its name, such as ``dense.0+.kernel``, and the version of the
-conventions (:mod:`e3any.conventions`). Loading executes no code.
+A file holds one tensor per parameter under the path of its name, such as ``dense.0+.kernel``, the version of the
+conventions (:mod:`e3any.conventions`), and, where it was saved with its layer, the description of that
+(:mod:`e3any.description`). Loading executes no code.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,25 @@ from e3any_backends.generic import dtype_name
 from numpy.typing import NDArray
 
 from e3any import conventions
-from e3any.nn.layer import leaves
+from e3any.description import describe, layer_of
+from e3any.nn.layer import Layer, leaves
 
-__all__ = ["load", "load_metadata", "save"]
+__all__ = ["load", "load_layer", "load_metadata", "save"]
 
 _FORMAT = "e3any"
 _RESERVED = "__metadata__"
+_LAYER = "layer"
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _DTYPES = ("float64", "float32", "float16", "bfloat16", *_INTEGERS, "bool")
 
 
-def save(path: str | os.PathLike[str], tree: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
+def save(
+    path: str | os.PathLike[str],
+    tree: Mapping[str, Any],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    layer: Layer | None = None,
+) -> None:
     """Write a tree of parameters; the file is complete or does not change.
 
     Parameters
@@ -40,13 +49,16 @@ def save(path: str | os.PathLike[str], tree: Mapping[str, Any], metadata: Mappin
         A nested mapping of NumPy arrays.
     metadata : mapping of str to str, optional
         Notes to keep with the parameters.
+    layer : Layer, optional
+        The layer or model that the parameters are for, which :func:`load_layer` returns.
 
     Raises
     ------
     ValueError
         If a name is empty or contains a dot, or is that of the notes in such files, ``__metadata__``.
     TypeError
-        If a name or a note is no string, or a leaf no NumPy array of real numbers or bools.
+        If a name or a note is no string, a leaf no NumPy array of real numbers or bools, or if the layer can't be
+        described, see :func:`e3any.description.describe`.
     """
     from safetensors.numpy import save as to_bytes
 
@@ -56,7 +68,8 @@ def save(path: str | os.PathLike[str], tree: Mapping[str, Any], metadata: Mappin
         if not (isinstance(name, str) and isinstance(note, str)):
             raise TypeError(f"expected metadata of strings, got {name!r}: {note!r}")
     tensors = {_key(names): _contiguous(names, leaf) for names, leaf in leaves(tree)}
-    notes = {**(metadata or {}), "format": _FORMAT, "conventions": str(conventions.VERSION)}
+    described = {} if layer is None else {_LAYER: describe(layer)}
+    notes = {**(metadata or {}), **described, "format": _FORMAT, "conventions": str(conventions.VERSION)}
     _write(Path(path), _with_sorted_notes(to_bytes(tensors, metadata=notes)))
 
 
@@ -100,6 +113,36 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """Read the notes that were kept with the parameters; errors are those of :func:`load`."""
     with _opened(path) as (_, notes):
         return notes
+
+
+def load_layer(path: str | os.PathLike[str], classes: Sequence[type[Layer]] = ()) -> Layer:
+    """Read the layer whose parameters a file holds.
+
+    Parameters
+    ----------
+    path : path
+        Name of the file.
+    classes : sequence of classes
+        The classes of models that are not of :mod:`e3any.nn`; nothing else is looked up.
+
+    Returns
+    -------
+    Layer
+        The layer.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged or was saved without its layer, or if a class is not known.
+    TypeError
+        If a class is none of layers.
+    """
+    notes = load_metadata(path)
+    if _LAYER not in notes:
+        raise ValueError(f"expected a checkpoint that was saved with its layer, got notes {sorted(notes)}")
+    return layer_of(notes[_LAYER], classes)
 
 
 @contextmanager

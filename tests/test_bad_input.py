@@ -49,6 +49,7 @@ ELSEWHERE = {
     "testing.assert_parity": "its errors are those of comparisons: tests/testing/test_assertions.py",
     "testing.to_numpy": "takes whatever NumPy does",
     "checkpoint.load": "files: tests/test_checkpoint.py",
+    "checkpoint.load_layer": "files: tests/test_checkpoint.py",
     "checkpoint.load_metadata": "files: tests/test_checkpoint.py",
     "checkpoint.save": "files: tests/test_checkpoint.py",
     "initializers.Initializer": "abstract",

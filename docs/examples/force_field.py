@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -126,8 +126,8 @@ def train(field: Any, split: data.Split, args: argparse.Namespace, folder: Path)
             history.append({"epoch": epoch, "loss": float(np.mean(losses)), **errors})
             bar.set_postfix(loss=f"{history[-1]['loss']:.5f}", forces=f"{1000 * errors['forces']:.1f} meV/A")
             if errors["forces"] == min(h["forces"] for h in history):
-                notes = {"model": json.dumps(asdict(field.model)), "reference_energy": repr(split.reference)}
-                checkpoint.save(folder / "model.safetensors", field.tree(), notes)
+                notes = {"reference_energy": repr(split.reference)}
+                checkpoint.save(folder / "model.safetensors", field.tree(), notes, layer=field.model)
             run = {"settings": settings, "rng": rng.bit_generator.state, "history": history}
             checkpoint.save(path, field.state(), {"run": json.dumps(run)})
     return history
@@ -147,7 +147,7 @@ def main() -> None:
     print(f"trained with {args.framework} in {time.perf_counter() - start:.0f} s")
 
     path = folder / "model.safetensors"
-    model, tree = Energy(**json.loads(checkpoint.load_metadata(path)["model"])), checkpoint.load(path)
+    model, tree = checkpoint.load_layer(path, [Energy]), checkpoint.load(path)
     fields = {name: force_field(name, model, split.train) for name in ("flax", "torch")}
     for each in fields.values():
         each.load(tree)

@@ -10,7 +10,6 @@ cannot import e3any, for a molecule and for two of them, and compared with the m
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +32,7 @@ STEP = 1e-3  # Angstrom, of differences of energies
 def read(path: Path | None, frame: data.Frames) -> tuple[Energy, dict[str, Any]]:
     """Return the model and parameters of a checkpoint, or a small model as it is before training."""
     if path is not None:
-        return Energy(**json.loads(checkpoint.load_metadata(path)["model"])), checkpoint.load(path)
+        return checkpoint.load_layer(path, [Energy]), checkpoint.load(path)
     print("no checkpoint: a small model with random parameters")
     model = Energy(features=4, max_degree=1, num_interactions=1, num_basis=4)
     return model, to_numpy(model).init(np.random.default_rng(0), frame.numbers, frame.positions)
