@@ -3,7 +3,7 @@ r"""Norms whose values and derivatives are finite for every finite vector.
 Each vector is divided by its own largest entry s before it is squared,
 :math:`\lVert x\rVert = s \lVert x/s\rVert`, so that neither :math:`10^{30}` overflows nor :math:`10^{-30}`
 vanishes. Neither norm nor direction depends on s, which is therefore a constant for differentiation. Vectors
-without an entry as large as the smallest normal number of their dtype count as zero.
+without an entry larger than the smallest normal number of their dtype count as zero.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def _scale(backend: Backend, largest: Array) -> tuple[Array, Array]:
     """Return which vectors count as zero, and what vectors with these largest entries are divided by."""
     xp = backend.xp
     # The reciprocal of a smaller scale, which is a factor of the derivatives, would overflow.
-    zero = largest < float(xp.finfo(largest.dtype).smallest_normal)
+    zero = largest <= float(xp.finfo(largest.dtype).smallest_normal)
     return zero, xp.where(zero, xp.ones_like(largest), largest)
 
 

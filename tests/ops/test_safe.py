@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from e3any.ops import inverse_softplus, norm, normalize, normalize_and_return_norm
+from e3any.ops import evaluate_derivatives, inverse_softplus, norm, normalize, normalize_and_return_norm
 
 AXES = [(None, False), (-1, False), (-1, True), (0, False), ((0, 2), True), ((-1, -2), False)]
 axes = pytest.mark.parametrize(("axis", "keepdims"), AXES)
@@ -142,3 +142,9 @@ def test_inverse_softplus_inverts_softplus(library):
     y = library.numpy(inverse_softplus(library.array(x)))
     np.testing.assert_allclose(np.logaddexp(0, y), x, rtol=1e-12)
     np.testing.assert_allclose(y[:4], e3x.ops.inverse_softplus(jnp.asarray(x[:4])), rtol=1e-12)
+
+
+def test_derivatives_to_fourth_order_are_finite_at_the_smallest_number():
+    x = jnp.asarray([[0.0, 0.0], [jnp.finfo(jnp.float32).tiny, 0.0], [jnp.finfo(jnp.float32).eps, 0.0]], jnp.float32)
+    for y in evaluate_derivatives(lambda x: norm(x, axis=-1), x, max_order=4):
+        assert jnp.isfinite(y).all()

@@ -81,5 +81,7 @@ def program(task: Task) -> JaxProgram:
 def module_program(module: Any, task: Task) -> JaxProgram:
     """Return a task done by a Linen module."""
     arrays = jax.tree.map(jnp.asarray, task.arrays)
-    params = jax.jit(task.bind(module.init))(jax.random.key(0), *arrays)
+    # What runs once need not be fast; most of the time would go into optimising random numbers.
+    init = jax.jit(task.bind(module.init), compiler_options={"xla_backend_optimization_level": 0})
+    params = init(jax.random.key(0), *arrays)
     return JaxProgram(task.bind(module.apply), params, arrays)
