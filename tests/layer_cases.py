@@ -111,6 +111,9 @@ def assert_equals_e3x(
 ) -> None:
     """Compare parameters of one key, outputs and gradients with those of the layer of e3x of the same name.
 
+    The oracle computes in double precision, from the same numbers: what it computes in single precision has errors of
+    its own.
+
     ``ours_only`` are inputs of e3any that are to give the same output as ``inputs`` of e3x, with the same
     parameters; of their gradients only those of parameters are compared.
     """
@@ -127,7 +130,8 @@ def assert_equals_e3x(
     # e3x computes standard deviations in the dtype of parameters, and the compiler reorders products.
     jax.tree.map(partial(np.testing.assert_array_max_ulp, maxulp=2), ours, theirs)
     params = tree_map(lambda x: jnp.asarray(rng.normal(size=x.shape), dtype), theirs)
-    expected = jax_value_and_grad(oracle.apply, options)(params, inputs)
+    exact = tree_map(lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x, (params, inputs))
+    expected = jax_value_and_grad(oracle.apply, options)(*exact)
     actual = jax_value_and_grad(module.apply, options)(params, mine)
     if ours_only is not None:
         expected, actual = expected[:2], actual[:2]

@@ -37,7 +37,8 @@ def test_parameters_outputs_and_gradients_are_those_of_e3x(rng, parities, max_de
 
 
 def test_float32_is_as_precise_as_e3x(rng):
-    assert_equals_e3x(nn.TensorDense(4), rng, (features(rng, 3, 2, 4, 3),), dtype="float32")
+    # The loss, a sum of sines, amplifies rounding of large outputs.
+    assert_equals_e3x(nn.TensorDense(4), rng, (0.5 * features(rng, 3, 2, 4, 3),), dtype="float32")
 
 
 @pytest.mark.parametrize("parities", [1, 2])
