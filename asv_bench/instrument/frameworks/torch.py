@@ -27,6 +27,7 @@ class TorchProgram(Program):
     def _call(self, mode: str) -> Callable[[], Any]:
         if self.compiled and mode not in ("forward", "backward"):
             raise Unavailable(f"PyTorch differentiates compiled functions once, so no mode {mode!r}")
+        torch._dynamo.config.recompile_limit = 64  # one function at many sizes in one process
         apply = torch.compile(self.apply, fullgraph=True, dynamic=False) if self.compiled else self.apply
         leaves = [x for x in _leaves((self.params, self.inputs)) if x.dtype.is_floating_point]
         for x in leaves:
