@@ -70,7 +70,9 @@ def save(
     tensors = {_key(names): _contiguous(names, leaf) for names, leaf in leaves(tree)}
     described = {} if layer is None else {_LAYER: describe(layer)}
     notes = {**(metadata or {}), **described, "format": _FORMAT, "conventions": str(conventions.VERSION)}
-    _write(Path(path), _with_sorted_notes(to_bytes(tensors, metadata=notes)))
+    # A file of no arrays, which several releases of safetensors write wrongly, is a header alone.
+    content = _with_sorted_notes(to_bytes(tensors, metadata=notes)) if tensors else _header({_RESERVED: notes})
+    _write(Path(path), content)
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -191,10 +193,18 @@ def _with_sorted_notes(content: bytes) -> bytes:
     """Sort the notes in the header, which safetensors writes in random order, so that equal trees give equal files."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
-    notes = dict(sorted(header.pop(_RESERVED).items()))
-    text = json.dumps({_RESERVED: notes, **header}, separators=(",", ":"), ensure_ascii=False).encode()
+    return _header(header) + content[end:]
+
+
+def _header(header: dict[str, Any]) -> bytes:
+    """Return the length and the text of a header, the notes first and sorted, padded to 8 bytes."""
+    ordered = {
+        _RESERVED: dict(sorted(header[_RESERVED].items())),
+        **{k: v for k, v in header.items() if k != _RESERVED},
+    }
+    text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + content[end:]
+    return len(text).to_bytes(8, "little") + text
 
 
 def _write(path: Path, content: bytes) -> None:

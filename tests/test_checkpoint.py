@@ -57,6 +57,14 @@ def test_what_was_saved_is_loaded(path, tree):
     assert_equal_trees(load(str(path)), tree)
 
 
+def test_tree_of_no_arrays_is_a_header_alone(path):
+    save(path, {}, metadata={"note": "empty"})
+    content = path.read_bytes()
+    assert len(content) == 8 + int.from_bytes(content[:8], "little")
+    assert load(path) == {}
+    assert load_metadata(path)["note"] == "empty"
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int64", "uint8", "bool"])
 def test_dtype_is_kept(path, dtype):
     tree = {"x": np.ones((2, 2), dtype)}
