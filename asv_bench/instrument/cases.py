@@ -73,7 +73,8 @@ def _harmonics() -> Iterator[Case]:
     for l in (2, 4, 6, 8, 10):
         # The polynomials of cuequivariance take minutes to derive above L = 4.
         some = names if l <= 4 else _without(names, "cuequivariance-jax", "cuequivariance-torch")
-        yield Case("spherical_harmonics", (l,), _ALL if l in (2, 4) else _FIRST, some)
+        # Not second derivatives: the loss, a sum of squares, has a gradient of zero, which rounds differently.
+        yield Case("spherical_harmonics", (l,), _FIRST, some)
     yield Case("solid_harmonics", (4,), _FIRST, ("jax", "e3x", "sphericart-jax", "sphericart", "torch", "numpy"))
     yield Case("wigner_d", (4,), _FIRST, ("jax", "e3x", "torch", "e3nn script", "numpy"))
     yield Case("wigner_d", (10,), ("forward",), ("jax", "e3x", "torch", "e3nn script", "numpy"))
