@@ -134,7 +134,7 @@ class TorchBackend(Backend):
         """Return the largest row entries of every segment, by ``index_reduce``."""
         segments = self.as_index(segments)
         valid = (segments >= 0) & (segments < num_segments)
-        index = torch.where(valid, segments, num_segments)
+        index = torch.where(valid, segments, num_segments).to(torch.int64)  # older releases take no other
         lowest = x.new_full((num_segments + 1, *x.shape[1:]), self.lower_bound(x))
         index = self._rows_like(index, x).expand(x.shape)
         return torch.scatter_reduce(lowest, 0, index, x, "amax", include_self=True)[:num_segments]
