@@ -46,6 +46,13 @@ def specified(*arrays):
     return Backend.edge_products(backend_of(arrays[0]), *arrays, RECEIVERS)
 
 
+@pytest.mark.parametrize("by_kernel", [True, False])
+def test_programs_call_the_kernel_where_it_is_switched_on(factors, lists, by_kernel):
+    with kernels.enabled(by_kernel):
+        text = jax.jit(lambda *a: jax.vjp(lambda *b: native(*b, *lists), *a)[0]).lower(*factors).as_text()
+    assert ("custom_call @e3any" in text) == by_kernel
+
+
 @pytest.mark.parametrize("block_bytes", [1, 2**20])
 def test_values_and_gradients_are_those_of_the_specification(rng, factors, lists, monkeypatch, block_bytes):
     monkeypatch.setattr(_jax_edges, "_BLOCK_BYTES", block_bytes)
