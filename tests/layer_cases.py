@@ -66,8 +66,11 @@ def tree_map_specs(specs: dict, function: Callable) -> dict:
     return {n: tree_map_specs(s, function) if isinstance(s, dict) else function(s) for n, s in specs.items()}
 
 
-def jax_value_and_grad(apply: Callable, options: dict) -> Callable:
-    """Return a compiled function of (params, inputs): output, and gradients of the sum of its sine."""
+def jax_value_and_grad(apply: Callable, options: dict, *, linear: bool = False) -> Callable:
+    """Return a compiled function of (params, inputs): output, and gradients of the sum of its sine.
+
+    With ``linear``, of a weighted sum: slopes of sines of large outputs amplify rounding of these.
+    """
 
     @jit
     def value_and_grad(params: Any, inputs: tuple) -> Any:
@@ -80,7 +83,8 @@ def jax_value_and_grad(apply: Callable, options: dict) -> Callable:
 
         floating = [x for f, x in zip(inexact, jax.tree.leaves(inputs)) if f]
         out, pullback = jax.vjp(call, params, floating)
-        return out, *pullback(jnp.cos(out))
+        weights = jnp.arange(out.size, dtype=out.dtype).reshape(out.shape) if linear else out
+        return out, *pullback(jnp.cos(weights))
 
     return value_and_grad
 
@@ -108,6 +112,7 @@ def assert_equals_e3x(
     dtype: str = "float64",
     *,
     ours_only: tuple | None = None,
+    linear: bool = False,
 ) -> None:
     """Compare parameters of one key, outputs and gradients with those of the layer of e3x of the same name.
 
@@ -115,7 +120,8 @@ def assert_equals_e3x(
     its own.
 
     ``ours_only`` are inputs of e3any that are to give the same output as ``inputs`` of e3x, with the same
-    parameters; of their gradients only those of parameters are compared.
+    parameters; of their gradients only those of parameters are compared. For ``linear`` see
+    :func:`jax_value_and_grad`.
     """
     options = options or {}
     fields = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)}
@@ -131,8 +137,8 @@ def assert_equals_e3x(
     jax.tree.map(partial(np.testing.assert_array_max_ulp, maxulp=2), ours, theirs)
     params = tree_map(lambda x: jnp.asarray(rng.normal(size=x.shape), dtype), theirs)
     exact = tree_map(lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x, (params, inputs))
-    expected = jax_value_and_grad(oracle.apply, options)(*exact)
-    actual = jax_value_and_grad(module.apply, options)(params, mine)
+    expected = jax_value_and_grad(oracle.apply, options, linear=linear)(*exact)
+    actual = jax_value_and_grad(module.apply, options, linear=linear)(params, mine)
     if ours_only is not None:
         expected, actual = expected[:2], actual[:2]
     assert_parity(actual, expected, dtype, rtol={"float64": 1e-12, "float32": 1e-6}[dtype])
