@@ -913,6 +913,8 @@ case(
 # -- plot
 for function in (plot.features, plot.rotated_features):
     case(f"plot.{function.__name__}", function, x=FEATURES, resolution=integer(4))
+one = array(1, 4, 1, rank=(4, 1), parities=(2, 4, 1), components=(1, 5, 1), channels=(1, 4, 2), batch=(2, 1, 4, 1))
+case("plot.couplings", plot.couplings, x=one, y=one, resolution=integer(4))
 case(
     "plot.tensor_paths",
     plot.tensor_paths,

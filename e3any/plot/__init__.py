@@ -4,6 +4,7 @@ Needs the extra ``plot``, and is not imported by :mod:`e3any`. Surfaces are inte
 figures of matplotlib, which notebooks show and ``figure.savefig(path)`` writes. Arrays may be those of any library.
 """
 
+from e3any.plot.coupling import couplings
 from e3any.plot.equivariance import equivariance_errors
 from e3any.plot.features import features, rotated_features
 from e3any.plot.functions import activations, radial_functions, scalar_functions
@@ -13,6 +14,7 @@ from e3any.plot.training import learning_curves
 
 __all__ = [
     "activations",
+    "couplings",
     "equivariance_errors",
     "features",
     "learning_curves",

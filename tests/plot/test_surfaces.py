@@ -115,6 +115,65 @@ def test_steps_of_the_slider_turn_features_once_around_the_axis():
     np.testing.assert_array_equal(figure.data[0].z, figure.frames[0].data[0].z)
 
 
+def of_vector(v, max_degree):
+    return so3.spherical_harmonics(np.asarray(v, np.float64), max_degree)[None, :, None]
+
+
+def shown_by(figure, menu_entry):
+    """Return the surfaces that an entry of the menu shows, in order, and the text below them."""
+    (button,) = [button for button in figure.layout.updatemenus[0].buttons if button.label == menu_entry]
+    assert button.method == "restyle"
+    visible = button.args[0]["visible"]
+    assert len(visible) == len(figure.data)
+    assert visible[0]  # axes
+    chosen = [trace for trace, shown in zip(figure.data[1:], visible[1:]) if shown]
+    *drawn, text = chosen
+    assert all(trace.type == "surface" for trace in drawn)
+    return drawn, list(text.text)
+
+
+def test_couplings_of_two_vectors_are_their_products(library):
+    a, b = np.asarray([1.0, 0.0, 0.0]), np.asarray([0.6, 0.0, 0.8])
+    figure = plot.couplings(*(library.array(of_vector(v, 2)) for v in (a, b)), resolution=9)
+    drawn, names = shown_by(figure, "1 ⊗ 1 → 0, 1, 2")
+    assert names == ["x, l = 1", "y, l = 1", "l = 0", "l = 1, pseudo", "l = 2", "⊗"]
+    for trace, v in zip(drawn[:2], (a, b)):
+        where = center(trace)
+        assert_surface_is(trace, np.concatenate([[0.0], v]), where, scale=np.abs(points(trace, where)[0] @ v).max())
+    dot, cross, tensor = drawn[2:]
+    assert np.ptp(dot.surfacecolor) < 1e-6
+    assert dot.surfacecolor[0, 0] > 0
+    xyz, colours = points(cross, center(cross))
+    direction = xyz[np.argmax(colours)] / np.linalg.norm(xyz[np.argmax(colours)])
+    np.testing.assert_allclose(direction, np.cross(a, b) / np.linalg.norm(np.cross(a, b)), atol=1e-6)
+    # Norms of irreps: a.b / sqrt(3), a x b / sqrt(2), and what is left of 1.
+    rest = 1 - 0.6**2 / 3 - 0.8**2 / 2
+    symmetric = np.zeros(9)
+    symmetric[4:] = np.einsum("i,j,ijk->k", a, b, so3.clebsch_gordan_for_degrees(1, 1, 2))
+    assert np.sum(symmetric**2) == pytest.approx(rest)
+    scale = dot.surfacecolor[0, 0] / (0.6 / np.sqrt(3))
+    assert_surface_is(tensor, symmetric, center(tensor), scale=1 / scale)
+    assert colours.max() == pytest.approx(0.8 / np.sqrt(2) * scale, rel=1e-6)
+
+
+def test_the_menu_of_couplings_has_all_pairs_and_begins_with_two_vectors():
+    figure = plot.couplings(of_vector([0, 0, 1], 2), of_vector([1, 0, 0], 1), resolution=6)
+    (menu,) = figure.layout.updatemenus
+    assert [button.label for button in menu.buttons] == [
+        "0 ⊗ 0 → 0",
+        "0 ⊗ 1 → 1",
+        "1 ⊗ 0 → 1",
+        "1 ⊗ 1 → 0, 1, 2",
+        "2 ⊗ 0 → 2",
+        "2 ⊗ 1 → 1, 2, 3",
+    ]
+    assert menu.active == 3
+    assert [trace.visible for trace in figure.data] == list(menu.buttons[3].args[0]["visible"])
+    assert shown_by(figure, "2 ⊗ 1 → 1, 2, 3")[1][2:5] == ["l = 1", "l = 2, pseudo", "l = 3"]
+    largest = [np.abs(trace.surfacecolor).max() for trace in shown_by(figure, "2 ⊗ 1 → 1, 2, 3")[0][2:]]
+    assert max(largest) == pytest.approx(1)
+
+
 def test_features_of_zeros_are_points():
     (trace,) = surfaces(plot.features(np.zeros((1, 1, 1)), resolution=4))
     assert not np.asarray(trace.x).any()
@@ -126,6 +185,7 @@ def test_features_of_zeros_are_points():
         (lambda: plot.features(np.ones((1, 4, 2)), labels=["a"]), "expected 2 labels, .* got 1"),
         (lambda: plot.features(np.ones((1, 4, 0))), "expected at least one feature, got shape"),
         (lambda: plot.features(np.ones((1, 4, 1)), resolution=3), "expected resolution .* >= 4, got 3"),
+        (lambda: plot.couplings(np.ones((1, 4, 1)), np.ones((2, 4, 1))), "expected y of shape .* got .2, 4, 1."),
         (lambda: plot.rotated_features(np.ones((1, 4, 1)), axis=(0, 0, 0)), "expected axis .* got"),
         (lambda: plot.rotated_features(np.ones((1, 4, 1)), axis=(0, 1)), "expected axis .* got"),
         (lambda: plot.rotated_features(np.ones((1, 4, 1)), num=1), "expected num .* got 1"),
