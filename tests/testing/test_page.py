@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-(PROGRAM,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/testing.md").read_text(), re.DOTALL)
+PROGRAM, FLAX, NUMPY = re.findall(r"```python\n(.*?)```", (ROOT / "docs/testing.md").read_text(), re.DOTALL)
 BROKEN = PROGRAM.replace("self.message(x, basis, **lists)", "self.message(x, basis, **lists).cumsum(-2)")
 # The example that is found need not be made simple.
 BROKEN = BROKEN.replace("given, settings", "Phase, given, settings").replace("=30", "=30, phases=[Phase.generate]")
@@ -28,7 +28,9 @@ def outcome(program, folder):
 
 
 @pytest.mark.parametrize(
-    ("program", "summary"), [(PROGRAM, "2 passed"), (BROKEN, "1 failed, 1 passed")], ids=["right", "broken"]
+    ("program", "summary"),
+    [(PROGRAM, "2 passed"), (BROKEN, "1 failed, 1 passed"), (FLAX, "1 passed"), (NUMPY, "2 passed")],
+    ids=["torch", "torch, broken", "flax", "numpy"],
 )
 def test_programs_of_the_page_find_what_is_broken(program, summary, tmp_path):
     status, printed = outcome(program, tmp_path)
