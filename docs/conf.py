@@ -24,8 +24,10 @@ extensions = [
     "sphinx_copybutton",
     "sphinx-mathjax-offline",
     "function_pictures",
+    "performance_picture",
 ]
-exclude_patterns = ["_build", "examples", "studies"]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "_templates", "examples", "studies"]
 html_theme = "furo"
 html_title = f"e3any {release}"
 html_static_path = ["_static"]

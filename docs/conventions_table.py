@@ -1,4 +1,4 @@
-"""Write the table of conventions.md: how far conversions are from the numbers of other libraries.
+"""Print the table of conventions.md and write it there: how far conversions are from the numbers of other libraries.
 
 python docs/conventions_table.py
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
 from e3any import Layout, interop, nn, so3
 
@@ -23,13 +25,40 @@ START = "<!-- table -->\n"
 NONE = float("nan")
 
 
+def points(dtype: str) -> NDArray[Any]:
+    """Return random points."""
+    return np.random.default_rng(1).normal(size=(500, 3)).astype(dtype)
+
+
 def harmonics(peer: str, dtype: str) -> float:
     """Return the largest error of harmonics at random points."""
     if peer == "pyscf" and dtype == "float32":
         return NONE
-    r = np.random.default_rng(1).normal(size=(500, 3)).astype(dtype)
+    r = points(dtype)
     y = so3.spherical_harmonics(r, peers.DEGREE, normalization="racah")
     return float(peers.error(interop.to_spherical_harmonics(y, peer), peers.PEERS[peer](r, peers.DEGREE)))
+
+
+def from_exact(values: Any, peer: str, dtype: str) -> float:
+    """Return how far harmonics of single precision are from our own of double precision, at the same points."""
+    if dtype == "float64" or peer == "pyscf":
+        return NONE
+    r = points(dtype).astype(np.float64)
+    exact = interop.to_spherical_harmonics(so3.spherical_harmonics(r, peers.DEGREE, normalization="racah"), peer)
+    return float(peers.error(np.asarray(values, np.float64), np.asarray(exact)))
+
+
+def our_rounding(peer: str, dtype: str) -> float:
+    """Return the rounding of our harmonics."""
+    y = so3.spherical_harmonics(points(dtype), peers.DEGREE, normalization="racah")
+    return from_exact(interop.to_spherical_harmonics(y, peer), peer, dtype)
+
+
+def their_rounding(peer: str, dtype: str) -> float:
+    """Return the rounding of theirs."""
+    if peer == "pyscf":
+        return NONE
+    return from_exact(peers.PEERS[peer](points(dtype), peers.DEGREE), peer, dtype)
 
 
 def wigner_d(peer: str, dtype: str) -> float:
@@ -76,16 +105,20 @@ def product(peer: str, dtype: str) -> float:
     return float(peers.error(ours, peers.e3nn_product("uuu", irreps, [3, 3, 3], flat, weights)))
 
 
+MEASURES = (harmonics, our_rounding, their_rounding, wigner_d, couplings, linear, product)
+
+
 def main() -> None:
     """Measure, and write the table."""
-    head = "| library | dtype | harmonics | Wigner-D | Clebsch-Gordan | linear map | tensor product |"
-    rows = [head, "|---|---|---|---|---|---|---|"]
+    head = "| library | dtype | harmonics | rounding: ours | theirs | Wigner-D | Clebsch-Gordan | linear map |"
+    rows = [f"{head} tensor product |", "|---|---|---|---|---|---|---|---|---|"]
     for peer in peers.PEERS:
         for dtype in peers.TOLERANCES:
-            errors = [measure(peer, dtype) for measure in (harmonics, wigner_d, couplings, linear, product)]
+            errors = [measure(peer, dtype) for measure in MEASURES]
             if not np.all(np.isnan(errors)):
-                cells = ["-" if np.isnan(e) else f"{e:.0e}" for e in errors]
+                cells = ["-" if np.isnan(e) else "0" if e == 0 else f"{e:.1e}" for e in errors]
                 rows.append(f"| {peer} | {dtype} | {' | '.join(cells)} |")
+    print(*rows, sep="\n")
     page = ROOT / "docs" / "conventions.md"
     before, _, rest = page.read_text(encoding="utf-8").partition(START)
     after = rest.partition(START)[2]

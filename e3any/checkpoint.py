@@ -112,7 +112,18 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Read the notes that were kept with the parameters; errors are those of :func:`load`."""
+    """Read the notes that were kept with the parameters.
+
+    Parameters
+    ----------
+    path : path
+        Name of the file.
+
+    Returns
+    -------
+    dict of str
+        The notes. Errors are those of :func:`load`.
+    """
     with _opened(path) as (_, notes):
         return notes
 

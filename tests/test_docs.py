@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib
+import inspect
 import os
 import re
 import subprocess
@@ -10,6 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from e3any import nn
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -62,16 +66,90 @@ def test_cells_of_other_pages_would_not_run():
     assert not [page.name for page in others if "{code-cell}" in page.read_text(encoding="utf-8")]
 
 
-REFERENCE = re.findall(r"currentmodule:: (\S+)\n(.*?)```", (DOCS / "api.md").read_text(encoding="utf-8"), re.DOTALL)
+WITH_EXAMPLES = sorted(
+    ".".join(path.relative_to(ROOT / root).with_suffix("").parts)
+    for root, pattern in ((".", "e3any/**/*.py"), ("backends", "**/*.py"), ("adapters", "**/*.py"))
+    for path in (ROOT / root).glob(pattern)
+    if ">>> " in path.read_text(encoding="utf-8")
+)
 
 
-@pytest.mark.parametrize(("module", "text"), REFERENCE, ids=[module for module, _ in REFERENCE])
-def test_the_reference_names_what_is_public(module, text):
-    named = set(re.findall(r"^   (\w+)$", text, re.MULTILINE))
-    public = getattr(importlib.import_module(module), "__all__", named)
-    values = {name: getattr(importlib.import_module(module), name) for name in {*public, *named}}
-    if module.startswith("e3any."):
-        documented = {name for name, value in values.items() if callable(value)}
-        assert documented - named <= {"TraceCounter"}
-        assert named - documented <= {"Normalization"}
-    assert named <= set(values)
+@pytest.mark.parametrize("module", WITH_EXAMPLES)
+def test_examples_of_docstrings_give_what_they_say(module):
+    outcome = doctest.testmod(importlib.import_module(module))
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
+
+
+REFERENCE = dict(
+    re.findall(r"currentmodule:: (\S+)\n(.*?)```", (DOCS / "api.md").read_text(encoding="utf-8"), re.DOTALL)
+)
+CORE = ("so3", "ops", "nn", "nn.initializers", "matrix", "interop", "plot", "testing", "testing.strategies")
+MODULES = ["e3any", *(f"e3any.{name}" for name in (*CORE, "checkpoint", "description"))]
+ADAPTERS = ["e3any_flax", "e3any_flax.nnx", "e3any_torch", "e3any_numpy", "e3any_ase"]
+
+
+def names_of_the_reference(module):
+    """Return what is listed, as a page of its own or as an entry of data."""
+    return re.findall(r"^(?:   |\.\. py:data:: )(\w+)$", REFERENCE.get(module, ""), re.MULTILINE)
+
+
+def public_names(module):
+    """Return the public names of a module; without submodules, and without what adapters have from the core."""
+    namespace = importlib.import_module(module)
+    values = {name: getattr(namespace, name) for name in namespace.__all__ if not name.startswith("__")}
+    own = {name: value for name, value in values.items() if not inspect.ismodule(value)}
+    if module in ADAPTERS:
+        core = {"Config", "Layout", *importlib.import_module("e3any.nn").__all__}
+        own = {name: value for name, value in own.items() if name not in core}
+    return sorted(own)
+
+
+def test_the_reference_has_all_modules():
+    assert sorted(REFERENCE) == sorted([*MODULES, *ADAPTERS])
+
+
+@pytest.mark.parametrize("module", [*MODULES, *ADAPTERS])
+def test_the_reference_names_what_is_public(module):
+    assert sorted(names_of_the_reference(module)) == public_names(module)
+
+
+@pytest.mark.parametrize("module", [*MODULES, *ADAPTERS])
+def test_what_the_reference_names_is_documented(module):
+    namespace = importlib.import_module(module)
+    listed = re.findall(r"^   (\w+)$", REFERENCE[module], re.MULTILINE)
+    texts = {name: inspect.getdoc(getattr(namespace, name)) or "" for name in listed}
+    sections = re.compile(
+        r"^(Parameters|Attributes|Returns|Raises|Examples)\n-+$|(those|errors) (of|are)|[Ss]ee ", re.M
+    )
+    assert [name for name, text in texts.items() if not sections.search(text)] == []
+
+
+def test_every_function_of_one_variable_has_a_plot(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    draw = importlib.import_module("function_pictures").draw
+    drawn = {name for name in nn.__all__ if draw(name) is not None}
+    modules = {name: getattr(getattr(nn, name), "__module__", "") for name in nn.__all__}
+    kinds = ("e3any.nn.activations", "e3any.nn.cutoffs", "e3any.nn.radial")
+    assert drawn == {name for name, module in modules.items() if module.startswith(kinds)}
+    assert len(drawn) > 40
+
+
+def test_the_picture_of_performance_has_all_rows_with_peers_of_its_table(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    picture = importlib.import_module("performance_picture")
+    page = (DOCS / "performance.md").read_text(encoding="utf-8")
+    rows = picture.rows(page)
+    (line,) = re.findall(r"^\| tensor \| L=2, P=1, F=32 \| backward \| jax (.*)$", page, re.M)
+    ours, peers, ratio, *_ = (cell.strip() for cell in line.split("|"))
+    (row,) = [each for each in rows if each[:3] == ("jax", "tensor L=2, P=1, F=32", "backward")]
+    for name, time in (peer.rsplit(" ", 1) for peer in peers.split(", ")):
+        assert row.ratios[name.removesuffix("-jax")] == pytest.approx(float(time) / float(ours))
+    assert min(row.ratios.values()) == pytest.approx(float(ratio), rel=0.05)
+    assert {row.framework for row in rows} == set(picture.FRAMEWORKS)
+    assert f"({picture.FILE})" in page
+    figure = picture.draw(page)
+    marks = sum(
+        len(line.get_xdata()) for panel in figure.axes for line in panel.get_lines() if line.get_marker() == "o"
+    )
+    assert marks == sum(len(row.ratios) for row in rows)

@@ -26,7 +26,7 @@ __all__ = [
 
 
 def to_components(x: Array, convention: str, *, axis: int = -2) -> Array:
-    """Return components of all degrees as another library has them.
+    r"""Return components of all degrees as another library has them, :math:`x'_l = Q_l x_l`.
 
     Parameters
     ----------
@@ -53,15 +53,15 @@ def to_components(x: Array, convention: str, *, axis: int = -2) -> Array:
 
 
 def from_components(x: Array, convention: str, *, axis: int = -2) -> Array:
-    """Return components of another library as e3any has them; the inverse of :func:`to_components`.
+    r"""Return components of another library as e3any has them, :math:`x_l = Q_l^T x'_l`.
 
-    Errors are those of :func:`to_components`.
+    The inverse of :func:`to_components`, with its arguments; errors are those of :func:`to_components`.
     """
     return _multiply(change_of_basis(convention, _degree(x, axis)).T, x, axis)
 
 
 def to_spherical_harmonics(y: Array, convention: str, *, normalization: Normalization | None = None) -> Array:
-    """Return harmonics of e3any as another library has them.
+    r"""Return harmonics of e3any as another library has them, :math:`Y'_l = \mathcal N_l Q_l Y_l`.
 
     Parameters
     ----------
@@ -90,9 +90,10 @@ def to_spherical_harmonics(y: Array, convention: str, *, normalization: Normaliz
 
 
 def from_spherical_harmonics(y: Array, convention: str, *, normalization: Normalization | None = None) -> Array:
-    """Return harmonics of another library as e3any has them; the inverse of :func:`to_spherical_harmonics`.
+    r"""Return harmonics of another library as e3any has them, :math:`Y_l = Q_l^T Y'_l / \mathcal N_l`.
 
-    Errors are those of :func:`to_spherical_harmonics`.
+    The inverse of :func:`to_spherical_harmonics`, with its arguments; errors are those of
+    :func:`to_spherical_harmonics`.
     """
     factors = _factors(convention, _degree(y, -1), normalization)
     return from_components(y / backend_of(y).constant(factors, like=y), convention, axis=-1)
@@ -126,9 +127,9 @@ def to_wigner_d(d: Array, convention: str) -> Array:
 
 
 def from_wigner_d(d: Array, convention: str) -> Array:
-    """Return a Wigner-D matrix of another library as e3any has it; the inverse of :func:`to_wigner_d`.
+    r"""Return a Wigner-D matrix of another library as e3any has it, :math:`Q^T D'^T Q` of one for columns.
 
-    Errors are those of :func:`to_wigner_d`.
+    The inverse of :func:`to_wigner_d`, with its arguments; errors are those of :func:`to_wigner_d`.
     """
     _check_cube(d, "d", 2)
     d = from_components(from_components(d, convention, axis=-1), convention, axis=-2)
@@ -137,6 +138,8 @@ def from_wigner_d(d: Array, convention: str) -> Array:
 
 def to_clebsch_gordan(cg: Array, convention: str) -> Array:
     r"""Return Clebsch-Gordan coefficients of all degrees as another library has them.
+
+    .. math:: C'_{ijk} = \mathcal N \sum_{abc} Q_{ia} Q_{jb} Q_{kc} \, C_{abc}
 
     Parameters
     ----------
@@ -164,9 +167,9 @@ def to_clebsch_gordan(cg: Array, convention: str) -> Array:
 
 
 def from_clebsch_gordan(cg: Array, convention: str) -> Array:
-    """Return coefficients of another library as e3any has them; the inverse of :func:`to_clebsch_gordan`.
+    """Return Clebsch-Gordan coefficients of another library as e3any has them.
 
-    Errors are those of :func:`to_clebsch_gordan`.
+    The inverse of :func:`to_clebsch_gordan`, with its arguments; errors are those of :func:`to_clebsch_gordan`.
     """
     _check_cube(cg, "cg", 3)
     cg = cg * backend_of(cg).constant(_coupling_norms(convention, cg), like=cg)

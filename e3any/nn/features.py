@@ -38,7 +38,7 @@ def even_degree_mask(max_degree: int, *, xp: Any = np) -> Array:
 
 
 def odd_degree_mask(max_degree: int, *, xp: Any = np) -> Array:
-    """Return which components have an odd degree; see :func:`even_degree_mask`."""
+    """Return which components have an odd degree; arguments and errors are those of :func:`even_degree_mask`."""
     return xp.asarray(_degrees(max_degree) % 2 == 1)
 
 

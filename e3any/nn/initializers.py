@@ -61,7 +61,7 @@ __all__ = [
 
 
 class Initializer(abc.ABC):
-    """How a parameter is drawn."""
+    """How a parameter is drawn: a frozen dataclass, see :meth:`__call__` for how it is called."""
 
     @abc.abstractmethod
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
@@ -92,7 +92,7 @@ class Initializer(abc.ABC):
 
 @dataclass(frozen=True)
 class Zeros(Initializer):
-    """All entries are zero."""
+    """All entries are zero; see :class:`Initializer`."""
 
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Return zeros; nothing is drawn."""
@@ -423,32 +423,50 @@ def tensor_variance_scaling(
 
 
 def tensor_glorot_uniform(dtype: Any = "float32") -> TensorVarianceScaling:
-    """Return an initialiser of variance 1 / mean fan, uniformly distributed, for kernels of tensor products."""
+    """Return an initialiser of variance 1 / mean fan, uniformly distributed, for kernels of tensor products.
+
+    See :class:`TensorVarianceScaling`; a TypeError is raised if the dtype is unknown.
+    """
     return TensorVarianceScaling(1.0, "fan_avg", "uniform", dtype)
 
 
 def tensor_glorot_normal(dtype: Any = "float32") -> TensorVarianceScaling:
-    """Return an initialiser of variance 1 / mean fan, truncated normal, for kernels of tensor products."""
+    """Return an initialiser of variance 1 / mean fan, truncated normal, for kernels of tensor products.
+
+    See :class:`TensorVarianceScaling`; a TypeError is raised if the dtype is unknown.
+    """
     return TensorVarianceScaling(1.0, "fan_avg", "truncated_normal", dtype)
 
 
 def tensor_lecun_uniform(dtype: Any = "float32") -> TensorVarianceScaling:
-    """Return an initialiser of variance 1 / fan-in, uniformly distributed, for kernels of tensor products."""
+    """Return an initialiser of variance 1 / fan-in, uniformly distributed, for kernels of tensor products.
+
+    See :class:`TensorVarianceScaling`; a TypeError is raised if the dtype is unknown.
+    """
     return TensorVarianceScaling(1.0, "fan_in", "uniform", dtype)
 
 
 def tensor_lecun_normal(dtype: Any = "float32") -> TensorVarianceScaling:
-    """Return an initialiser of variance 1 / fan-in, truncated normal, for kernels of tensor products."""
+    """Return an initialiser of variance 1 / fan-in, truncated normal, for kernels of tensor products.
+
+    See :class:`TensorVarianceScaling`; a TypeError is raised if the dtype is unknown.
+    """
     return TensorVarianceScaling(1.0, "fan_in", "truncated_normal", dtype)
 
 
 def tensor_he_uniform(dtype: Any = "float32") -> TensorVarianceScaling:
-    """Return an initialiser of variance 2 / fan-in, uniformly distributed, for kernels of tensor products."""
+    """Return an initialiser of variance 2 / fan-in, uniformly distributed, for kernels of tensor products.
+
+    See :class:`TensorVarianceScaling`; a TypeError is raised if the dtype is unknown.
+    """
     return TensorVarianceScaling(2.0, "fan_in", "uniform", dtype)
 
 
 def tensor_he_normal(dtype: Any = "float32") -> TensorVarianceScaling:
-    """Return an initialiser of variance 2 / fan-in, truncated normal, for kernels of tensor products."""
+    """Return an initialiser of variance 2 / fan-in, truncated normal, for kernels of tensor products.
+
+    See :class:`TensorVarianceScaling`; a TypeError is raised if the dtype is unknown.
+    """
     return TensorVarianceScaling(2.0, "fan_in", "truncated_normal", dtype)
 
 

@@ -68,6 +68,26 @@ class Layer(abc.ABC):
 
     A field that bears the name of a setting of :class:`~e3any.Config` and is None takes its value when the layer is
     built. It is checked then, as are fields ``dtype`` and ``param_dtype``.
+
+    Raises
+    ------
+    ValueError
+        If a setting is none of its values.
+    TypeError
+        If a dtype is none of floating-point numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from e3any import nn
+    >>> @dataclass(frozen=True)
+    ... class Block(nn.Layer):
+    ...     features: int
+    ...
+    ...     def forward(self, p, x):
+    ...         return nn.add(x, nn.silu(nn.Dense(self.features)(p / "dense", x)))
+    >>> sorted(Block(8).parameters(np.ones((1, 4, 8), np.float32)))
+    ['dense']
     """
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -86,7 +86,19 @@ class Parameters(abc.ABC):
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """Shape, dtype and initialiser of a parameter, or of a statistic, that is yet to be created."""
+    """What :meth:`Layer.parameters` says of a parameter, or of a statistic, that is yet to be created.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Its shape.
+    init : Initializer or callable
+        How it is drawn.
+    dtype : optional
+        Its dtype; float32 if it is None.
+    is_statistic : bool
+        Whether it is a statistic, which layers change, and no parameter.
+    """
 
     shape: tuple[int, ...]
     init: Initializer | Callable[..., Any]

@@ -29,7 +29,17 @@ _ZERO = 1e-6
 
 
 class Irrep(NamedTuple):
-    """A degree with its parity, and how many times it occurs."""
+    """An irrep of a tensor.
+
+    Attributes
+    ----------
+    degree : int
+        Its degree.
+    parity : str
+        Its parity, ``'+'`` or ``'-'``.
+    multiplicity : int
+        How many times it occurs.
+    """
 
     degree: int
     parity: str
