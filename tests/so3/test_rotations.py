@@ -83,6 +83,12 @@ class TestAlignmentRotation:
         assert_rotation(rot)
         np.testing.assert_allclose((unit(u)[:, None] @ rot)[:, 0], unit(v), rtol=0, atol=1e-14)
 
+    def test_rotations_of_a_batch_do_not_depend_on_each_other(self, rng):
+        u = rng.normal(size=(20, 3))
+        v = -u * np.where(np.arange(20) % 3, 1.0, -1.0)[:, None]
+        alone = [alignment_rotation(*pair) for pair in zip(u, v)]
+        np.testing.assert_allclose(alignment_rotation(u, v), alone, rtol=0, atol=1e-15)
+
     def test_angle_is_the_smallest(self, rng):
         u, v = rng.normal(size=(2, 20, 3))
         trace = np.trace(alignment_rotation(u, v), axis1=-2, axis2=-1)

@@ -41,7 +41,7 @@ def harmonics_by_scipy(r: np.ndarray, max_degree: int) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("max_degree", "cartesian_order", "normalization"),
-    [(l, True, "racah") for l in (0, 2)] + list(itertools.product([4], [True, False], NORMALIZATIONS)),
+    [(l, True, "racah") for l in (0, 1, 2)] + list(itertools.product([4], [True, False], NORMALIZATIONS)),
 )
 def test_harmonics_equal_those_of_e3x(rng, max_degree, cartesian_order, normalization):
     r = np.concatenate([rng.normal(size=(10, 3)), SPECIAL_POINTS])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -218,6 +220,13 @@ def test_symmetries_of_zero_alone_are_refused():
     for symmetry in ("ij=ji=-ji", "i=-i", "ijkl=-jikl=-ikjl=-ijlk"):
         with pytest.raises(ValueError, match="which makes it zero"):
             CartesianTensor(symmetry)
+
+
+def test_tensors_cannot_be_changed_and_are_keys():
+    tensor = CartesianTensor("ij=ji")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        tensor.symmetry = "ij"
+    assert {tensor: 1}[CartesianTensor("ij=ji")] == 1
 
 
 def test_arrays_of_other_shapes_are_refused(library: Library):
