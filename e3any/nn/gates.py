@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -63,10 +64,11 @@ def gate(x: Array, gates: Array, activation: Activation = silu, gate_activation:
     _check_gates(x, gates, num_gated)
     x, gates = backend.promote(x, gates)
     xp, lead = backend.xp, tuple(x.shape[:-3])
-    scalars, flat = activation(x[..., :1, :1, :]), xp.reshape(x, (*lead, -1, layout.features))
+    size, num_factors = math.prod(x.shape[-3:-1]), 1 if gates.shape[-1] == layout.features else num_gated
+    scalars, flat = activation(x[..., :1, :1, :]), xp.reshape(x, (*lead, size, layout.features))
     factors = sigmoid(backend, gates) if gate_activation is None else gate_activation(gates)
-    factors = xp.reshape(factors, (*lead, -1, layout.features))
-    if factors.shape[-2] == num_gated > 1:
+    factors = xp.reshape(factors, (*lead, num_factors, layout.features))
+    if num_factors > 1:
         which = backend.table(_irrep_of_component, layout.max_degree, layout.num_parities, like=x)
         factors = backend.select(factors, which, axis=-2)
     rest = flat[..., 1:, :] * factors if num_gated else flat[..., 1:, :]

@@ -106,7 +106,7 @@ class _Attention(Convolution):
         layout = common.max_degree, common.pseudotensors
         query = self._dense("query", common.features)(p / "query", change_max_degree_or_type(inputs_q, *layout))
         key = self._dense("key", common.features)(p / "key", change_max_degree_or_type(inputs_kv, *layout))
-        query = query * math.sqrt(self.num_heads / math.prod(common.shape))
+        query = query * math.sqrt(self.num_heads / max(math.prod(common.shape), 1))
         query, key = edges.gather_dst(query), edges.gather_src(key)
         backend = backend_of(query, key)
         encoding = None

@@ -12,6 +12,7 @@ blocks, and :func:`couple` puts those where they belong.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -286,7 +287,7 @@ def _parity_first(xp: Any, x: Array, rank: int) -> Array:
 def _path_weights(backend: Backend, kernel: Array, plan: CouplingPlan, rank: int) -> Array:
     """Return the weights (S, R, 1, ..., paths, F) of the table's paths, of rank ``rank + 1``."""
     xp, features = backend.xp, kernel.shape[-1]
-    flat = xp.reshape(kernel, (-1, features))
+    flat = xp.reshape(kernel, (math.prod(kernel.shape[:-1]), features))
     index = backend.table_of(plan, "weight_index", like=kernel)
     sums, outs, paths = index.shape
     weights = xp.reshape(backend.select(flat, xp.reshape(index, (-1,)), axis=0), (sums, outs, paths, features))

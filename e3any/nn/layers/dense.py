@@ -143,7 +143,7 @@ class Dense(Layer):
         num_parities, size = layout.num_parities, (layout.max_degree + 1) ** 2
         lead = x.shape[:-3]
         x = xp.moveaxis(x, (-3, -2), (0, 1))
-        x = xp.reshape(x, (num_parities * size, -1, layout.features))
+        x = xp.reshape(x, (num_parities * size, math.prod(lead), layout.features))
         which = backend.table(_kernel_of_component, layout.max_degree, num_parities, like=x)
         kernel = backend.select(xp.stack(kernels), which, axis=0)
         y = backend.matmul(x, kernel, self.precision)

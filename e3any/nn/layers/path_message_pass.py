@@ -169,15 +169,15 @@ class PathMessagePass(Layer):
         """Return the weights (1, R, *edges, paths, F) of the table's paths."""
         xp, lead = backend.xp, tuple(radial.shape[:-2])
         x = xp.reshape(radial, (*lead, 1, 1, radial.shape[-2] * radial.shape[-1]))
-        sizes = (*self.hidden, num_weights(kernel_shape) * features)
+        num = num_weights(kernel_shape)
+        sizes = (*self.hidden, num * features)
         for number, size in enumerate(sizes):
             dense = Dense(size, False, self.dtype, self.param_dtype, self.precision, self.kernel_init)
             x = dense(p / f"mlp{number}", self.activation(x) if number else x)
-        x = xp.reshape(x, (*lead, -1, features))
+        x = xp.reshape(x, (*lead, num, features))
         which = backend.table(_weight_of_path, kernel_shape, like=x)
-        outs = which.shape[0]
         x = backend.select(x, xp.reshape(which, (-1,)), axis=-2)
-        x = xp.reshape(x, (*lead, outs, -1, features)) * backend.table(_factor_of_path, kernel_shape, like=x)
+        x = xp.reshape(x, (*lead, *which.shape, features)) * backend.table(_factor_of_path, kernel_shape, like=x)
         order = (x.ndim - 3, *range(x.ndim - 3), x.ndim - 2, x.ndim - 1)
         return xp.permute_dims(x, order)[None, ...]
 

@@ -166,7 +166,7 @@ class SymmetricContraction(Layer):
             kind = (layout.max_degree, layout.num_parities, order, l, parity, bool(self.cartesian_order))
             table = backend.table(_couplings, *kind, like=powers[0])
             terms = backend.matmul(table, powers[order - 1], self.precision)
-            terms = xp.reshape(terms, (samples, -1, 2 * l + 1, features))
+            terms = xp.reshape(terms, (samples, weight.shape[1], 2 * l + 1, features))
             chosen = backend.take(weight, categories)
             total = total + xp.sum(chosen[:, :, None, :] * terms, axis=1, dtype=terms.dtype)
         return total
