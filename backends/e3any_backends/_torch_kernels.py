@@ -245,7 +245,9 @@ class _HarmonicsPull(torch.autograd.Function):
         if torch.is_grad_enabled() or obstacle([r, g, *cotangents]):
             slope = partial(_plain_slope, ctx.plain)
             return None, None, *torch.func.vjp(slope, r, g)[1](*cotangents)
-        return None, None, *(torch.from_numpy(d) for d in ctx.kernel.second(*_numpy([r, g, *cotangents])))
+        arrays = _numpy([r, g, *cotangents])
+        curve, push = ctx.kernel.curve(*arrays), ctx.kernel.push(arrays[0], arrays[2])
+        return None, None, torch.from_numpy(curve), torch.from_numpy(push)
 
 
 def _plain_slope(plain: Any, r: torch.Tensor, g: torch.Tensor) -> torch.Tensor:

@@ -1,63 +1,110 @@
 r"""Kernels of spherical and solid harmonics, :math:`\mathcal N_l R_l^m` of vectors or of unit vectors.
 
-Points are taken in blocks, side by side, and all harmonics of a block are computed by the recursions of
+As many points as a vector is long are taken side by side, and their harmonics computed by the recursions of
 :mod:`e3any.so3.spherical_harmonics`. The gradient of a solid harmonic is a combination of up to two harmonics of the
 next lower degree for each axis, so that derivatives are sums over a table.
+
+With :math:`R(r)` for the harmonics of a vector, the functions write
+
+.. math:: R(r) \qquad c \cdot \nabla R(r) \qquad \nabla (g \cdot R(r)) \qquad \nabla (c \cdot \nabla (g \cdot R(r)))
 """
 
 from __future__ import annotations
 
 import math
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 
 from e3any_backends.generic import Array
-from e3any_backends.kernels.blocks import clear
 from e3any_backends.kernels.jit import jit, part
+from e3any_backends.kernels.simd import (
+    BYTES,
+    COLUMNS,
+    absolute,
+    filled,
+    load,
+    load_columns,
+    load_triples,
+    select_less,
+    square_root,
+    store,
+    store_columns,
+    store_triples,
+)
 
-__all__ = ["pull", "room", "second", "tables", "value"]
-
-# Numbers in a block of harmonics: it stays in the cache.
-_SIZE = 4096
+__all__ = ["Tables", "curve", "pull", "push", "tables", "value"]
 
 
-def tables(factors: tuple[float, ...], dtype: str) -> tuple[Array, Array, Array, Array]:
-    r"""Return the coefficients of recursions and gradients.
+class Tables(NamedTuple):
+    r"""What the recursions and gradients are made of.
 
     Parameters
     ----------
-    factors : tuple of float
-        Factor :math:`\mathcal N_l` of every degree.
-    dtype : str
-        Dtype of the coefficients.
-
-    Returns
-    -------
+    place : integer array of shape ((L+1)**2,)
+        The position of each component in the result, degree by degree and m = -l..l.
     azimuthal : array of shape (L+1,)
         What :math:`(x + iy)^m` is multiplied with from one m to the next.
     polar : array of shape (L+1, L+1, 2)
         Coefficients of the harmonics of degree l-1 and l-2 in the recursion of order m, at [m, l]. At [m, m] the
         first is the start.
     lower : integer array of shape ((L+1)**2, 5)
-        Harmonics in the gradient of each: two for x, two for y, one for z.
+        Positions of the harmonics in the gradient of the one at each position: two for x, two for y, one for z.
     slopes : array of shape ((L+1)**2, 5)
         Their coefficients.
+    limits : array of shape (5,) or (0,)
+        Empty, unless vectors are normalised first. Else the smallest length that is not counted as zero; the length
+        below which, and the factor with which, vectors are made longer; and those for shorter.
+    """
+
+    place: Array
+    azimuthal: Array
+    polar: Array
+    lower: Array
+    slopes: Array
+    limits: Array
+
+
+@lru_cache(maxsize=256)
+def tables(factors: tuple[float, ...], order: tuple[int, ...], unit: bool, dtype: str) -> Tables:
+    r"""Return the tables of harmonics.
+
+    Parameters
+    ----------
+    factors : tuple of float
+        Factor :math:`\mathcal N_l` of every degree.
+    order : tuple of int
+        The position of each component in the result.
+    unit : bool
+        Whether vectors are normalised first.
+    dtype : str
+        Dtype of the coefficients.
     """
     degrees = range(len(factors))
     azimuthal = np.asarray([math.sqrt((2 * m - 1) / (2 * m)) if m > 1 else 1.0 for m in degrees])
     polar = np.zeros((len(factors), len(factors), 2))
-    lower, slopes = np.zeros((len(factors) ** 2, 5), np.uint32), np.zeros((len(factors) ** 2, 5))
+    place = np.asarray(order, np.int32)
+    lower, slopes = np.zeros((len(order), 5), np.int32), np.zeros((len(order), 5))
     for l in degrees:
         for m in range(l + 1):
             polar[m, l] = _polar_coefficients(l, m, factors)
         for m in range(-l, l + 1):
-            for column, (order, slope) in enumerate(_gradient(l, m)):
-                if l > 0 and abs(order) < l:
-                    lower[l * l + l + m, column] = (l - 1) ** 2 + l - 1 + order
+            for column, (neighbour, slope) in enumerate(_gradient(l, m)):
+                if l > 0 and abs(neighbour) < l:
+                    lower[order[l * l + l + m], column] = order[(l - 1) ** 2 + l - 1 + neighbour]
                     # Quotients of integers of any size are rounded once.
-                    norm = math.sqrt(_squared_norm(l, m) / _squared_norm(l - 1, order))
-                    slopes[l * l + l + m, column] = slope * norm * factors[l] / factors[l - 1]
-    return azimuthal.astype(dtype), polar.astype(dtype), lower, slopes.astype(dtype)
+                    norm = math.sqrt(_squared_norm(l, m) / _squared_norm(l - 1, neighbour))
+                    slopes[order[l * l + l + m], column] = slope * norm * factors[l] / factors[l - 1]
+    limits = np.asarray(_limits(dtype) if unit else [], dtype)
+    return Tables(place, azimuthal.astype(dtype), polar.astype(dtype), lower, slopes.astype(dtype), limits)
+
+
+def _limits(dtype: str) -> list[float]:
+    info = np.finfo(dtype)
+    far = 2.0 ** (info.maxexp // 2)  # squares of numbers are in range that are at most so large, or so small
+    return [float(info.smallest_normal), 16 / far, far, far / 16, 1 / far]
 
 
 def _polar_coefficients(l: int, m: int, factors: tuple[float, ...]) -> tuple[float, float]:
@@ -89,38 +136,46 @@ def _gradient(l: int, m: int) -> list[tuple[int, float]]:
     return [(m + 1, below), (m - 1, -0.5), (-m - 1, 0.5), (1 - m, 0.5), (m, 1.0)]
 
 
-def room(dtype: str, components: int, degrees: int, order: int) -> tuple[Array, ...]:
-    """Return blocks to work in for the kernels of values and of first and second derivatives, order 0, 1 and 2.
-
-    They are for points, parts of harmonics, harmonics; weights and their sums; and for second derivatives again those,
-    sums for harmonics, and three vectors.
-    """
-    width = max(64, min(512, _SIZE // components))
-    sizes = [6, 3 + degrees, components, *[components, 3][: 2 * order]]
-    sizes += [components, 3, components, 3, 3] if order == 2 else []
-    return tuple(np.empty((size, width), dtype) for size in sizes)
+# -- kernels ------------------------------------------------------------------------------------------------
 
 
 @jit
 def value(
+    out: Array, r: Array, place: Array, azimuthal: Array, polar: Array, lower: Array, slopes: Array, limits: Array
+) -> None:
+    """Write harmonics (N, (L+1)**2) of vectors (N, 3)."""
+    count = BYTES // r.itemsize
+    spare, block = np.zeros(3 * count, r.dtype), np.empty(len(place) * count, r.dtype)
+    for start in range(0, len(r), count):
+        vector = _load_vectors(r, start, spare, limits)
+        _fill(block, vector[:3], place, azimuthal, polar, len(azimuthal))
+        _store_rows(out, block, start)
+
+
+@jit
+def push(
     out: Array,
     r: Array,
-    unit: bool,
+    c: Array,
     place: Array,
     azimuthal: Array,
     polar: Array,
-    bounds: Array,
-    points: Array,
-    scratch: Array,
-    block: Array,
+    lower: Array,
+    slopes: Array,
+    limits: Array,
 ) -> None:
-    """Write harmonics (N, (L+1)**2) of vectors (N, 3); ``place[i]`` is the position of component i."""
-    width = points.shape[1]
-    for start in range(0, len(r), width):
-        num = min(width, len(r) - start)
-        _load_points(points, r, unit, bounds, start, num)
-        _harmonics(block, points, scratch, place, azimuthal, polar, len(azimuthal), num)
-        _store(out, block, start, num)
+    """Write derivatives of harmonics, as :func:`value` writes harmonics, along vectors ``c``."""
+    count = BYTES // r.itemsize
+    spare, block = np.zeros(3 * count, r.dtype), np.empty(len(place) * count, r.dtype)
+    changes = np.zeros(len(place) * count, r.dtype)
+    for start in range(0, len(r), count):
+        vector = _load_vectors(r, start, spare, limits)
+        _fill(block, vector[:3], place, azimuthal, polar, len(azimuthal) - 1)
+        tangent = _projected(_load_triples(c, start, spare), vector, limits)
+        for i in range(1, len(place)):
+            x, y, z = _gradient_of(i, block, lower, slopes)
+            store(changes, i * count, tangent[0] * x + tangent[1] * y + tangent[2] * z)
+        _store_rows(out, changes, start)
 
 
 @jit
@@ -128,225 +183,230 @@ def pull(
     dr: Array,
     r: Array,
     g: Array,
-    unit: bool,
     place: Array,
     azimuthal: Array,
     polar: Array,
     lower: Array,
     slopes: Array,
-    bounds: Array,
-    points: Array,
-    scratch: Array,
-    block: Array,
-    weights: Array,
-    slope: Array,
+    limits: Array,
 ) -> None:
     """Write the derivatives of the sum of ``g`` times the harmonics by the vectors."""
-    width = points.shape[1]
-    for start in range(0, len(r), width):
-        num = min(width, len(r) - start)
-        _load_points(points, r, unit, bounds, start, num)
-        _harmonics(block, points, scratch, place, azimuthal, polar, len(azimuthal) - 1, num)
-        _load(weights, g, start, num)
-        clear(slope)
-        for i in range(1, len(place)):
-            _add_gradient(slope, weights[i], block, lower[i], slopes[i], num)
-        if unit:
-            _project(slope, points, num)
-        _store(dr, slope, start, num)
+    count = BYTES // r.itemsize
+    spare, block = np.zeros(3 * count, r.dtype), np.empty(len(place) * count, r.dtype)
+    weights = np.zeros(len(place) * count, r.dtype)
+    for start in range(0, len(r), count):
+        vector = _load_vectors(r, start, spare, limits)
+        _fill(block, vector[:3], place, azimuthal, polar, len(azimuthal) - 1)
+        _load_rows(weights, g, start)
+        slope = _weighted_gradient(weights, len(place), block, lower, slopes)
+        _store_triples(dr, _projected(slope, vector, limits), start, spare)
 
 
 @jit
-def second(
+def curve(
     dr: Array,
-    dg: Array,
     r: Array,
     g: Array,
     c: Array,
-    unit: bool,
     place: Array,
     azimuthal: Array,
     polar: Array,
     lower: Array,
     slopes: Array,
-    bounds: Array,
-    points: Array,
-    scratch: Array,
-    block: Array,
-    weights: Array,
-    slope: Array,
-    d_weights: Array,
-    curve: Array,
-    d_block: Array,
-    cotangent: Array,
-    tangent: Array,
+    limits: Array,
 ) -> None:
-    """Write the derivatives of the sum of ``c`` times what :func:`pull` writes, by the vectors and by ``g``."""
-    width = points.shape[1]
-    clear(d_weights)
-    for start in range(0, len(r), width):
-        num = min(width, len(r) - start)
-        _load_points(points, r, unit, bounds, start, num)
-        _harmonics(block, points, scratch, place, azimuthal, polar, len(azimuthal) - 1, num)
-        _load(weights, g, start, num)
-        _load(cotangent, c, start, num)
-        _load(tangent, c, start, num)
-        if unit:
-            _project(tangent, points, num)
-        clear(slope)
-        clear(curve)
-        clear(d_block)
+    """Write the derivatives of the sum of ``c`` times what :func:`pull` writes, by the vectors."""
+    count = BYTES // r.itemsize
+    spare, block = np.zeros(3 * count, r.dtype), np.empty(len(place) * count, r.dtype)
+    weights, changes = np.zeros(len(place) * count, r.dtype), np.zeros(len(place) * count, r.dtype)
+    num_lower = (len(azimuthal) - 1) ** 2
+    for start in range(0, len(r), count):
+        vector = _load_vectors(r, start, spare, limits)
+        _fill(block, vector[:3], place, azimuthal, polar, len(azimuthal) - 1)
+        _load_rows(weights, g, start)
+        direction = _load_triples(c, start, spare)
+        tangent = _projected(direction, vector, limits)
+        for i in range(num_lower):
+            store(changes, i * count, filled(tangent[0], 0.0))
         for i in range(1, len(place)):
-            _add_gradient(slope, weights[i], block, lower[i], slopes[i], num)
-            _pull_gradient(d_weights[i], d_block, tangent, weights[i], block, lower[i], slopes[i], num)
-        for i in range(1, (len(azimuthal) - 1) ** 2):
-            _add_gradient(curve, d_block[i], block, lower[i], slopes[i], num)
-        if unit:
-            _add_curvature(curve, slope, cotangent, tangent, points, num)
-        _store(dr, curve, start, num)
-        _store(dg, d_weights, start, num)
+            _add_changes(changes, i, load(weights, i * count), tangent, lower, slopes)
+        second = _weighted_gradient(changes, num_lower, block, lower, slopes)
+        if len(limits) > 0:
+            slope = _weighted_gradient(weights, len(place), block, lower, slopes)
+            second = _curved(second, slope, direction, tangent, vector, limits)
+        _store_triples(dr, second, start, spare)
+
+
+# -- vectors of three ---------------------------------------------------------------------------------------
 
 
 @part
-def _load(block: Array, rows: Array, start: int, num: int) -> None:
-    for i in range(len(block)):
-        values = block[i]
-        for n in range(num):
-            values[n] = rows[start + n, i]
+def _load_triples(rows: Array, start: int, spare: Array) -> Array:
+    """Return x, y and z of rows; what is beyond the last row is left over from others."""
+    count = len(spare) // 3
+    if start + count <= len(rows):
+        return load_triples(rows, 3 * start)
+    for n in range(len(rows) - start):
+        for i in range(3):
+            spare[3 * n + i] = rows[start + n, i]
+    return load_triples(spare, 0)
 
 
 @part
-def _store(rows: Array, block: Array, start: int, num: int) -> None:
-    for i in range(len(block)):
-        values = block[i]
-        for n in range(num):
-            rows[start + n, i] = values[n]
+def _store_triples(rows: Array, triple: Array, start: int, spare: Array) -> None:
+    count = len(spare) // 3
+    if start + count <= len(rows):
+        store_triples(rows, 3 * start, *triple)
+        return
+    store_triples(spare, 0, *triple)
+    for n in range(len(rows) - start):
+        for i in range(3):
+            rows[start + n, i] = spare[3 * n + i]
 
 
 @part
-def _load_points(points: Array, r: Array, unit: bool, bounds: Array, start: int, num: int) -> None:
-    """Fill a block: x, y, z; one by the norm that they were divided by; whether they were; and their square."""
-    x, y, z, inverse, is_unit, square = points[0], points[1], points[2], points[3], points[4], points[5]
-    zero, one, smallest = bounds[0], bounds[1], bounds[2]
-    for n in range(num):
-        x[n], y[n], z[n] = r[start + n, 0], r[start + n, 1], r[start + n, 2]
-    if unit:
-        for n in range(num):
-            largest = max(max(abs(x[n]), abs(y[n])), abs(z[n]))
-            is_unit[n] = zero if largest < smallest else one
-            scale = one if largest < smallest else largest
-            a, b, c = x[n] / scale, y[n] / scale, z[n] / scale
-            length = a * a + b * b + c * c
-            root = math.sqrt(one if largest < smallest else length)
-            x[n], y[n], z[n] = a / root, b / root, c / root
-            inverse[n] = one / root / scale
-    for n in range(num):
-        square[n] = x[n] * x[n] + y[n] * y[n] + z[n] * z[n]
+def _load_vectors(r: Array, start: int, spare: Array, limits: Array) -> Array:
+    """Return x, y, z, one by the norm that they were divided by, and one or, for zero vectors, zero."""
+    x, y, z = _load_triples(r, start, spare)
+    one = filled(x, 1.0)
+    if len(limits) == 0:
+        return x, y, z, one, one
+    largest = _larger(_larger(absolute(x), absolute(y)), absolute(z))
+    smallest, low, up, high, down = limits[0], limits[1], limits[2], limits[3], limits[4]
+    scale = select_less(largest, low, up, select_less(high, largest, down, one))
+    scale = select_less(largest, smallest, one, scale)
+    x, y, z = x * scale, y * scale, z * scale
+    norm = square_root(select_less(largest, smallest, one, x * x + y * y + z * z))
+    return x / norm, y / norm, z / norm, scale / norm, select_less(largest, smallest, 0.0, one)
 
 
 @part
-def _harmonics(
-    block: Array,
-    points: Array,
-    scratch: Array,
-    place: Array,
-    azimuthal: Array,
-    polar: Array,
-    degrees: int,
-    num: int,
-) -> None:
-    """Fill a block of harmonics up to degree ``degrees - 1``."""
-    x, y, z, square = points[0], points[1], points[2], points[5]
-    cosine, sine, power = scratch[0], scratch[1], scratch[2]
-    for m in range(degrees):
-        if m == 1:
-            for n in range(num):
-                cosine[n], sine[n] = x[n], y[n]
-        elif m > 1:
-            a = azimuthal[m]
-            for n in range(num):
-                power[n] = a * (cosine[n] * x[n] - sine[n] * y[n])
-                sine[n] = a * (cosine[n] * y[n] + sine[n] * x[n])
-                cosine[n] = power[n]
-        for l in range(m, degrees):
-            q, first, minus = scratch[3 + l], polar[m, l, 0], polar[m, l, 1]
-            previous, before = scratch[3 + max(l - 1, 0)], scratch[3 + max(l - 2, 0)]
-            if l == m:
-                for n in range(num):
-                    q[n] = first
-            elif l == m + 1:
-                for n in range(num):
-                    q[n] = first * z[n] * previous[n]
-            else:
-                for n in range(num):
-                    q[n] = first * z[n] * previous[n] - minus * square[n] * before[n]
-            real, imaginary = block[place[l * l + l + m]], block[place[l * l + l - m]]
-            if m == 0:
-                for n in range(num):
-                    real[n] = q[n]
-            else:
-                for n in range(num):
-                    real[n] = q[n] * cosine[n]
-                    imaginary[n] = q[n] * sine[n]
+def _larger(a: Array, b: Array) -> Array:
+    return select_less(a, b, b, a)
 
 
 @part
-def _add_gradient(dr: Array, g: Array, block: Array, lower: Array, slopes: Array, num: int) -> None:
-    """Add ``g`` times the gradient of one harmonic."""
-    dx, dy, dz = dr[0], dr[1], dr[2]
-    a, b, c, d = block[lower[0]], block[lower[1]], block[lower[2]], block[lower[3]]
-    e = block[lower[4]]
-    p, q, r, s, t = slopes[0], slopes[1], slopes[2], slopes[3], slopes[4]
-    for n in range(num):
-        dx[n] += g[n] * (p * a[n] + q * b[n])
-        dy[n] += g[n] * (r * c[n] + s * d[n])
-        dz[n] += g[n] * (t * e[n])
+def _dot(a: Array, b: Array) -> Array:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 @part
-def _pull_gradient(
-    dg: Array, d_block: Array, c: Array, g: Array, block: Array, lower: Array, slopes: Array, num: int
-) -> None:
-    """Write, and add, the derivatives of ``c`` times ``g`` times the gradient of one harmonic."""
-    for n in range(num):
-        dg[n] = 0
-    for column in range(5):
-        value, slope, along = block[lower[column]], slopes[column], c[column // 2]
-        d_value = d_block[lower[column]]
-        for n in range(num):
-            dg[n] += slope * along[n] * value[n]
-            d_value[n] += slope * along[n] * g[n]
+def _projected(slope: Array, vector: Array, limits: Array) -> Array:
+    r"""Multiply by the derivative of unit vectors u by vectors of norm n, :math:`(1 - u u^T) / n`."""
+    if len(limits) == 0:
+        return slope
+    x, y, z, inverse, is_unit = vector
+    along = is_unit * _dot(slope, vector)
+    return (slope[0] - along * x) * inverse, (slope[1] - along * y) * inverse, (slope[2] - along * z) * inverse
 
 
 @part
-def _project(dr: Array, points: Array, num: int) -> None:
-    """Turn derivatives by unit vectors into those by vectors."""
-    x, y, z, inverse, is_unit = points[0], points[1], points[2], points[3], points[4]
-    dx, dy, dz = dr[0], dr[1], dr[2]
-    for n in range(num):
-        along = is_unit[n] * (x[n] * dx[n] + y[n] * dy[n] + z[n] * dz[n])
-        dx[n] = (dx[n] - along * x[n]) * inverse[n]
-        dy[n] = (dy[n] - along * y[n]) * inverse[n]
-        dz[n] = (dz[n] - along * z[n]) * inverse[n]
+def _curved(second: Array, slope: Array, c: Array, tangent: Array, vector: Array, limits: Array) -> Array:
+    r"""Turn ``second``, derivatives of harmonics by unit vectors, into those of :math:`c \cdot J v` by vectors.
 
-
-@part
-def _add_curvature(curve: Array, slope: Array, c: Array, tangent: Array, points: Array, num: int) -> None:
-    r"""Turn ``curve``, derivatives of harmonics by unit vectors, into those of :math:`c \cdot J v` by vectors.
-
-    :math:`J = (1 - u u^T) / n` is the derivative of the unit vector u of a vector of norm n, and v the ``slope``.
+    :math:`J = (1 - u u^T) / n` is the derivative of the unit vector u of a vector of norm n, v the ``slope``, and
+    ``tangent`` is J c.
     """
-    x, y, z, inverse, is_unit = points[0], points[1], points[2], points[3], points[4]
-    for n in range(num):
-        u_v = x[n] * slope[0, n] + y[n] * slope[1, n] + z[n] * slope[2, n]
-        u_c = x[n] * c[0, n] + y[n] * c[1, n] + z[n] * c[2, n]
-        both = is_unit[n] * inverse[n]
-        for k in range(3):
-            curve[k, n] -= both * (u_v * c[k, n] + u_c * slope[k, n])
-    _project(curve, points, num)
-    for n in range(num):
-        total = tangent[0, n] * slope[0, n] + tangent[1, n] * slope[1, n] + tangent[2, n] * slope[2, n]
-        both = is_unit[n] * inverse[n] * total
-        curve[0, n] -= both * x[n]
-        curve[1, n] -= both * y[n]
-        curve[2, n] -= both * z[n]
+    x, y, z, inverse, is_unit = vector
+    both = is_unit * inverse
+    u_v, u_c = both * _dot(vector, slope), both * _dot(vector, c)
+    a = second[0] - (u_v * c[0] + u_c * slope[0])
+    b = second[1] - (u_v * c[1] + u_c * slope[1])
+    d = second[2] - (u_v * c[2] + u_c * slope[2])
+    a, b, d = _projected((a, b, d), vector, limits)
+    along = both * _dot(tangent, slope)
+    return a - along * x, b - along * y, d - along * z
+
+
+# -- harmonics ----------------------------------------------------------------------------------------------
+
+
+@part
+def _fill(block: Array, r: Array, place: Array, azimuthal: Array, polar: Array, degrees: int) -> None:
+    """Write the harmonics up to degree ``degrees - 1`` to a block, one vector for each."""
+    x, y, z = r
+    count = BYTES // block.itemsize
+    square = _dot(r, r)
+    cosine, sine = x, y
+    for m in range(degrees):
+        if m > 1:
+            cosine, sine = azimuthal[m] * (cosine * x - sine * y), azimuthal[m] * (cosine * y + sine * x)
+        before, q = filled(x, 0.0), filled(x, polar[m, m, 0])
+        for l in range(m, degrees):
+            if l > m:
+                before, q = q, (polar[m, l, 0] * z) * q - (polar[m, l, 1] * square) * before
+            if m == 0:
+                store(block, place[l * l + l] * count, q)
+            else:
+                store(block, place[l * l + l + m] * count, q * cosine)
+                store(block, place[l * l + l - m] * count, q * sine)
+
+
+@part
+def _gradient_of(i: int, block: Array, lower: Array, slopes: Array) -> Array:
+    """Return the gradient of the harmonic at a position."""
+    count = BYTES // block.itemsize
+    a, b = load(block, lower[i, 0] * count), load(block, lower[i, 1] * count)
+    c, d = load(block, lower[i, 2] * count), load(block, lower[i, 3] * count)
+    e = load(block, lower[i, 4] * count)
+    return slopes[i, 0] * a + slopes[i, 1] * b, slopes[i, 2] * c + slopes[i, 3] * d, slopes[i, 4] * e
+
+
+@part
+def _weighted_gradient(weights: Array, num: int, block: Array, lower: Array, slopes: Array) -> Array:
+    """Return the sum of the gradients at the first positions, each times its weight."""
+    count = BYTES // block.itemsize
+    zero = filled(load(block, 0), 0.0)
+    dx, dy, dz = zero, zero, zero
+    for i in range(1, num):
+        weight = load(weights, i * count)
+        x, y, z = _gradient_of(i, block, lower, slopes)
+        dx, dy, dz = dx + weight * x, dy + weight * y, dz + weight * z
+    return dx, dy, dz
+
+
+@part
+def _add_changes(changes: Array, i: int, weight: Array, tangent: Array, lower: Array, slopes: Array) -> None:
+    """Add the derivatives of ``weight`` times the gradient along ``tangent`` by harmonics of lower degree."""
+    count = BYTES // changes.itemsize
+    along = weight * tangent[0], weight * tangent[0], weight * tangent[1], weight * tangent[1], weight * tangent[2]
+    for column in range(5):
+        position = lower[i, column] * count
+        store(changes, position, load(changes, position) + slopes[i, column] * along[column])
+
+
+# -- rows ---------------------------------------------------------------------------------------------------
+
+
+@part
+def _load_rows(block: Array, rows: Array, start: int) -> None:
+    """Copy rows to a block, transposed."""
+    size, count = rows.shape[1], BYTES // block.itemsize
+    if start + count > len(rows):
+        for n in range(len(rows) - start):
+            for i in range(size):
+                block[i * count + n] = rows[start + n, i]
+        return
+    for first in range(0, size, COLUMNS):
+        i = min(first, size - COLUMNS)  # the last ones may be loaded twice
+        a, b, c, d = load_columns(rows, start * size + i, size)
+        store(block, i * count, a)
+        store(block, (i + 1) * count, b)
+        store(block, (i + 2) * count, c)
+        store(block, (i + 3) * count, d)
+
+
+@part
+def _store_rows(rows: Array, block: Array, start: int) -> None:
+    """Copy a block to rows, transposed."""
+    size, count = rows.shape[1], BYTES // block.itemsize
+    if start + count > len(rows):
+        for n in range(len(rows) - start):
+            for i in range(size):
+                rows[start + n, i] = block[i * count + n]
+        return
+    for first in range(0, size, COLUMNS):
+        i = min(first, size - COLUMNS)
+        a, b = load(block, i * count), load(block, (i + 1) * count)
+        c, d = load(block, (i + 2) * count), load(block, (i + 3) * count)
+        store_columns(rows, start * size + i, size, a, b, c, d)

@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # Not what takes infinities and NaN for impossible, or multiplies by a reciprocal for a quotient.
 _OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
 _KERNEL: dict[str, Any] = {**_OPTIONS, "nogil": True, "no_cfunc_wrapper": True}
-_PART: dict[str, Any] = {**_KERNEL, "no_cpython_wrapper": True}
+_PART: dict[str, Any] = {**_KERNEL, "no_cpython_wrapper": True, "forceinline": True, "_nrt": False}
 
 
 def jit(function: F) -> F:

@@ -242,28 +242,24 @@ class Harmonics:
 
     def value(self, r: Array) -> Array:
         """Return the harmonics."""
-        out = np.empty((*r.shape[:-1], len(self.order)), r.dtype)
-        place, azimuthal, polar, _, _, bounds = _harmonics(self.factors, self.order, r.dtype.char)
-        harmonics.value(_matrix(out), _matrix(r), self.unit, place, azimuthal, polar, bounds, *self._room(r, 0))
-        return out
+        return self._call(harmonics.value, (*r.shape[:-1], len(self.order)), r)
+
+    def push(self, r: Array, c: Array) -> Array:
+        """Return the derivatives of the harmonics along ``c``."""
+        return self._call(harmonics.push, (*r.shape[:-1], len(self.order)), r, c)
 
     def pull(self, r: Array, g: Array) -> Array:
         """Return the derivatives of the sum of ``g`` times the harmonics by the vectors."""
-        dr = np.empty(r.shape, r.dtype)
-        tables = _harmonics(self.factors, self.order, r.dtype.char)
-        harmonics.pull(_matrix(dr), _matrix(r), _matrix(g), self.unit, *tables, *self._room(r, 1))
-        return dr
+        return self._call(harmonics.pull, r.shape, r, g)
 
-    def second(self, r: Array, g: Array, c: Array) -> tuple[Array, Array]:
-        """Return the derivatives of the sum of ``c`` times what :meth:`pull` returns, by ``r`` and ``g``."""
-        dr, dg = np.empty(r.shape, r.dtype), np.empty(g.shape, r.dtype)
-        tables = _harmonics(self.factors, self.order, r.dtype.char)
-        vectors = _matrix(r), _matrix(g), _matrix(c)
-        harmonics.second(_matrix(dr), _matrix(dg), *vectors, self.unit, *tables, *self._room(r, 2))
-        return dr, dg
+    def curve(self, r: Array, g: Array, c: Array) -> Array:
+        """Return the derivatives of the sum of ``c`` times what :meth:`pull` returns, by the vectors."""
+        return self._call(harmonics.curve, r.shape, r, g, c)
 
-    def _room(self, r: Array, order: int) -> tuple[Array, ...]:
-        return harmonics.room(r.dtype.char, len(self.order), len(self.factors), order)
+    def _call(self, kernel: Any, shape: Shape, *arrays: Array) -> Array:
+        out = np.empty(shape, arrays[0].dtype)
+        kernel(*map(_matrix, (out, *arrays)), *harmonics.tables(self.factors, self.order, self.unit, out.dtype.name))
+        return out
 
 
 #: The maps by name.
@@ -287,16 +283,6 @@ def _flat(x: Array) -> Array:
 def _matrix(x: Array) -> Array:
     """Merge the leading axes of a contiguous array."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-
-
-@lru_cache(maxsize=256)
-def _harmonics(factors: tuple[float, ...], order: tuple[int, ...], dtype: str) -> tuple[Array, ...]:
-    """Return the order, the tables of :func:`harmonics.tables`, and the numbers 0, 1 and the smallest scale."""
-    bounds = np.asarray([0, 1, np.finfo(dtype).smallest_normal], dtype)
-    place = np.asarray(order, np.uint32)
-    azimuthal, polar, lower, slopes = harmonics.tables(factors, dtype)
-    by_place = np.argsort(place)
-    return place, azimuthal, polar, place[lower][by_place], slopes[by_place], bounds
 
 
 @lru_cache(maxsize=1024)
