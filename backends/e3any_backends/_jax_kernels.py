@@ -71,7 +71,7 @@ def call(name: str, dtype: str, shapes: Sequence[tuple[int, ...]], *operands: Ar
     Parameters
     ----------
     name : str
-        A key of :data:`e3any_backends.kernels.xla.HANDLERS`.
+        A key of :data:`e3any_backends.kernels.xla.OPERATIONS`.
     dtype : str
         The dtype of results and of operands that are not integers.
     shapes : sequence of tuple of int
@@ -107,6 +107,6 @@ def _target(name: str, dtype: str) -> str | None:
 @cache
 def _handler(name: str, dtype: str) -> Any:
     """Compile a kernel. The cache keeps it: XLA has its address."""
-    from e3any_backends.kernels.xla import HANDLERS
+    from e3any_backends.kernels.xla import handler
 
-    return HANDLERS[name](jnp.dtype(dtype).type)
+    return handler(name, jnp.dtype(dtype).type)

@@ -234,7 +234,7 @@ class Backend:
         Parameters
         ----------
         plain : callable
-            What is to be computed, for arrays (..., 3).
+            What is to be computed, for arrays (..., 3). It is hashable, and equal to others that compute the same.
         r : array of shape (..., 3)
             Vectors.
         factors : tuple of float

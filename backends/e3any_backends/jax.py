@@ -13,6 +13,7 @@ import numpy as np
 
 from e3any_backends._jax_coupling import contract
 from e3any_backends._jax_edges import sum_edges
+from e3any_backends._jax_harmonics import harmonics
 from e3any_backends._jax_store import store
 from e3any_backends.coupling import Coupling, SparseForm
 from e3any_backends.generic import Array, Backend
@@ -90,6 +91,17 @@ class JaxBackend(Backend):
     def erf(self, x: Array) -> Array:
         """Return the error function."""
         return jax.lax.erf(x)
+
+    def harmonics(
+        self,
+        plain: Callable[[Array], Array],
+        r: Array,
+        factors: tuple[float, ...],
+        order: tuple[int, ...],
+        unit: bool,
+    ) -> Array:
+        """Evaluate harmonics by a primitive closed under differentiation."""
+        return harmonics(plain, r, factors, order, unit)
 
     def take(self, x: Array, indices: Array) -> Array:
         """Return rows of ``x``; rows of indices out of range are zero."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from e3any_backends import Array, Backend
 from e3any_backends.tables import host_table
@@ -125,18 +127,29 @@ def _evaluate(backend: Backend, r: Array, factors: list[float], cartesian_order:
     if wide.dtype != r.dtype:
         return backend.xp.astype(_evaluate(backend, wide, factors, cartesian_order, unit), r.dtype)
 
-    def plain(r: Array) -> Array:
-        vector = backend.components(r)
-        if unit:
-            vector = list(backend.store(*unit_components(backend, vector)))
-        return _harmonics(backend, vector, factors, cartesian_order)
-
+    plain = _Plain(backend, tuple(factors), cartesian_order, unit)
     if len(factors) == 1:  # a constant
         return plain(r)
-    return backend.harmonics(plain, r, tuple(factors), _places(len(factors), cartesian_order), unit)
+    return backend.harmonics(plain, r, plain.factors, _places(len(factors), cartesian_order), unit)
 
 
-def _harmonics(backend: Backend, vector: list[Array], factors: list[float], cartesian_order: bool) -> Array:
+@dataclass(frozen=True)
+class _Plain:
+    """The function of vectors that :func:`_evaluate` evaluates; equal ones compare equal."""
+
+    backend: Backend
+    factors: tuple[float, ...]
+    cartesian_order: bool
+    unit: bool
+
+    def __call__(self, r: Array) -> Array:
+        vector = self.backend.components(r)
+        if self.unit:
+            vector = list(self.backend.store(*unit_components(self.backend, vector)))
+        return _harmonics(self.backend, vector, self.factors, self.cartesian_order)
+
+
+def _harmonics(backend: Backend, vector: list[Array], factors: Sequence[float], cartesian_order: bool) -> Array:
     """Multiply azimuthal and polar parts; ``factors[l]`` scales degree l."""
     # Every slot is an array over the points: compilers fuse this into one loop, and constants stay Python
     # numbers, which never widen a dtype.
@@ -185,7 +198,7 @@ def _azimuthal(x: Array, y: Array, max_degree: int) -> tuple[list[Array], list[A
     return cosines, sines
 
 
-def _polar(z: Array, r2: Array, m: int, factors: list[float]) -> list[Array | float]:
+def _polar(z: Array, r2: Array, m: int, factors: Sequence[float]) -> list[Array | float]:
     r"""Return :math:`q_{lm} = \mathcal N_l \Pi_l^m(z) / a_m` for l = m..L by recursion in l.
 
     .. math::

@@ -12,7 +12,6 @@ With :math:`R(r)` for the harmonics of a vector, the functions write
 from __future__ import annotations
 
 import math
-
 from functools import lru_cache
 from typing import NamedTuple
 

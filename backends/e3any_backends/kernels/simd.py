@@ -24,7 +24,7 @@ COLUMNS = 4
 _FLAGS = ("contract", "reassoc", "nsz")
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """The type of vectors of a floating-point type."""
 
     def __init__(self, dtype: Any) -> None:
@@ -60,8 +60,7 @@ def _places(numbers: list[int]) -> Any:
 def _define_operator(function: Any, instruction: str) -> None:
     """Let an operator take vectors, and numbers beside them."""
 
-    @intrinsic
-    def calculate(typing_context: Any, a: Any, b: Any) -> Any:
+    def typed(typing_context: Any, a: Any, b: Any) -> Any:
         vector = a if isinstance(a, Vector) else b
 
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -70,18 +69,18 @@ def _define_operator(function: Any, instruction: str) -> None:
 
         return vector(a, b), emit
 
-    @overload(function, strict=False)  # else numba compares annotations
-    def of_vectors(a: Any, b: Any) -> Any:
+    calculate: Any = intrinsic(typed)
+
+    def chosen(a: Any, b: Any) -> Any:
         return (lambda a, b: calculate(a, b)) if isinstance(a, Vector) or isinstance(b, Vector) else None
 
+    overload(function, strict=False)(chosen)  # else numba compares annotations
 
-for _function, _instruction in [
-    (operator.add, "fadd"),
-    (operator.sub, "fsub"),
-    (operator.mul, "fmul"),
-    (operator.truediv, "fdiv"),
-]:
-    _define_operator(_function, _instruction)
+
+_define_operator(operator.add, "fadd")
+_define_operator(operator.sub, "fsub")
+_define_operator(operator.mul, "fmul")
+_define_operator(operator.truediv, "fdiv")
 
 
 def _function(name: str) -> Any:
@@ -202,7 +201,7 @@ def _load_triples(typing_context: Any, array: Any, position: Any) -> Any:
         columns = [_chosen(builder, rows, [3 * n + i for n in range(count)]) for i in range(3)]
         return context.make_tuple(builder, signature.return_type, columns)
 
-    return types.UniTuple(vector, 3)(array, types.intp), emit
+    return types.containers.UniTuple(vector, 3)(array, types.intp), emit
 
 
 #: Return the three columns of as many rows of three numbers as a vector is long.
@@ -262,7 +261,7 @@ def _load_columns(typing_context: Any, array: Any, position: Any, pitch: Any) ->
         columns = _transposed(builder, [_joined(builder, parts) for parts in rows])
         return context.make_tuple(builder, signature.return_type, columns)
 
-    return types.UniTuple(vector, COLUMNS)(array, types.intp, types.intp), emit
+    return types.containers.UniTuple(vector, COLUMNS)(array, types.intp, types.intp), emit
 
 
 #: Return four columns of a matrix whose rows are ``pitch`` numbers apart.

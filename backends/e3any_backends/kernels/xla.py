@@ -6,18 +6,18 @@ Its layout, in words of eight bytes, is that of the file ``c_api.h`` which comes
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import carray
+from numba.extending import overload
 
 from e3any_backends.generic import Array
-from e3any_backends.kernels import edges
+from e3any_backends.kernels import edges, harmonics
 from e3any_backends.kernels.contraction import Schedule, contract
 from e3any_backends.kernels.jit import address_as_pointer, c_function, jit
 
-__all__ = ["HANDLERS"]
+__all__ = ["OPERATIONS", "handler"]
 
 # Where a word is in the call frame and how many there are,
 _EXTENSION, _NUM_ARGUMENTS, _ARGUMENTS, _NUM_RESULTS, _RESULTS, _FRAME = 1, 7, 9, 12, 14, 15
@@ -104,17 +104,6 @@ def _contractions(frame: Array, like: Array) -> None:
     contract(np.concatenate((_data(arguments[7:]), _data(results))), plan)
 
 
-def _contractions_handler(dtype: Any) -> Any:
-    @c_function
-    def handle(address: int) -> int:
-        frame = _words(address, _FRAME)
-        if not _answers(frame):
-            _contractions(frame, np.empty(0, dtype))
-        return 0
-
-    return handle
-
-
 @jit
 def _receivers(arguments: Array) -> Array:
     """Return the node that receives, for every edge, -1 for padding, from rows of edges."""
@@ -145,17 +134,6 @@ def _edge_products(frame: Array, like: Array) -> None:
     edges.product(out, *factors, _list(arguments[1], np.empty(0, np.int32)), _receivers(arguments))
 
 
-def _edge_products_handler(dtype: Any) -> Any:
-    @c_function
-    def handle(address: int) -> int:
-        frame = _words(address, _FRAME)
-        if not _answers(frame):
-            _edge_products(frame, np.empty(0, dtype))
-        return 0
-
-    return handle
-
-
 @jit
 def _edge_slopes(frame: Array, like: Array) -> None:
     """Read edges in rows, factors, and what multiplies the sums over edges."""
@@ -169,20 +147,83 @@ def _edge_slopes(frame: Array, like: Array) -> None:
     edges.pull(*slopes, *factors, _sums(arguments[6], like), src, _receivers(arguments))
 
 
-def _edge_slopes_handler(dtype: Any) -> Any:
+@jit
+def _harmonics_tables(arguments: Array, like: Array) -> Any:
+    integers = np.empty(0, np.int32)
+    return (
+        _list(arguments[0], integers),
+        _list(arguments[1], like),
+        _box(arguments[2], like),
+        _matrix(arguments[3], integers),
+        _matrix(arguments[4], like),
+        _list(arguments[5], like),
+    )
+
+
+@jit
+def _harmonics_value(frame: Array, like: Array) -> None:
+    """Read the tables of :class:`~e3any_backends.kernels.harmonics.Tables`, and vectors."""
+    arguments, results = _buffers(frame)
+    harmonics.value(_matrix(results[0], like), _matrix(arguments[6], like), *_harmonics_tables(arguments, like))
+
+
+@jit
+def _harmonics_push(frame: Array, like: Array) -> None:
+    """Read tables, vectors, and directions."""
+    arguments, results = _buffers(frame)
+    operands = _matrix(arguments[6], like), _matrix(arguments[7], like)
+    harmonics.push(_matrix(results[0], like), *operands, *_harmonics_tables(arguments, like))
+
+
+@jit
+def _harmonics_pull(frame: Array, like: Array) -> None:
+    """Read tables, vectors, and weights of harmonics."""
+    arguments, results = _buffers(frame)
+    operands = _matrix(arguments[6], like), _matrix(arguments[7], like)
+    harmonics.pull(_matrix(results[0], like), *operands, *_harmonics_tables(arguments, like))
+
+
+@jit
+def _harmonics_curve(frame: Array, like: Array) -> None:
+    """Read tables, vectors, weights of harmonics, and directions."""
+    arguments, results = _buffers(frame)
+    operands = _matrix(arguments[6], like), _matrix(arguments[7], like), _matrix(arguments[8], like)
+    harmonics.curve(_matrix(results[0], like), *operands, *_harmonics_tables(arguments, like))
+
+
+#: The operations that XLA can call, functions of a call frame and an array whose dtype is that of the numbers.
+OPERATIONS: dict[str, Any] = {
+    "contractions": _contractions,
+    "edge_products": _edge_products,
+    "edge_slopes": _edge_slopes,
+    "harmonics_value": _harmonics_value,
+    "harmonics_push": _harmonics_push,
+    "harmonics_pull": _harmonics_pull,
+    "harmonics_curve": _harmonics_curve,
+}
+
+
+def _run(name: str, frame: Array, like: Array) -> None:
+    OPERATIONS[name](frame, like)
+
+
+def _operation(name: Any, frame: Any, like: Any) -> Any:
+    operation = OPERATIONS[name.literal_value]
+    return lambda name, frame, like: operation(frame, like)
+
+
+overload(_run, strict=False, prefer_literal=True)(_operation)  # else numba compares annotations
+
+
+def handler(name: str, dtype: Any) -> Any:
+    """Compile the function of C of an operation for numbers of a dtype."""
+
+    # What is kept on disk is found by the values of these variables: they must be the same in every process.
     @c_function
     def handle(address: int) -> int:
         frame = _words(address, _FRAME)
         if not _answers(frame):
-            _edge_slopes(frame, np.empty(0, dtype))
+            _run(name, frame, np.empty(0, dtype))
         return 0
 
     return handle
-
-
-#: What compiles the function of a name for a dtype.
-HANDLERS: dict[str, Callable[[Any], Any]] = {
-    "contractions": _contractions_handler,
-    "edge_products": _edge_products_handler,
-    "edge_slopes": _edge_slopes_handler,
-}
