@@ -322,6 +322,10 @@ class Backend:
     def _rows_like(self, mask: Array, rows: Array) -> Array:
         return self.xp.reshape(mask, (*mask.shape, *(1,) * (rows.ndim - mask.ndim)))
 
+    def serves_edges(self, *arrays: Array) -> bool:
+        """Return whether :meth:`edge_products` is a kernel for such arrays, faster than sums over dense lists."""
+        return False
+
     def edge_products(
         self,
         x: Array,

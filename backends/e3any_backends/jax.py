@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from e3any_backends import kernels
 from e3any_backends._jax_coupling import contract
 from e3any_backends._jax_edges import sum_edges
 from e3any_backends._jax_harmonics import harmonics
@@ -134,6 +135,10 @@ class JaxBackend(Backend):
         w = w[..., None, :]
         copies = jnp.concatenate([w] * count, axis=-2) if 1 < count <= _MAX_COPIES else w
         return jnp.reshape(flat * copies, x.shape)
+
+    def serves_edges(self, *arrays: Array) -> bool:
+        """Return whether programs are compiled for CPUs and kernels used, as far as known before compilation."""
+        return jax.default_backend() == "cpu" and kernels.used()
 
     def edge_products(
         self,

@@ -87,6 +87,10 @@ class NumpyBackend(Backend):
             return plain(pairs, kernel)
         return _apply("couple_pairs", (plan.merged.number,), [pairs, kernel], [])
 
+    def serves_edges(self, *arrays: Array) -> bool:
+        """Return whether there is a kernel for sums over edges."""
+        return _served("edge_products", *arrays)
+
     def edge_products(
         self,
         x: Array,
@@ -98,7 +102,7 @@ class NumpyBackend(Backend):
         indices_are_sorted: bool = False,
     ) -> Array:
         """Sum products of basis functions and features over edges, by a kernel if there is one."""
-        if _served("edge_products", x, angular, radial):
+        if self.serves_edges(x, angular, radial):
             indices = [self.as_index(src), self.as_index(dst)]
             return _apply("edge_products", (num,), [x, angular, radial], indices)
         return super().edge_products(x, angular, radial, src, dst, num, indices_are_sorted)

@@ -155,6 +155,10 @@ class TorchBackend(Backend):
             return plain(pairs, kernel)
         return _apply("couple_pairs", (lookup(merged_number, plan.number),), [pairs, kernel], [])
 
+    def serves_edges(self, *arrays: Array) -> bool:
+        """Return whether there is a kernel for sums over edges."""
+        return _served("edge_products", *arrays)
+
     def edge_products(
         self,
         x: Array,
@@ -166,7 +170,7 @@ class TorchBackend(Backend):
         indices_are_sorted: bool = False,
     ) -> Array:
         """Sum products of basis functions and features over edges, by a kernel if there is one, else in blocks."""
-        if _served("edge_products", x, angular, radial):
+        if self.serves_edges(x, angular, radial):
             return _apply("edge_products", (num,), [x, angular, radial], [self.as_index(src), self.as_index(dst)])
         sums = partial(super().edge_products, num=num, indices_are_sorted=indices_are_sorted)
         # Compilers see one size of many, and checkpoints do not go with the transformations of torch.func.

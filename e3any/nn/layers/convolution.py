@@ -137,6 +137,8 @@ class Convolution(Layer):
             angular = backend.xp.concat([backend.xp.ones_like(angular[..., :1]), angular[..., 1:]], axis=-1)
         if weights is not None:
             radial = [weights * r for r in radial]
+        if edges.adj_idx is not None and backend.serves_edges(senders, angular, *radial):
+            edges = edges.sparse()
         sums = _edge_sums if edges.adj_idx is None else _neighbour_sums
         return couple_pairs(backend, sums(backend, senders, angular, radial, edges), kernel, tensor.plan(kernel))
 
@@ -174,6 +176,6 @@ def _edge_sums(backend: Backend, senders: Array, angular: Array, radial: list[Ar
         src_idx,
         dst_idx,
         math.prod(batch) * num_dst,
-        edges.indices_are_sorted and not batch,
+        edges.indices_are_sorted and not batch,  # padding comes first, which it does not in the list of a batch
     )
     return xp.reshape(sums, (*batch, num_dst, num_basis, *columns))

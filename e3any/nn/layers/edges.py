@@ -89,6 +89,17 @@ class Edges:
         """The array that has one entry for every edge."""
         return self.dst_idx if self.adj_idx is None else self.adj_idx
 
+    def sparse(self) -> Edges:
+        """Return a dense list as a sparse one (..., N M), sorted, where -1 sends to padding."""
+        backend = backend_of(self.adj_idx)
+        xp, sent = backend.xp, backend.as_index(self._sent)
+        if self.where is not None:
+            sent = xp.where(self.where, sent, xp.full_like(sent, -1))
+        *batch, num, degree = sent.shape
+        received = xp.broadcast_to(backend.index(np.arange(num)[:, None], like=sent), (*batch, num, degree))
+        dst_idx, src_idx = (xp.reshape(idx, (*batch, num * degree)) for idx in (received, sent))
+        return Edges(None, None, dst_idx, src_idx, num, True)
+
     def gather_src(self, x: Array) -> Array:
         """Return for every edge the values of the node that sends; zero for padding."""
         return gather_src(x, adj_idx=self.adj_idx, src_idx=self.src_idx)
