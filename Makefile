@@ -21,7 +21,7 @@ UNCOMPILED := tests/backends/test_kernels.py -k "plain_form and not jax"
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: .venv/.installed-flax,torch,examples  ## Train a force field (FRAMEWORK=flax or torch; EXAMPLE=tetracubes or moment_of_inertia)
+demo: .venv/.installed-flax,torch,fast,examples  ## Train a force field (FRAMEWORK=flax or torch; EXAMPLE=tetracubes or moment_of_inertia)
 	$(PYTHON) docs/examples/$(EXAMPLE).py --framework $(FRAMEWORK) $(ARGS)
 
 test: .venv/.installed-flax,torch,examples,test  ## Run the tests on two processes
@@ -52,7 +52,7 @@ bench: .venv/.installed-flax,torch,fast,examples,bench  ## Benchmarks: results f
 bench-quick: .venv/.installed-flax,torch,fast,examples,bench  ## Run every benchmark and peer once on tiny inputs
 	$(PYTHON) -W ignore asv_bench/quick.py
 
-docs: .venv/.installed-flax,torch,docs,examples  ## Build the documentation
+docs: .venv/.installed-flax,torch,fast,docs,examples  ## Build the documentation
 	$(PYTHON) -m sphinx -W -b html docs docs/_build/html $(ARGS)
 
 clean:  ## Remove what the other targets made, except .venv and runs/
