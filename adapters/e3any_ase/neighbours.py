@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -119,10 +120,22 @@ def _box(cell: ArrayLike | None, pbc: bool | Sequence[bool]) -> tuple[NDArray[np
     return np.asarray(complete_cell(needed)), periodic
 
 
-def _vesin(points: Any, box: Any, periodic: Any, cutoff: float) -> tuple[Any, Any, Any]:
-    from vesin import NeighborList
+class _Kept(threading.local):
+    """The list of vesin that each thread used last: its memory, which is dear to allocate, is used again."""
 
-    i, j, shifts = NeighborList(cutoff=cutoff, full_list=True).compute(points, box, periodic, "ijS")
+    cutoff: float | None = None
+    finder: Any = None
+
+
+_kept = _Kept()
+
+
+def _vesin(points: Any, box: Any, periodic: Any, cutoff: float) -> tuple[Any, Any, Any]:
+    if _kept.cutoff != cutoff:
+        from vesin import NeighborList
+
+        _kept.cutoff, _kept.finder = cutoff, NeighborList(cutoff=cutoff, full_list=True)
+    i, j, shifts = _kept.finder.compute(points, box, periodic, "ijS")  # copies
     return i.view(np.int64), j.view(np.int64), shifts
 
 

@@ -20,7 +20,7 @@ __all__ = ["features", "rotated_features"]
 
 Values = NDArray[np.float64]
 
-_SLIDER = 115  # height in pixels
+_SLIDER = 130  # height in pixels
 
 
 def features(x: Any, *, labels: Sequence[str] | None = None, resolution: int = 30) -> Any:
@@ -169,7 +169,6 @@ def _with_slider(figure: Any, frames: list[list[Any]], degrees: Values) -> Any:
     figure.frames = [go.Frame(data=data, name=name, traces=which) for data, name in zip(frames, names, strict=True)]
     animation = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     steps = [{"method": "animate", "label": name, "args": [[name], animation]} for name in names]
-    figure.update_layout(
-        sliders=[{"steps": steps, "currentvalue": {"prefix": "rotated by "}, "pad": {"t": 10, "l": 20, "r": 20}}]
-    )
+    pad = {"t": 10, "b": 15, "l": 20, "r": 20}
+    figure.update_layout(sliders=[{"steps": steps, "currentvalue": {"prefix": "rotated by "}, "pad": pad}])
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -390,3 +391,16 @@ class TestCalculator:
         calculator = e3any_ase.ModelCalculator(Total(), {}, cutoff=CUTOFF, framework="torch")
         with pytest.raises(ValueError, match=r"expected energies of shape \(8,\), got \(\)"):
             calculator.calculate(STRUCTURES["crystal"]())
+
+
+def test_lists_stay_as_they_are_when_others_are_made(rng):
+    arrays = rng.normal(size=(40, 3)), 4.0 * np.eye(3), (True, True, False)
+    first = e3any_ase.neighbours(*arrays, cutoff=1.5)
+    kept = [np.array(part) for part in first]
+    for positions, cutoff in ((rng.normal(size=(90, 3)), 1.5), (rng.normal(size=(3, 3)), 2.5)):
+        e3any_ase.neighbours(positions, 5.0 * np.eye(3), True, cutoff=cutoff)
+    with ThreadPoolExecutor(4) as pool:
+        others = list(pool.map(lambda _: e3any_ase.neighbours(*arrays, cutoff=1.5), range(20)))
+    for lists in (first, *others):
+        for part, before in zip(lists, kept):
+            np.testing.assert_array_equal(part, before)
