@@ -34,7 +34,7 @@ _FLOATING = ("float64", "float32", "bfloat16", "float16")
 
 def check_integer(value: Any, name: str, least: int | None = 0) -> None:
     """Raise a ValueError unless ``value`` is an integer, and not less than ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or (least is not None and value < least):
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or (least is not None and value < least):
         bound = "" if least is None else f" >= {least}"
         raise ValueError(f"expected {name} to be an integer{bound}, got {value!r}")
 
@@ -54,13 +54,13 @@ def check_degrees(degrees: Any, name: str = "degrees") -> None:
 
 def check_size(num: Any, name: str) -> None:
     """Raise a ValueError unless ``num`` is an integer that is not negative; symbols and arrays of no axis pass."""
-    if isinstance(num, int | float | complex | str | Sequence | np.generic):
+    if isinstance(num, (int, float, complex, str, Sequence, np.generic)):
         check_integer(num, name)
 
 
 def check_number(value: Any, name: str, least: float | None = None) -> None:
     """Raise a TypeError unless ``value`` is a number, and a ValueError if it is NaN or less than ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"expected {name} to be a number, got {value!r}")
     if value != value or (least is not None and value < least):
         bound = "" if least is None else f" >= {least}"

@@ -43,7 +43,7 @@ def backend_of(*arrays: Array) -> Backend:
     found: Backend | None = None
     for array in arrays:
         # float64 and complex128 of NumPy are Python numbers as well.
-        if array is None or (isinstance(array, bool | int | float | complex) and not isinstance(array, np.generic)):
+        if array is None or (isinstance(array, (bool, int, float, complex)) and not isinstance(array, np.generic)):
             continue
         backend = _backend(array)
         if found is not None and backend is not found:

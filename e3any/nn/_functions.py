@@ -23,7 +23,7 @@ def weights() -> NDArray[np.float64]:
 
 def scalar_like(backend: Backend, value: Array | float, like: Array) -> Array | float:
     """Return a parameter that does not widen the dtype of ``like``: a Python float, or a cast array."""
-    if isinstance(value, int | float | np.generic):
+    if isinstance(value, (int, float, np.generic)):
         if value != value:
             raise ValueError(f"expected a number or an array, got {value}")
         return float(value)

@@ -230,7 +230,7 @@ def check_positive(value: Array | float, name: str) -> None:
 
 
 def _is_number(value: Array | float) -> bool:
-    return isinstance(value, int | float | np.generic)
+    return isinstance(value, (int, float, np.generic))
 
 
 def _range(backend: Backend, x: Array) -> float:

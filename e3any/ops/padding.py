@@ -91,7 +91,7 @@ def pad_rows(x: Array, size: int, *, axis: int = 0, value: float = 0) -> Array:
     backend = backend_of(x)
     check_integer(size, "size")
     check_axis(axis, x.ndim)
-    if not isinstance(value, bool | int | float | np.number):
+    if not isinstance(value, (bool, int, float, np.number)):
         raise TypeError(f"expected value to be a number, got {value!r}")
     num, axis = x.shape[axis], axis % x.ndim
     _check_rows(x, size, axis)

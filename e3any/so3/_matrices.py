@@ -44,7 +44,7 @@ def floating(**arrays: Array | float) -> tuple[Any, ...]:
 
 
 def _is_number(x: Array | float) -> bool:
-    return isinstance(x, int | float) and not isinstance(x, np.generic)
+    return isinstance(x, (int, float)) and not isinstance(x, np.generic)
 
 
 def check_rotations(rot: Array) -> None:
@@ -55,7 +55,7 @@ def check_rotations(rot: Array) -> None:
 
 def angles(a: Array | float, b: Array | float, c: Array | float) -> tuple[Backend, list[Array]]:
     """Return three angles broadcast, as arrays of NumPy where all are numbers."""
-    if all(isinstance(angle, int | float) for angle in (a, b, c)):
+    if all(isinstance(angle, (int, float)) for angle in (a, b, c)):
         a = np.asarray(float(a))
     backend, a, b, c = floating(a=a, b=b, c=c)
     check_broadcast("shapes of a, b and c", a.shape, b.shape, c.shape)

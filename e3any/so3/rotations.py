@@ -244,7 +244,7 @@ def random_rotation(key: Any, perturbation: Array | float = 1.0, num: int = 1, *
     _check_perturbation(perturbation, num)
     dtype = backend.xp.zeros(()).dtype if dtype is None else backend.dtype(dtype)
     axis, angle = _random_axis_and_angle(backend, backend.random_uniform(key, (num, 3), dtype))
-    if isinstance(perturbation, int | float):
+    if isinstance(perturbation, (int, float)):
         perturbation = min(max(perturbation, 0.0), 1.0)
     else:
         perturbation = backend.xp.astype(backend.xp.clip(perturbation, 0.0, 1.0), angle.dtype)
