@@ -398,4 +398,4 @@ ad.primitive_jvps[_primitive] = _jvp
 ad.primitive_transposes[_primitive] = _transpose
 batching.primitive_batchers[_primitive] = _batch
 mlir.register_lowering(_primitive, mlir.lower_fun(_evaluate, multiple_results=True))
-mlir.register_lowering(_primitive, lowering("couple", _evaluate_by_kernel, _evaluate_on_cpu), platform="cpu")
+mlir.register_lowering(_primitive, lowering("contraction", _evaluate_by_kernel, _evaluate_on_cpu), platform="cpu")

@@ -205,6 +205,9 @@ def harmonics(
     unit: bool,
 ) -> torch.Tensor:
     """Evaluate harmonics; see :meth:`Backend.harmonics`."""
+    if torch.compiler.is_compiling():
+        value: torch.Tensor = _harmonics_operator([r], False, list(factors), list(order), unit)
+        return value
     result: torch.Tensor = _Harmonics.apply(Harmonics(factors, order, unit), plain, r)  # type: ignore[no-untyped-call]
     return result
 
@@ -307,3 +310,48 @@ def _pull_operator_backward(ctx: Any, cotangents: Gradients) -> tuple[Any, ...]:
 
 _value_operator.register_autograd(_value_backward, setup_context=_keep)
 _pull_operator.register_autograd(_pull_operator_backward, setup_context=_keep)
+
+
+@torch.library.custom_op("e3any::harmonics", mutates_args=())
+def _harmonics_operator(
+    operands: list[torch.Tensor], is_gradient: bool, factors: list[float], order: list[int], unit: bool
+) -> torch.Tensor:
+    """Evaluate harmonics of vectors, or the gradient of weighted ones, or the derivative of either along vectors."""
+    kernel, num = Harmonics(tuple(factors), tuple(order), unit), len(operands) - is_gradient
+    if num > 2:
+        raise RuntimeError("expected at most second derivatives of harmonics in a compiled program, got third ones")
+    names = {(False, 1): "value", (False, 2): "push", (True, 1): "pull", (True, 2): "curve"}
+    return torch.from_numpy(getattr(kernel, names[is_gradient, num])(*_numpy(operands)))
+
+
+@_harmonics_operator.register_fake
+def _(operands: Tensors, is_gradient: bool, factors: list[float], order: list[int], unit: bool) -> torch.Tensor:
+    r = operands[0]
+    return r.new_empty(r.shape if is_gradient else (*r.shape[:-1], len(order)))
+
+
+def _keep_harmonics(ctx: Any, inputs: Any, output: Any) -> None:
+    operands, ctx.is_gradient, *ctx.options = inputs
+    ctx.save_for_backward(*operands)
+
+
+def _harmonics_backward(ctx: Any, g: torch.Tensor) -> tuple[Any, ...]:
+    """Return derivatives by every operand: the operator's value for other operands."""
+    operands = list(ctx.saved_tensors)
+
+    def evaluate(members: Tensors, is_gradient: bool) -> torch.Tensor:
+        value: torch.Tensor = _harmonics_operator([m.contiguous() for m in members], is_gradient, *ctx.options)
+        return value
+
+    r, *directions = operands[:1] + operands[1 + ctx.is_gradient :]
+    if not ctx.is_gradient:
+        derivatives = [evaluate([r, g, *directions], True)]
+        derivatives += [evaluate([r, g, *(c for c in directions if c is not d)], True) for d in directions]
+        return derivatives, None, None, None, None
+    weights = operands[1]
+    derivatives = [evaluate([r, weights, *directions, g], True), evaluate([r, *directions, g], False)]
+    derivatives += [evaluate([r, weights, *(c for c in directions if c is not d), g], True) for d in directions]
+    return derivatives, None, None, None, None
+
+
+_harmonics_operator.register_autograd(_harmonics_backward, setup_context=_keep_harmonics)

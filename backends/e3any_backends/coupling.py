@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -27,15 +27,22 @@ if TYPE_CHECKING:
     from e3any_backends.generic import Array, Backend
 
 __all__ = [
+    "FORMS",
     "Block",
     "Coupling",
     "MergedTables",
     "Path",
     "SparseForm",
+    "contract_entries",
     "couple_by_matmul",
     "couple_pairs_by_matmul",
+    "merged_axes",
     "merged_number",
 ]
+
+
+#: Names of attributes of tables that are forms.
+FORMS = ("product_form", "pair_form", "form")
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +200,27 @@ def _merged(coupling: Coupling) -> Block:
         rows.append(matrix.reshape(len(matrix), -1))
     everything = np.concatenate(rows) if rows else np.zeros((0, coupling.num_x * coupling.num_y))
     return Block(slice(0, coupling.num_x), slice(0, coupling.num_y), everything)
+
+
+def merged_axes(xp: Any, x: Array, num: int, rank: int) -> Array:
+    """Merge the ``num`` axes in front of the last one; put axes of length one in front for a rank of the others."""
+    lead = tuple(x.shape[: x.ndim - num - 1])
+    size = math.prod(x.shape[x.ndim - num - 1 : -1])
+    return xp.reshape(x, (*(1,) * (rank - len(lead)), *lead, size, x.shape[-1]))
+
+
+def contract_entries(backend: Backend, operands: Sequence[Array], form: SparseForm, output: int) -> Array:
+    """Contract a form, entry by entry; see :meth:`Backend.contract`."""
+    xp, like = backend.xp, operands[0]
+    slots = [slot for slot in range(len(form.sizes)) if slot != output]
+    products = backend.constant(form.values[:, None], like=like)
+    for operand, slot in zip(operands, slots, strict=True):
+        products = products * backend.select(
+            operand, backend.index(form.columns[slot], like=like), axis=operand.ndim - 2
+        )
+    to_components = np.zeros((form.sizes[output], len(form.values)))
+    to_components[form.columns[output], np.arange(len(form.values))] = 1
+    return backend.matmul(backend.constant(to_components, like=like), xp.sum(products, axis=0), precision="highest")
 
 
 def couple_by_matmul(backend: Backend, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:

@@ -10,8 +10,20 @@ from typing import Any, TypeAlias
 import array_api_compat
 import numpy as np
 
-from e3any_backends.coupling import Coupling, MergedTables, couple_by_matmul, couple_pairs_by_matmul
-from e3any_backends.matrix_coupling import MatrixCoupling, couple_matrices_by_matmul
+from e3any_backends.coupling import (
+    Coupling,
+    MergedTables,
+    contract_entries,
+    couple_by_matmul,
+    couple_pairs_by_matmul,
+    merged_axes,
+    merged_number,
+)
+from e3any_backends.matrix_coupling import (
+    MatrixCoupling,
+    couple_matrices_by_contraction,
+    couple_matrices_by_matmul,
+)
 from e3any_backends.tables import Tables, attribute, lookup
 
 Array: TypeAlias = Any
@@ -397,6 +409,8 @@ class Backend:
         array of shape (*lead, coupling.num_z, F)
             The product. Axis 0 of the factors is summed over; the axes between it and the components broadcast.
         """
+        if self.has_contraction(x, y, w):
+            return self.contract((x, y, w), coupling.number, "product_form", 2)
         return couple_by_matmul(self, x, y, w, coupling)
 
     def couple_pairs(self, pairs: Array, w: Array, coupling: Coupling) -> Array:
@@ -416,6 +430,9 @@ class Backend:
         array of shape (*lead, coupling.num_z, F)
             The product. Axis 0 is summed over; the axes between it and the components broadcast.
         """
+        if self.has_contraction(pairs, w):
+            flat = merged_axes(self.xp, pairs, 2, pairs.ndim - 3)
+            return self.contract((flat, w), coupling.number, "pair_form", 1)
         return couple_pairs_by_matmul(self, pairs, w, coupling)
 
     def couple_features(
@@ -439,7 +456,11 @@ class Backend:
         array of shape (..., P3, (L3+1)**2, F)
             The product.
         """
-        return plain(x, y, kernel)
+        if not self.has_contraction(x, y, kernel):
+            return plain(x, y, kernel)
+        number, rank = lookup(merged_number, plan.number), max(x.ndim, y.ndim) - 2
+        factors = [merged_axes(self.xp, a, num, rank) for a, num in ((x, 2), (y, 2), (kernel, 6))]
+        return self._with_parities(self.contract(factors, number, "product_form", 2), kernel)
 
     def couple_pair_features(
         self, plain: Callable[..., Array], pairs: Array, kernel: Array, plan: MergedTables
@@ -462,7 +483,15 @@ class Backend:
         array of shape (..., P3, (L3+1)**2, F)
             The product.
         """
-        return plain(pairs, kernel)
+        if not self.has_contraction(pairs, kernel):
+            return plain(pairs, kernel)
+        number, rank = lookup(merged_number, plan.number), pairs.ndim - 3
+        factors = [merged_axes(self.xp, a, num, rank) for a, num in ((pairs, 3), (kernel, 6))]
+        return self._with_parities(self.contract(factors, number, "pair_form", 1), kernel)
+
+    def _with_parities(self, product: Array, kernel: Array) -> Array:
+        shape = (*product.shape[:-2], kernel.shape[4], kernel.shape[5] ** 2, product.shape[-1])
+        return self.xp.reshape(product, shape)
 
     def couple_matrices(
         self, x: Array, y: Array, weights: tuple[Array, Array, Array], coupling: MatrixCoupling
@@ -483,7 +512,38 @@ class Backend:
         array of shape (*lead, P, components, F)
             The product.
         """
+        if self.has_contraction(x, y, *weights):
+            return couple_matrices_by_contraction(self, x, y, weights, coupling)
         return couple_matrices_by_matmul(self, x, y, weights, coupling)
+
+    def multiply_matrices(self, x: Array, y: Array, coupling: MatrixCoupling) -> Array:
+        """Multiply matrices (*lead, 2 d d, F) of both parities to (*lead, 4 d d, F), those of all products."""
+        return self.contract((x[None, ...], y[None, ...]), coupling.number, "product_form", 2)
+
+    def has_contraction(self, *arrays: Array) -> bool:
+        """Return whether :meth:`contract` is better for such arrays than products of matrices."""
+        return False
+
+    def contract(self, operands: Sequence[Array], number: int, name: str, output: int) -> Array:
+        r"""Evaluate the derivative of a sparse form :math:`\sum_e c_e \prod_s v^s_{i_s(e)}` with respect to one slot.
+
+        Parameters
+        ----------
+        operands : sequence of arrays of shape (S, *lead, components, F)
+            One for every other slot, all of one rank; axis 0 is summed over, the others broadcast.
+        number : int
+            Number of the tables that have the form.
+        name : str
+            Their attribute that it is.
+        output : int
+            Slot of the result.
+
+        Returns
+        -------
+        array of shape (*lead, components of the slot, F)
+            The contraction.
+        """
+        return contract_entries(self, operands, attribute(number, name), output)
 
     # -- random numbers -------------------------------------------------------------------------------------
 

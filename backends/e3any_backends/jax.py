@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,9 +15,10 @@ from e3any_backends._jax_coupling import contract
 from e3any_backends._jax_edges import sum_edges
 from e3any_backends._jax_harmonics import harmonics
 from e3any_backends._jax_store import store
-from e3any_backends.coupling import Coupling, SparseForm
+from e3any_backends.coupling import MergedTables, SparseForm
 from e3any_backends.generic import Array, Backend
 from e3any_backends.matrix_coupling import PRODUCTS, MatrixCoupling, matrix_product_form
+from e3any_backends.tables import attribute
 
 _MAX_COPIES = 16  # see scale_components
 # Larger matrices take longer to compile than they gain.
@@ -138,7 +138,7 @@ class JaxBackend(Backend):
 
     def serves_edges(self, *arrays: Array) -> bool:
         """Return whether programs are compiled for CPUs and kernels used, as far as known before compilation."""
-        return jax.default_backend() == "cpu" and kernels.used()
+        return _is_for_kernels()
 
     def edge_products(
         self,
@@ -153,28 +153,30 @@ class JaxBackend(Backend):
         """Sum products over edges block by block, one primitive closed under differentiation."""
         return sum_edges(x, angular, radial, self.as_index(src), self.as_index(dst), num, indices_are_sorted)
 
-    def couple(self, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
-        """Couple two features by the unrolled form, one primitive closed under differentiation."""
-        return contract((x, y, w), coupling.product_form, inputs=(0, 1, 3), output=2)
+    def has_contraction(self, *arrays: Array) -> bool:
+        """Return True: forms are unrolled, or contracted by a kernel."""
+        return True
 
-    def couple_pairs(self, pairs: Array, w: Array, coupling: Coupling) -> Array:
-        """Couple sums of products by the unrolled form."""
-        flat = jnp.reshape(pairs, (*pairs.shape[:-3], coupling.num_x * coupling.num_y, pairs.shape[-1]))
-        return contract((flat, w), coupling.pair_form, inputs=(0, 2), output=1)
+    def contract(self, operands: Sequence[Array], number: int, name: str, output: int) -> Array:
+        """Contract a form, one primitive closed under differentiation."""
+        form: SparseForm = attribute(number, name)
+        return contract(operands, form, tuple(s for s in range(len(form.sizes)) if s != output), output)
 
-    def couple_matrices(
-        self, x: Array, y: Array, weights: tuple[Array, Array, Array], coupling: MatrixCoupling
+    def couple_features(
+        self, plain: Callable[..., Array], x: Array, y: Array, kernel: Array, plan: MergedTables
     ) -> Array:
-        """Couple two features by products of matrices, each step unrolled, up to a size of the matrices."""
-        rank = x.ndim - 1
-        factors = []
-        for factor, weight, form in zip((x, y), weights[:2], (coupling.x.form, coupling.y.form), strict=True):
-            flat = jnp.reshape(factor, (*factor.shape[:-3], math.prod(factor.shape[-3:-1]), factor.shape[-1]))
-            factors.append(contract((flat[None], _blocks_as_rows(weight, rank)), form, inputs=(0, 2), output=1))
-        product = _multiply_matrices(factors[0], factors[1], coupling.size)
-        z = contract((product[None], _blocks_as_rows(weights[2], rank)), coupling.z.form, inputs=(1, 2), output=0)
-        components = z.shape[-2] // coupling.z.num_parities
-        return jnp.reshape(z, (*z.shape[:-2], coupling.z.num_parities, components, z.shape[-1]))
+        """Couple two features, by one table of all parities where a kernel reads it: nothing is moved for it."""
+        return super().couple_features(plain, x, y, kernel, plan) if _is_for_kernels() else plain(x, y, kernel)
+
+    def couple_pair_features(
+        self, plain: Callable[..., Array], pairs: Array, kernel: Array, plan: MergedTables
+    ) -> Array:
+        """Couple sums of products, by one table of all parities where a kernel reads it."""
+        return super().couple_pair_features(plain, pairs, kernel, plan) if _is_for_kernels() else plain(pairs, kernel)
+
+    def multiply_matrices(self, x: Array, y: Array, coupling: MatrixCoupling) -> Array:
+        """Multiply matrices, unrolled up to a size."""
+        return _multiply_matrices(x, y, coupling.size)
 
     def split(self, generator: Any, num: int) -> list[Any]:
         """Return the keys that a key is split into."""
@@ -193,9 +195,8 @@ class JaxBackend(Backend):
         return jax.random.truncated_normal(generator, -2, 2, tuple(shape), jnp.float32 if dtype is None else dtype)
 
 
-def _blocks_as_rows(weights: Array, rank: int) -> Array:
-    """Turn weights (blocks, degrees, F) into those of a form, of a rank and an axis to sum over."""
-    return jnp.reshape(weights, (*(1,) * (rank - 1), -1, weights.shape[-1]))
+def _is_for_kernels() -> bool:
+    return jax.default_backend() == "cpu" and kernels.used()
 
 
 @functools.lru_cache

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from e3any_backends.coupling import SparseForm
+from e3any_backends.coupling import SparseForm, merged_axes
 from e3any_backends.tables import Tables
 
 if TYPE_CHECKING:
     from e3any_backends.generic import Array, Backend
 
-__all__ = ["PRODUCTS", "MatrixCoupling", "MatrixForm", "couple_matrices_by_matmul", "matrix_product_form"]
+__all__ = ["PRODUCTS", "MatrixCoupling", "MatrixForm", "couple_matrices_by_contraction", "couple_matrices_by_matmul"]
+__all__ += ["matrix_product_form"]
 
 #: The parities of both factors in every product; the parity of the product is their sum.
 PRODUCTS = ((0, 0), (1, 1), (0, 1), (1, 0))
@@ -81,7 +82,7 @@ class MatrixForm(Tables):
 
 
 @dataclass(frozen=True, eq=False)
-class MatrixCoupling:
+class MatrixCoupling(Tables):
     """A coupling of two features by products of matrices; two are equal only if they are the same object.
 
     Parameters
@@ -99,6 +100,11 @@ class MatrixCoupling:
     def size(self) -> int:
         """Number d of rows of the matrices."""
         return math.isqrt(self.x.coefficients.shape[0])
+
+    @cached_property
+    def product_form(self) -> SparseForm:
+        """The products of the matrices of both parities, see :func:`matrix_product_form`."""
+        return matrix_product_form(self.size, parities=True)
 
 
 def matrix_product_form(size: int, parities: bool) -> SparseForm:
@@ -120,6 +126,20 @@ def matrix_product_form(size: int, parities: bool) -> SparseForm:
     )
     factors = (2 if parities else 1) * number
     return SparseForm(columns, (factors, factors, len(products) * number), np.ones(len(columns[0])))
+
+
+def couple_matrices_by_contraction(
+    backend: Backend, x: Array, y: Array, weights: tuple[Array, Array, Array], coupling: MatrixCoupling
+) -> Array:
+    """Couple two features by contractions of sparse forms; see :meth:`Backend.couple_matrices`."""
+    xp, rank = backend.xp, x.ndim - 2
+    x, y, *scales = (merged_axes(xp, a, 2, rank) for a in (x, y, *weights))
+    left = backend.contract((x, scales[0]), coupling.x.number, "form", 1)
+    right = backend.contract((y, scales[1]), coupling.y.number, "form", 1)
+    product = backend.multiply_matrices(left, right, coupling)
+    z = backend.contract((product[None, ...], scales[2]), coupling.z.number, "form", 0)
+    components = z.shape[-2] // coupling.z.num_parities
+    return xp.reshape(z, (*z.shape[:-2], coupling.z.num_parities, components, z.shape[-1]))
 
 
 def couple_matrices_by_matmul(

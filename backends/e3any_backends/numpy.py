@@ -10,7 +10,7 @@ import array_api_compat.numpy
 import numpy as np
 
 from e3any_backends import kernels
-from e3any_backends.coupling import MergedTables
+from e3any_backends.coupling import FORMS
 from e3any_backends.generic import Array, Backend, dtype_name
 
 
@@ -71,21 +71,13 @@ class NumpyBackend(Backend):
             largest[numbers] = np.maximum.reduceat(x[order], starts, axis=0)
         return largest
 
-    def couple_features(
-        self, plain: Callable[..., Array], x: Array, y: Array, kernel: Array, plan: MergedTables
-    ) -> Array:
-        """Couple two features, by a kernel if there is one."""
-        if not _served("couple", x, y, kernel):
-            return plain(x, y, kernel)
-        return _apply("couple", (plan.merged.number,), [x, y, kernel], [])
+    def has_contraction(self, *arrays: Array) -> bool:
+        """Return whether there is a kernel for contractions."""
+        return _served("contraction", *arrays)
 
-    def couple_pair_features(
-        self, plain: Callable[..., Array], pairs: Array, kernel: Array, plan: MergedTables
-    ) -> Array:
-        """Couple sums of products of two features, by a kernel if there is one."""
-        if not _served("couple_pairs", pairs, kernel):
-            return plain(pairs, kernel)
-        return _apply("couple_pairs", (plan.merged.number,), [pairs, kernel], [])
+    def contract(self, operands: Sequence[Array], number: int, name: str, output: int) -> Array:
+        """Contract a form by a kernel."""
+        return _apply("contraction", (number, FORMS.index(name), output), list(operands), [])
 
     def serves_edges(self, *arrays: Array) -> bool:
         """Return whether there is a kernel for sums over edges."""

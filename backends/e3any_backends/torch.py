@@ -13,7 +13,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from e3any_backends import kernels
-from e3any_backends.coupling import MergedTables, merged_number
+from e3any_backends.coupling import FORMS
 from e3any_backends.generic import Array, Backend
 from e3any_backends.tables import lookup
 
@@ -103,8 +103,8 @@ class TorchBackend(Backend):
         order: tuple[int, ...],
         unit: bool,
     ) -> Array:
-        """Evaluate harmonics, by a kernel if there is one; compilers fuse the plain form as well as any."""
-        if torch.compiler.is_compiling() or not _served("harmonics", r) or kernels.harmonics_are_few(r, len(order)):
+        """Evaluate harmonics, by a kernel if there is one."""
+        if not _served("harmonics", r) or kernels.harmonics_are_few(r, len(order)):
             return plain(r)
         from e3any_backends import _torch_kernels
 
@@ -139,21 +139,13 @@ class TorchBackend(Backend):
         index = self._rows_like(index, x).expand(x.shape)
         return torch.scatter_reduce(lowest, 0, index, x, "amax", include_self=True)[:num_segments]
 
-    def couple_features(
-        self, plain: Callable[..., Array], x: Array, y: Array, kernel: Array, plan: MergedTables
-    ) -> Array:
-        """Couple two features, by a kernel if there is one."""
-        if not _served("couple", x, y, kernel):
-            return plain(x, y, kernel)
-        return _apply("couple", (lookup(merged_number, plan.number),), [x, y, kernel], [])
+    def has_contraction(self, *arrays: Array) -> bool:
+        """Return whether there is a kernel for contractions."""
+        return _served("contraction", *arrays)
 
-    def couple_pair_features(
-        self, plain: Callable[..., Array], pairs: Array, kernel: Array, plan: MergedTables
-    ) -> Array:
-        """Couple sums of products of two features, by a kernel if there is one."""
-        if not _served("couple_pairs", pairs, kernel):
-            return plain(pairs, kernel)
-        return _apply("couple_pairs", (lookup(merged_number, plan.number),), [pairs, kernel], [])
+    def contract(self, operands: Sequence[Array], number: int, name: str, output: int) -> Array:
+        """Contract a form by a kernel."""
+        return _apply("contraction", (number, FORMS.index(name), output), list(operands), [])
 
     def serves_edges(self, *arrays: Array) -> bool:
         """Return whether there is a kernel for sums over edges."""

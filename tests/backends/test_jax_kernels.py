@@ -146,7 +146,7 @@ def test_switch_holds_for_what_is_compiled_in_its_block(rng, caplog):
     with kernels.enabled(False), caplog.at_level(logging.DEBUG, logger="e3any"):
         assert not calls_kernel(lambda *a: couple(small())(*a), *arrays)
         plain = couple(small())(*arrays)
-    assert "plain form of couple: kernels are switched off or numba is not installed" in caplog.messages
+    assert "plain form of contraction: kernels are switched off or numba is not installed" in caplog.messages
     assert calls_kernel(lambda *a: couple(small())(*a), *arrays)
     assert_parity(couple(small())(*arrays), plain)
 
@@ -156,7 +156,7 @@ def test_exported_programs_do_without(rng, caplog):
     with caplog.at_level(logging.DEBUG, logger="e3any"):
         exported = export.export(jax.jit(couple(small())))(*arrays)
     assert "custom_call @e3any" not in exported.mlir_module()
-    assert "plain form of couple: exported programs run without e3any" in caplog.messages
+    assert "plain form of contraction: exported programs run without e3any" in caplog.messages
     assert_parity(exported.call(*arrays), couple(small())(*arrays))
 
 
@@ -169,7 +169,7 @@ def test_programs_for_several_devices_do_without(rng, caplog):
     with caplog.at_level(logging.DEBUG, logger="e3any"):
         lowered = jax.jit(lambda *a: couple(small())(*a)).trace(*shapes).lower(lowering_platforms=("cpu",))
     assert "custom_call @e3any" not in lowered.as_text()
-    assert "plain form of couple: the program is for several devices" in caplog.messages
+    assert "plain form of contraction: the program is for several devices" in caplog.messages
 
 
 def test_one_device_may_be_named(rng):
@@ -183,7 +183,7 @@ def test_logs_say_which_shapes_are_not_served(rng, caplog, features):
     arrays = cast(operands(rng, small(), features=features), "float64")
     with caplog.at_level(logging.DEBUG, logger="e3any"):
         assert not calls_kernel(lambda *a: couple(small())(*a), *arrays)
-    assert f"plain form of couple: operands of shape {arrays[0].shape}, " in caplog.text
+    assert f"plain form of contraction: operands of shape {arrays[0].shape}, " in caplog.text
 
 
 def test_another_version_of_the_interface_is_refused(caplog, monkeypatch):

@@ -55,9 +55,8 @@ def only_kernels(monkeypatch):
         raise AssertionError("expected a kernel, got the plain form")
 
     def switch():
-        for name in ("couple_by_matmul", "couple_pairs_by_matmul"):
-            for module in ("generic", "kernels.maps"):
-                monkeypatch.setattr(f"e3any_backends.{module}.{name}", fail)
+        for name in ("couple_by_matmul", "couple_pairs_by_matmul", "contract_entries"):
+            monkeypatch.setattr(f"e3any_backends.generic.{name}", fail)
         monkeypatch.setattr("e3any_backends.generic.Backend.edge_products", fail)
 
     return switch
@@ -186,7 +185,7 @@ def operations(rng):
     }
 
 
-@pytest.mark.parametrize("name", maps.MAPS)
+@pytest.mark.parametrize("name", ["couple", "couple_pairs", "edge_products"])
 def test_derivatives_to_third_order_are_those_of_the_plain_form(rng, name):
     function, arrays = operations(rng)[name]
 
@@ -222,7 +221,7 @@ def test_batches_of_gradients_take_the_plain_form(rng):
         assert_parity(actual, torch.stack([grad(value, x, g, retain_graph=True)[0] for g in batch]))
 
 
-@pytest.mark.parametrize("name", maps.MAPS)
+@pytest.mark.parametrize("name", ["couple", "couple_pairs", "edge_products"])
 def test_operators_keep_the_rules_of_pytorch(rng, name, monkeypatch):
     calls = []
     monkeypatch.setattr("torch.compiler.is_compiling", lambda: True)
@@ -325,6 +324,42 @@ def test_derivatives_of_harmonics_are_finite_everywhere(rng):
     assert torch.isfinite(second[:3]).all()
 
 
+@pytest.mark.usefixtures("at_any_size")
+def test_compiled_harmonics_and_their_slopes_call_kernels(rng):
+    r = torch.from_numpy(points(rng)[3:40]).requires_grad_()
+    names = []
+
+    def record(graph, _):
+        names.extend(str(node.target) for node in graph.graph.nodes)
+        return graph.forward
+
+    torch._dynamo.reset()
+    torch.compile(lambda r: so3.spherical_harmonics(r, 2), fullgraph=True, backend=record)(r)
+    assert [name for name in names if "e3any" in name] == ["e3any.harmonics.default"]
+
+    torch._dynamo.reset()
+    run = torch.compile(lambda r: so3.spherical_harmonics(r, 2), fullgraph=True, backend="aot_eager")
+    compiled, eager = run(r), so3.spherical_harmonics(r, 2)
+    assert_parity(compiled.detach(), eager.detach())
+    assert_parity(grad(compiled.sin().sum(), r), grad(eager.sin().sum(), r))
+
+
+@pytest.mark.parametrize("unit", [False, True])
+def test_the_operator_of_harmonics_keeps_the_rules_of_pytorch(rng, unit):
+    kernel = maps.Harmonics((1.0, 1.0, 2.0), tuple(range(9)), unit)
+    options = list(kernel.factors), list(kernel.order), unit
+    operator = torch.ops.e3any.harmonics.default
+    r, c = (torch.from_numpy(rng.normal(size=(4, 3))).requires_grad_() for _ in range(2))
+    w = torch.from_numpy(rng.normal(size=(4, 9))).requires_grad_()
+    for operands, is_gradient in (([r], False), ([r, w], True)):
+        torch.library.opcheck(operator, (operands, is_gradient, *options))
+        assert torch.autograd.gradcheck(lambda *o, g=is_gradient: operator(list(o), g, *options), operands)
+    second = operator([r, w, c], True, *options)
+    assert_parity(second, grad((operator([r, w], True, *options) * c).sum(), r)[0])
+    with pytest.raises(RuntimeError, match="expected at most second derivatives of harmonics"):
+        grad(second.sum(), r)
+
+
 @pytest.mark.parametrize(
     ("case", "reason"),
     [
@@ -340,7 +375,7 @@ def test_logs_say_why_a_case_is_not_served(rng, caplog, case, reason):
     with caplog.at_level(logging.DEBUG, logger="e3any"):
         case(function, *(torch.from_numpy(a) for a in arrays))
     (message,) = {record.getMessage() for record in caplog.records}
-    assert message.startswith("plain form of couple: ")
+    assert message.startswith("plain form of contraction: ")
     assert reason in message
 
 

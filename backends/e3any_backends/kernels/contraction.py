@@ -16,7 +16,7 @@ from numba import carray
 
 from e3any_backends.coupling import SparseForm
 from e3any_backends.generic import Array
-from e3any_backends.kernels.jit import address_as_pointer, jit
+from e3any_backends.kernels.jit import address_as_pointer, jit, part
 from e3any_backends.kernels.vectors import VECTOR_BYTES, add_factors, add_products, add_two_factors, add_two_products
 
 __all__ = ["Schedule", "contract", "schedule"]
@@ -106,7 +106,7 @@ def schedule(
     for size, steps in outer:
         offsets = (offsets[:, None] + np.arange(size)[None, :, None] * np.asarray(steps)).reshape(-1, len(shapes))
     loops = [np.asarray(table, np.int32) for table in (sizes, arrays, offsets)]
-    return Schedule._make([*loops, *_tables(form, num_operands, outs, terms, dtype)])
+    return Schedule._make([*loops, *_tables(form, num_operands, tuple(slot for slot, _ in outs), terms, dtype)])
 
 
 Loop = tuple[int, tuple[int, ...]]
@@ -131,10 +131,11 @@ def _loops(leads: list[Shape]) -> tuple[Loop, list[Loop]]:
     return longest, result
 
 
+@lru_cache(maxsize=256)
 def _tables(
     form: SparseForm,
     num_operands: int,
-    outs: tuple[tuple[int, Shape], ...],
+    slots: tuple[int, ...],
     terms: tuple[tuple[int, tuple[int, ...]], ...],
     dtype: str,
 ) -> tuple[Array, Array, Array, Array]:
@@ -143,7 +144,7 @@ def _tables(
     num_groups = num_entries = 0
     groups, columns, coefficients, rows = [], [], [], []
     for out, operands in terms:
-        slot = outs[out][0]
+        slot = slots[out]
         if slot not in tables:
             grouped, factors, values = _grouped(form, slot)
             tables[slot] = num_groups, num_groups + len(grouped)
@@ -258,7 +259,7 @@ def _store_all(
             _add(_rows(addresses, plan, n), _block(blocks, plan, n), first, stride, num)
 
 
-@jit
+@part
 def _load(block: Array, rows: Array, first: int, stride: int, num: int) -> None:
     features = rows.shape[2]
     for n in range(num):
@@ -268,7 +269,7 @@ def _load(block: Array, rows: Array, first: int, stride: int, num: int) -> None:
                 target[f] = source[f]
 
 
-@jit
+@part
 def _add(rows: Array, block: Array, first: int, stride: int, num: int) -> None:
     features = rows.shape[2]
     for n in range(num):
@@ -278,7 +279,7 @@ def _add(rows: Array, block: Array, first: int, stride: int, num: int) -> None:
                 target[f] += source[f]
 
 
-@jit
+@part
 def _add_terms(places: Array, steps: Array, at: int, num: int, pitch: int, plan: Schedule) -> None:
     """Add all contractions at one vector of every component, or at two that are ``steps`` apart."""
     tables = plan.groups, plan.columns, plan.coefficients

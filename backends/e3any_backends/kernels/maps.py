@@ -6,23 +6,18 @@ arguments. So these two kernels serve derivatives of every order.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from e3any_backends.coupling import Coupling, SparseForm, couple_by_matmul, couple_pairs_by_matmul
+from e3any_backends.coupling import FORMS, SparseForm
 from e3any_backends.generic import Array, Backend
-from e3any_backends.kernels import bilinear, edges, harmonics, trilinear
-from e3any_backends.kernels.blocks import block_width
-from e3any_backends.tables import attribute, tables_of
+from e3any_backends.kernels import contraction, edges, harmonics
+from e3any_backends.tables import attribute
 
-__all__ = ["MAPS", "Couple", "CouplePairs", "EdgeProducts", "Harmonics", "MultilinearMap"]
+__all__ = ["MAPS", "Contraction", "EdgeProducts", "Harmonics", "MultilinearMap"]
 
 Shape = tuple[Any, ...]
 
@@ -50,131 +45,81 @@ class MultilinearMap(Protocol):
 
 
 @dataclass(frozen=True)
-class _Coupling:
-    """A map that a table of couplings defines: of factors, whose leading axes broadcast, and the weights of all paths.
+class Contraction:
+    """The map of :meth:`Backend.contract`, of one operand for every slot but that of the output.
 
     Parameters
     ----------
     number : int
-        Number of the :class:`~e3any_backends.coupling.Coupling`.
+        Number of the tables that have the form.
+    form_number : int
+        Which of their :data:`~e3any_backends.coupling.FORMS` it is.
+    output : int
+        Slot of the output.
     """
 
     number: int
-    form: ClassVar[str]
-    axes: ClassVar[int]  # of each factor, behind those that broadcast
-    kernels: ClassVar[ModuleType]
-    by_matmul: ClassVar[Callable[..., Array]]
-
-    @staticmethod
-    def sizes(coupling: Coupling) -> list[Shape]:
-        """Return the axes of the components of each factor in the table."""
-        raise NotImplementedError
+    form_number: int
+    output: int
+    name: ClassVar[str] = "contraction"
 
     @property
     def arguments(self) -> tuple[int, ...]:
         """What the map is made from."""
-        return (self.number,)
+        return self.number, self.form_number, self.output
 
     @property
-    def coupling(self) -> Coupling:
-        """The table."""
-        coupling: Coupling = tables_of(self.number)
-        return coupling
+    def form(self) -> SparseForm:
+        """The form."""
+        form: SparseForm = attribute(self.number, FORMS[self.form_number])
+        return form
 
     def shape(self, operands: list[Array]) -> Shape:
-        """Return (..., P, components, F)."""
-        *factors, w = operands
-        lead = _broadcast([x.shape[: -self.axes] for x in factors])
-        return *lead, w.shape[4], w.shape[5] ** 2, w.shape[6]
+        """Return (*lead, components, F)."""
+        *lead, features = _broadcast([(*o.shape[1:-2], o.shape[-1]) for o in operands])
+        return *lead, self.form.sizes[self.output], features
 
     def value(self, operands: list[Array], indices: list[Array]) -> Array:
-        """Return the product."""
-        z = np.empty(self.shape(operands), operands[0].dtype)
-        if z.size:
-            operands, table = self._rows(operands, z.shape[:-3]), self._table(z)
-            self.kernels.product(self._matrices(z), *operands, *table, *self._blocks(operands, table, z, 1))
-        return z
+        """Return the contraction."""
+        shape = self.shape(operands)
+        (value,) = _contract(self.form, operands, [(self.output, (1, *shape))], [(0, tuple(range(len(operands))))])
+        return value.reshape(shape)
 
     def pull(self, operands: list[Array], indices: list[Array], g: Array) -> list[Array]:
-        """Return the derivatives by factors and weights."""
-        rows, table = self._rows(operands, g.shape[:-3]), self._table(g)
-        gradients = [(np.empty if g.size and x.ndim == 3 else np.zeros)(x.shape, g.dtype) for x in rows]
-        if g.size:
-            self.kernels.pull(*gradients, *rows, self._matrices(g), *table, *self._blocks(rows, table, g, 2))
-        return [self._unbroadcast(d, o, g.shape[:-3]) for d, o in zip(gradients, operands, strict=True)]
+        """Return the derivatives by operands: contractions with ``g`` in the slot of the output."""
+        slots = [slot for slot in range(len(self.form.sizes)) if slot != self.output]
+        outs = [(slot, o.shape) for slot, o in zip(slots, operands, strict=True)]
+        arrays = [*operands[: self.output], g[None], *operands[self.output :]]
+        terms = [(n, tuple(s for s in range(len(arrays)) if s != slot)) for n, slot in enumerate(slots)]
+        return _contract(self.form, arrays, outs, terms)
 
     def plain(self, backend: Backend, operands: list[Array], indices: list[Array]) -> Array:
-        """Return the product by multiplications of matrices."""
-        xp, (*factors, w) = backend.xp, operands
-        rank = max(x.ndim for x in factors) - self.axes
-        merged = []
-        for x, sizes in zip(factors, self.sizes(self.coupling), strict=True):
-            lead = (1,) * (1 + rank + self.axes - x.ndim) + tuple(x.shape[: -self.axes])
-            merged.append(xp.reshape(x, (*lead, *sizes, x.shape[-1])))
-        w = xp.reshape(w, (*(1,) * (1 + rank), self.coupling.num_paths, w.shape[-1]))
-        return xp.reshape(self.by_matmul(backend, *merged, w, self.coupling), self.shape(operands))
-
-    def _rows(self, operands: list[Array], lead: Shape) -> list[Array]:
-        """Return factors as (N, components, F), or (1, components, F) if all rows are the same, and weights."""
-        *factors, w = operands
-        rows = []
-        for x in factors:
-            own, (*sizes, features) = x.shape[: -self.axes], x.shape[-self.axes :]
-            if own != lead and math.prod(own) != 1:
-                x = np.broadcast_to(x, (*lead, *sizes, features))
-            rows.append(x.reshape(math.prod(x.shape[: -self.axes]), math.prod(sizes), features))
-        return [*rows, w.reshape(-1, w.shape[-1])]
-
-    def _unbroadcast(self, d: Array, operand: Array, lead: Shape) -> Array:
-        """Sum derivatives by rows over what has been broadcast."""
-        if d.size != operand.size:
-            d = d.reshape(*lead, *operand.shape[-self.axes :])
-            own = (1,) * (d.ndim - operand.ndim) + operand.shape
-            d = d.sum(axis=tuple(i for i, n in enumerate(own) if n != d.shape[i]))
-        return d.reshape(operand.shape)
-
-    def _matrices(self, z: Array) -> Array:
-        return z.reshape(-1, self.coupling.num_z, z.shape[-1])
-
-    def _table(self, z: Array) -> tuple[Array, ...]:
-        return _table(self.number, self.form, z.dtype.char)
-
-    def _blocks(self, operands: list[Array], table: tuple[Array, ...], z: Array, copies: int) -> list[Array]:
-        """Return room for blocks of the factors, the product and the weights, and of derivatives."""
-        factors, paths = [x.shape[1] for x in operands[:-1]], len(table[1])
-        sizes = [*factors, self.coupling.num_z, paths] + (copies - 1) * [*factors, paths]
-        room = np.empty((sum(sizes), block_width(math.prod(z.shape[:-3]), z.shape[-1], sum(sizes))), z.dtype)
-        return [room[end - size : end] for size, end in zip(sizes, itertools.accumulate(sizes), strict=True)]
+        """Return the contraction in the standard alone."""
+        return Backend.contract(backend, operands, self.number, FORMS[self.form_number], self.output)
 
 
-class Couple(_Coupling):
-    """The map of :meth:`Backend.couple_features`."""
-
-    name: ClassVar[str] = "couple"
-    form: ClassVar[str] = "product_form"
-    axes: ClassVar[int] = 3
-    kernels: ClassVar[ModuleType] = trilinear
-    by_matmul: ClassVar[Callable[..., Array]] = staticmethod(couple_by_matmul)
-
-    @staticmethod
-    def sizes(coupling: Coupling) -> list[Shape]:
-        """Return the components of both factors."""
-        return [(coupling.num_x,), (coupling.num_y,)]
+Outs = list[tuple[int, Shape]]
+Terms = list[tuple[int, tuple[int, ...]]]
 
 
-class CouplePairs(_Coupling):
-    """The map of :meth:`Backend.couple_pair_features`."""
+def _contract(form: SparseForm, arrays: list[Array], outs: Outs, terms: Terms) -> list[Array]:
+    """Evaluate contractions, as :func:`e3any_backends.kernels.contraction.schedule` has them."""
+    dtype, shapes = arrays[0].dtype, [*(a.shape for a in arrays), *(shape for _, shape in outs)]
+    if any(0 in shape for shape in shapes):
+        return [np.zeros(shape, dtype) for _, shape in outs]
+    plan = contraction.schedule(form, tuple(a.shape for a in arrays), tuple(outs), tuple(terms), dtype.name)
+    if plan is None:  # shapes broadcast in too many ways
+        *lead, features = _broadcast([(*shape[:-2], shape[-1]) for shape in shapes])
+        arrays = [np.ascontiguousarray(np.broadcast_to(a, (*lead, a.shape[-2], features))) for a in arrays]
+        wide = _contract(form, arrays, [(slot, (*lead, shape[-2], features)) for slot, shape in outs], terms)
+        return [_sum_to_shape(value, shape) for value, (_, shape) in zip(wide, outs, strict=True)]
+    results = [np.empty(shape, dtype) for _, shape in outs]
+    contraction.contract(np.asarray([a.ctypes.data for a in (*arrays, *results)], np.intp), plan)
+    return results
 
-    name: ClassVar[str] = "couple_pairs"
-    form: ClassVar[str] = "pair_form"
-    axes: ClassVar[int] = 4
-    kernels: ClassVar[ModuleType] = bilinear
-    by_matmul: ClassVar[Callable[..., Array]] = staticmethod(couple_pairs_by_matmul)
 
-    @staticmethod
-    def sizes(coupling: Coupling) -> list[Shape]:
-        """Return the components of the pairs."""
-        return [(coupling.num_x, coupling.num_y)]
+def _sum_to_shape(value: Array, shape: Shape) -> Array:
+    return value.sum(axis=tuple(n for n, size in enumerate(shape) if size != value.shape[n]), keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -263,7 +208,7 @@ class Harmonics:
 
 
 #: The maps by name.
-MAPS: dict[str, Any] = {kernel.name: kernel for kernel in (Couple, CouplePairs, EdgeProducts)}
+MAPS: dict[str, Any] = {kernel.name: kernel for kernel in (Contraction, EdgeProducts)}
 
 
 def _broadcast(shapes: list[Shape]) -> Shape:
@@ -283,22 +228,3 @@ def _flat(x: Array) -> Array:
 def _matrix(x: Array) -> Array:
     """Merge the leading axes of a contiguous array."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-
-
-@lru_cache(maxsize=1024)
-def _table(number: int, name: str, dtype: str) -> tuple[Array, ...]:
-    """Return the entries of a form in the slots (..., z, path), sorted by z and path.
-
-    The first table has a row (z, path, start, stop) for all entries from start to stop, where paths are counted among
-    those that have entries. Then come these paths, the components of the factors, and the coefficients.
-    """
-    form: SparseForm = attribute(number, name)
-    *factors, z, path = form.columns
-    used, path = np.unique(path, return_inverse=True)
-    order = np.lexsort((*factors, path, z))
-    z, path = z[order], path[order]
-    starts = np.flatnonzero((np.diff(z, prepend=-1) != 0) | (np.diff(path, prepend=-1) != 0))
-    stops = np.append(starts, len(z))[1:]
-    rows = np.stack([z[starts], path[starts], starts, stops], axis=1)
-    columns = [np.ascontiguousarray(column[order], np.uint32) for column in factors]
-    return (rows.astype(np.uint32), used.astype(np.uint32), *columns, form.values[order].astype(dtype))
