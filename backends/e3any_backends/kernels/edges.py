@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from e3any_backends.generic import Array
-from e3any_backends.kernels.jit import jit
+from e3any_backends.kernels.jit import jit, part
 
 __all__ = ["product", "pull"]
 
@@ -67,7 +67,7 @@ def pull(
                 _pull_scale(d_neighbour, d_radial[e, l], neighbour, radial[e, l], inner)
 
 
-@jit
+@part
 def _scale(scaled: Array, x: Array, scale: Array) -> None:
     for k in range(len(x)):
         a, b = x[k], scaled[k]
@@ -75,7 +75,7 @@ def _scale(scaled: Array, x: Array, scale: Array) -> None:
             b[f] = a[f] * scale[f]
 
 
-@jit
+@part
 def _pull_scale(dx: Array, d_scale: Array, x: Array, scale: Array, g: Array) -> None:
     for k in range(len(x)):
         a, da, b = x[k], dx[k], g[k]
@@ -84,7 +84,7 @@ def _pull_scale(dx: Array, d_scale: Array, x: Array, scale: Array, g: Array) -> 
             d_scale[f] += a[f] * b[f]
 
 
-@jit
+@part
 def _pull_sum(inner: Array, d_y: Array, scaled: Array, g: Array, y: float) -> None:
     """Add ``y`` times ``g`` to ``inner``, and the product of ``scaled`` and ``g`` to ``d_y``."""
     total = d_y[0]

@@ -96,7 +96,8 @@ class Edges:
         if self.where is not None:
             sent = xp.where(self.where, sent, xp.full_like(sent, -1))
         *batch, num, degree = sent.shape
-        received = xp.broadcast_to(backend.index(np.arange(num)[:, None], like=sent), (*batch, num, degree))
+        numbers = xp.arange(num, dtype=sent.dtype, device=backend.device(sent))
+        received = xp.broadcast_to(numbers[:, None], (*batch, num, degree))
         dst_idx, src_idx = (xp.reshape(idx, (*batch, num * degree)) for idx in (received, sent))
         return Edges(None, None, dst_idx, src_idx, num, True)
 
