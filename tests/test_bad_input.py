@@ -246,6 +246,9 @@ COMPILED = [
     ("nn.MessagePass, factored", ("inputs: components", "basis: parts", "src_idx: dtype")),
 ]
 
+# The compiler wraps what user code raises in an error of its own, unless it may go on without a graph.
+RAISED_BY_USER_CODE = r"raised exception (Value|Type)Error\(.expected .* got "
+
 
 @pytest.mark.parametrize(("name", "wrong"), COMPILED)
 def test_bad_input_is_refused_under_torch_compile(name, wrong):
@@ -255,11 +258,29 @@ def test_bad_input_is_refused_under_torch_compile(name, wrong):
     assert set(calls) == set(wrong)
     # Sizes that are symbols cannot be part of a message.
     whole = torch.compile(call.function, fullgraph=True, backend="eager", dynamic=False)
-    # The compiler wraps what user code raises in an error of its own, unless it may go on without a graph.
-    raised = r"raised exception (Value|Type)Error\(.expected .* got "
     for arguments in calls.values():
-        with pytest.raises(torch._dynamo.exc.Unsupported, match=raised):
+        with pytest.raises(torch._dynamo.exc.Unsupported, match=RAISED_BY_USER_CODE):
             whole(**arguments)
+
+
+# The first argument of every function that can have a wrong shape or dtype, with the name of what is wrong with it.
+SHAPES = {
+    name: f"{argument}: {wrong}"
+    for name, call in CALLS.items()
+    if name.startswith(("so3.", "ops.", "nn.")) and name != "ops.evaluate_derivatives"
+    for argument, kind in reversed(call.kinds.items())
+    for wrong in ("dtype", "components", "rows", "rank", "axis")
+    if wrong in kind.wrong and arrays_of(kind.right)
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_wrong_shape_or_dtype_is_refused_under_torch_compile(name):
+    torch._dynamo.reset()
+    call = CALLS[name]
+    whole = torch.compile(call.function, fullgraph=True, backend="eager", dynamic=False)
+    with pytest.raises(torch._dynamo.exc.Unsupported, match=RAISED_BY_USER_CODE):
+        whole(**dict(wrong_calls(call, Library.TORCH))[SHAPES[name]])
 
 
 def test_errors_are_those_of_the_library_where_torch_compile_may_go_on_without_a_graph():
