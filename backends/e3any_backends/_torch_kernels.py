@@ -16,9 +16,9 @@ from torch.autograd import forward_ad
 
 from e3any_backends import backend_of
 from e3any_backends.generic import Array
-from e3any_backends.kernels.maps import MAPS, Harmonics, MultilinearMap
+from e3any_backends.kernels.maps import MAPS, Harmonics, Linear, MultilinearMap
 
-__all__ = ["apply", "harmonics", "obstacle"]
+__all__ = ["apply", "harmonics", "linear", "obstacle"]
 
 _DTYPES = (torch.float32, torch.float64)
 _CLASSES = (torch.Tensor, torch.nn.Parameter)
@@ -192,6 +192,39 @@ def _pull_backward(
 
 def _sum(total: torch.Tensor | None, term: torch.Tensor) -> torch.Tensor:
     return term if total is None else total + term
+
+
+# -- linear maps --------------------------------------------------------------------------------------------
+
+
+def linear(x: torch.Tensor, w: torch.Tensor, which: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Multiply components with matrices and add a bias; see :meth:`Backend.linear`."""
+    if bias is None:
+        return apply("linear", (), [x, w], [which])
+    if torch.compiler.is_compiling():
+        y = apply("linear", (), [x, w], [which])
+        y[..., 0, :] += bias
+        return y
+    result: torch.Tensor = _Affine.apply(which, x, w, bias)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Affine(torch.autograd.Function):
+    """A linear map with a bias."""
+
+    @staticmethod
+    def forward(ctx: Any, which: torch.Tensor, x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Call the kernel."""
+        ctx.save_for_backward(which, x, w)
+        return torch.from_numpy(Linear().affine(*_numpy([x, w, which, bias])))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        """Call the kernels of derivatives."""
+        (g,) = gradients
+        which, x, w = ctx.saved_tensors
+        dx, dw = _EAGER.pull(Linear(), [x, w], [which], g)
+        return None, dx, dw, g[..., 0, :].sum(dim=tuple(range(g.ndim - 2))) if g.ndim > 2 else g[..., 0, :]
 
 
 # -- harmonics ----------------------------------------------------------------------------------------------

@@ -545,6 +545,38 @@ class Backend:
         """
         return contract_entries(self, operands, attribute(number, name), output)
 
+    def serves_linear(self, x: Array, matrix: Array, precision: Any = None) -> bool:
+        """Return whether :meth:`linear` is a kernel for rows (..., F) and matrices (F, G)."""
+        return False
+
+    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: Any = None) -> Array:
+        """Multiply every component with one of several matrices, :math:`y_c = x_c W_{k(c)}`.
+
+        Parameters
+        ----------
+        x : array of shape (..., C, F)
+            Rows.
+        w : array of shape (K, F, G)
+            Matrices.
+        which : integer array of shape (C,)
+            The matrix that acts on each component.
+        bias : array of shape (G,), optional
+            What is added to component 0.
+        precision : optional
+            See :meth:`matmul`.
+
+        Returns
+        -------
+        array of shape (..., C, G)
+            The products.
+        """
+        xp, (*lead, size, features) = self.xp, x.shape
+        columns = xp.reshape(xp.moveaxis(x, (-2,), (0,)), (size, math.prod(lead), features))
+        y = self.matmul(columns, self.select(w, which, axis=0), precision)
+        if bias is not None and y.shape[1]:
+            y = y + xp.concat([xp.reshape(bias, (1, 1, -1)), xp.zeros_like(y[1:, :1, :])], axis=0)
+        return xp.moveaxis(xp.reshape(y, (size, *lead, w.shape[-1])), (0,), (-2,))
+
     # -- random numbers -------------------------------------------------------------------------------------
 
     def split(self, generator: Any, num: int) -> list[Any]:

@@ -14,6 +14,7 @@ from e3any_backends import kernels
 from e3any_backends._jax_coupling import contract
 from e3any_backends._jax_edges import sum_edges
 from e3any_backends._jax_harmonics import harmonics
+from e3any_backends._jax_linear import multiply
 from e3any_backends._jax_store import store
 from e3any_backends.coupling import MergedTables, SparseForm
 from e3any_backends.generic import Array, Backend
@@ -135,6 +136,19 @@ class JaxBackend(Backend):
         w = w[..., None, :]
         copies = jnp.concatenate([w] * count, axis=-2) if 1 < count <= _MAX_COPIES else w
         return jnp.reshape(flat * copies, x.shape)
+
+    def serves_linear(self, x: Array, matrix: Array, precision: Any = None) -> bool:
+        """Return whether programs are compiled for CPUs and kernels used, as far as known before compilation."""
+        default = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+        exact = precision is None and default is None and x.dtype in (jnp.float32, jnp.float64)
+        return exact and kernels.fills_vectors(x, matrix) and _is_for_kernels()
+
+    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: Any = None) -> Array:
+        """Multiply components with matrices, by a kernel if there is one."""
+        if not self.serves_linear(x, w[0], precision):
+            return super().linear(x, w, which, bias, precision)
+        y = multiply(jnp.reshape(x, (-1, *x.shape[-2:])), w, which, bias)
+        return jnp.reshape(y, (*x.shape[:-1], w.shape[-1]))
 
     def serves_edges(self, *arrays: Array) -> bool:
         """Return whether programs are compiled for CPUs and kernels used, as far as known before compilation."""

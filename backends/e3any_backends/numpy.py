@@ -79,6 +79,19 @@ class NumpyBackend(Backend):
         """Contract a form by a kernel."""
         return _apply("contraction", (number, FORMS.index(name), output), list(operands), [])
 
+    def serves_linear(self, x: Array, matrix: Array, precision: Any = None) -> bool:
+        """Return whether there is a kernel for linear maps."""
+        return kernels.fills_vectors(x, matrix) and _served("linear", x, matrix)
+
+    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: Any = None) -> Array:
+        """Multiply components with matrices, by a kernel if there is one."""
+        if not self.serves_linear(x, w[0, ...]):
+            return super().linear(x, w, which, bias, precision)
+        from e3any_backends.kernels.maps import Linear
+
+        arrays = map(np.ascontiguousarray, (x, w, which, np.zeros(w.shape[2], w.dtype) if bias is None else bias))
+        return Linear().affine(*arrays)
+
     def serves_edges(self, *arrays: Array) -> bool:
         """Return whether there is a kernel for sums over edges."""
         return _served("edge_products", *arrays)

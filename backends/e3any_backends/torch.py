@@ -147,6 +147,18 @@ class TorchBackend(Backend):
         """Contract a form by a kernel."""
         return _apply("contraction", (number, FORMS.index(name), output), list(operands), [])
 
+    def serves_linear(self, x: Array, matrix: Array, precision: Any = None) -> bool:
+        """Return whether there is a kernel for linear maps."""
+        return kernels.fills_vectors(x, matrix) and _served("linear", x, matrix)
+
+    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: Any = None) -> Array:
+        """Multiply components with matrices, by a kernel if there is one."""
+        if not self.serves_linear(x, w[0, ...]):
+            return super().linear(x, w, which, bias, precision)
+        from e3any_backends import _torch_kernels
+
+        return _torch_kernels.linear(x, w, which, bias)
+
     def serves_edges(self, *arrays: Array) -> bool:
         """Return whether there is a kernel for sums over edges."""
         return _served("edge_products", *arrays)

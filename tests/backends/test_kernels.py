@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from e3any_backends import backend_of, kernels
+from e3any_backends.generic import Backend
 from e3any_backends.kernels import maps
 from e3any_torch import nn
 from torch.autograd import grad
@@ -58,6 +59,7 @@ def only_kernels(monkeypatch):
         for name in ("couple_by_matmul", "couple_pairs_by_matmul", "contract_entries"):
             monkeypatch.setattr(f"e3any_backends.generic.{name}", fail)
         monkeypatch.setattr("e3any_backends.generic.Backend.edge_products", fail)
+        monkeypatch.setattr("e3any_backends.generic.Backend.linear", fail)
 
     return switch
 
@@ -182,10 +184,37 @@ def operations(rng):
         "couple": (tensor(2, (1, 2, 2))[0], factors(rng, 2, [(5,), (1,)], 3, parities=(1, 2, 2))),
         "couple_pairs": (tensor(2)[1], pairs(rng, (5,), 3)),
         "edge_products": (lambda x, a, r: backend.edge_products(x, a, r, *both_indices, num), arrays),
+        "linear": (lambda x, w, b: backend.linear(x, w, torch.tensor([0, 1, 1, 0]), b), matrices(rng, 8, 16)),
     }
 
 
-@pytest.mark.parametrize("name", ["couple", "couple_pairs", "edge_products"])
+def matrices(rng, features, width, lead=(7, 2), dtype="float64"):
+    """Return rows of four components, two matrices, and a bias."""
+    shapes = (*lead, 4, features), (2, features, width), (width,)
+    return [rng.normal(size=shape).astype(dtype) for shape in shapes]
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("lead", [(), (0,), (1,), (5,), (6,), (3, 23)], ids=str)
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_linear_maps_are_those_of_the_plain_form(rng, only_kernels, library, dtype, lead, has_bias):
+    x, w, bias = as_library(library, *matrices(rng, 32, 16, lead, dtype))
+    (which,) = as_library(library, np.asarray([1, 0, 0, 1]))
+    expected = Backend.linear(backend_of(x), x, w, which, bias if has_bias else None)
+    only_kernels()
+    assert_rounding(backend_of(x).linear(x, w, which, bias if has_bias else None), expected, 4.0)
+
+
+def test_matrices_that_do_not_fill_vectors_are_left_to_libraries(rng):
+    x, w, bias = as_library("torch", *matrices(rng, 8, 12))
+    backend, which = backend_of(x), torch.tensor([0, 1, 1, 0])
+    assert not backend.serves_linear(x, w[0])
+    assert backend.serves_linear(x, w[0, :, :8])
+    assert_parity(backend.linear(x, w, which, bias), Backend.linear(backend, x, w, which, bias))
+
+
+@pytest.mark.parametrize("name", ["couple", "couple_pairs", "edge_products", "linear"])
 def test_derivatives_to_third_order_are_those_of_the_plain_form(rng, name):
     function, arrays = operations(rng)[name]
 

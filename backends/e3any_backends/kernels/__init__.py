@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
-__all__ = ["LEAST_HARMONICS", "available", "enabled", "harmonics_are_few", "say", "used"]
+__all__ = ["LEAST_HARMONICS", "available", "enabled", "fills_vectors", "harmonics_are_few", "say", "used"]
 
 #: For fewer harmonics the first call of a kernel, which compiles it, costs more than thousands of calls gain.
 LEAST_HARMONICS = 8192
@@ -73,6 +73,12 @@ def harmonics_are_few(r: Any, components: int) -> bool:
     if few:
         say("harmonics", f"fewer than {LEAST_HARMONICS} numbers")
     return few
+
+
+def fills_vectors(x: Any, matrix: Any) -> bool:
+    """Return whether both sizes of a matrix (F, G) are multiples of what the kernel of linear maps has in a vector."""
+    lanes = 512 // (8 * x.dtype.itemsize)
+    return all(size > 0 and size % lanes == 0 for size in matrix.shape)
 
 
 def say(operation: str, reason: str) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 
 from e3any_backends.coupling import FORMS, SparseForm
 from e3any_backends.generic import Array, Backend
-from e3any_backends.kernels import contraction, edges, harmonics
+from e3any_backends.kernels import contraction, edges, harmonics, linear
 from e3any_backends.tables import attribute
 
-__all__ = ["MAPS", "Contraction", "EdgeProducts", "Harmonics", "MultilinearMap"]
+__all__ = ["MAPS", "Contraction", "EdgeProducts", "Harmonics", "Linear", "MultilinearMap"]
 
 Shape = tuple[Any, ...]
 
@@ -123,6 +123,47 @@ def _sum_to_shape(value: Array, shape: Shape) -> Array:
 
 
 @dataclass(frozen=True)
+class Linear:
+    """The map of :meth:`Backend.linear`, of rows and matrices, for matrices that fill vectors."""
+
+    name: ClassVar[str] = "linear"
+
+    @property
+    def arguments(self) -> tuple[int, ...]:
+        """What the map is made from."""
+        return ()
+
+    def shape(self, operands: list[Array]) -> Shape:
+        """Return (..., C, G)."""
+        x, w = operands
+        return *x.shape[:-1], w.shape[2]
+
+    def value(self, operands: list[Array], indices: list[Array]) -> Array:
+        """Return the products."""
+        x, w = operands
+        return self.affine(x, w, indices[0], np.zeros(w.shape[2], w.dtype))
+
+    def pull(self, operands: list[Array], indices: list[Array], g: Array) -> list[Array]:
+        """Return the derivatives by rows and matrices."""
+        x, w = operands
+        dw = np.zeros(w.shape, w.dtype)
+        linear.slope(dw, _rows(x), _rows(g), *indices)
+        dx = self.value([g, np.ascontiguousarray(w.swapaxes(1, 2))], indices)
+        return [dx, dw]
+
+    def plain(self, backend: Backend, operands: list[Array], indices: list[Array]) -> Array:
+        """Return the products in the standard alone."""
+        x, w = operands
+        return Backend.linear(backend, x, w, indices[0], None)
+
+    def affine(self, x: Array, w: Array, which: Array, bias: Array) -> Array:
+        """Return the products, with a bias added to those of component 0."""
+        out = np.empty(self.shape([x, w]), x.dtype)
+        linear.product(_rows(out), _rows(x), w, which, bias)
+        return out
+
+
+@dataclass(frozen=True)
 class EdgeProducts:
     """The map of :meth:`Backend.edge_products`, of features, angular and radial parts.
 
@@ -208,7 +249,7 @@ class Harmonics:
 
 
 #: The maps by name.
-MAPS: dict[str, Any] = {kernel.name: kernel for kernel in (Contraction, EdgeProducts)}
+MAPS: dict[str, Any] = {kernel.name: kernel for kernel in (Contraction, Linear, EdgeProducts)}
 
 
 def _broadcast(shapes: list[Shape]) -> Shape:
@@ -223,6 +264,11 @@ def _broadcast(shapes: list[Shape]) -> Shape:
 def _flat(x: Array) -> Array:
     """Merge the last two axes of a contiguous array."""
     return x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1])
+
+
+def _rows(x: Array) -> Array:
+    """Merge all axes of a contiguous array but the last two."""
+    return x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
 
 
 def _matrix(x: Array) -> Array:

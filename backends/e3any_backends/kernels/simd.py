@@ -13,8 +13,18 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload, register_model
 
-__all__ = ["BYTES", "absolute", "filled", "load", "load_columns", "load_triples", "select_less", "square_root", "store"]
-__all__ += ["store_columns", "store_triples"]
+__all__ = [
+    "BYTES",
+    "absolute",
+    "filled",
+    "load",
+    "load_columns",
+    "load_triples",
+    "repeated",
+    "select_less",
+    "square_root",
+]
+__all__ += ["store", "store_columns", "store_triples"]
 
 #: Bytes of a vector: one register of AVX-512, two of AVX2, four of Neon.
 BYTES = 64
@@ -181,6 +191,22 @@ def _store(typing_context: Any, array: Any, position: Any, value: Vector) -> Any
 
 #: Write a vector to an array, from a position on.
 store: Any = intrinsic(_store)
+
+
+def _load_repeated(typing_context: Any, array: Any, position: Any) -> Any:
+    vector = Vector(array.dtype)
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        number = builder.load(
+            builder.gep(context.make_array(array)(context, builder, value=values[0]).data, values[1:])
+        )
+        return _repeated(context, builder, vector, array.dtype, number)
+
+    return vector(array, types.intp), emit
+
+
+#: Return a vector of the one number that an array has at a position.
+repeated: Any = intrinsic(_load_repeated)
 
 
 def _chosen(builder: Any, vectors: list[Any], places: list[int]) -> Any:

@@ -13,7 +13,7 @@ from numba import carray
 from numba.extending import overload
 
 from e3any_backends.generic import Array
-from e3any_backends.kernels import edges, harmonics
+from e3any_backends.kernels import edges, harmonics, linear
 from e3any_backends.kernels.contraction import Schedule, contract
 from e3any_backends.kernels.jit import address_as_pointer, c_function, jit
 
@@ -148,6 +148,23 @@ def _edge_slopes(frame: Array, like: Array) -> None:
 
 
 @jit
+def _linear_product(frame: Array, like: Array) -> None:
+    """Read rows, matrices, which of them acts on each component, and a bias."""
+    arguments, results = _buffers(frame)
+    which, bias = _list(arguments[2], np.empty(0, np.int32)), _list(arguments[3], like)
+    linear.product(_box(results[0], like), _box(arguments[0], like), _box(arguments[1], like), which, bias)
+
+
+@jit
+def _linear_slope(frame: Array, like: Array) -> None:
+    """Read rows, what multiplies their products, and which matrix acts on each component."""
+    arguments, results = _buffers(frame)
+    which, slope = _list(arguments[2], np.empty(0, np.int32)), _box(results[0], like)
+    slope[:] = 0
+    linear.slope(slope, _box(arguments[0], like), _box(arguments[1], like), which)
+
+
+@jit
 def _harmonics_tables(arguments: Array, like: Array) -> Any:
     integers = np.empty(0, np.int32)
     return (
@@ -196,6 +213,8 @@ OPERATIONS: dict[str, Any] = {
     "contractions": _contractions,
     "edge_products": _edge_products,
     "edge_slopes": _edge_slopes,
+    "linear_product": _linear_product,
+    "linear_slope": _linear_slope,
     "harmonics_value": _harmonics_value,
     "harmonics_push": _harmonics_push,
     "harmonics_pull": _harmonics_pull,

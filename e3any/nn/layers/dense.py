@@ -89,7 +89,8 @@ class Dense(Layer):
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
         kernels, bias = self._parameters(p, layout)
         inputs, bias, *kernels = backend.promote(inputs, bias, *kernels, dtype=self.dtype)
-        if layout.features * self.features < backend.split_kernel_size:
+        one_product = layout.features * self.features < backend.split_kernel_size
+        if one_product or backend.serves_linear(inputs, kernels[0], precision=self.precision):
             return self._by_component(backend, inputs, kernels, bias, layout)
         return self._by_degree(backend, inputs, kernels, bias, layout)
 
@@ -139,19 +140,11 @@ class Dense(Layer):
         self, backend: Backend, x: Array, kernels: list[Array], bias: Array | None, layout: Layout
     ) -> Array:
         """Multiply in one batch, with the kernel of its irrep for every component."""
-        xp = backend.xp
-        num_parities, size = layout.num_parities, (layout.max_degree + 1) ** 2
-        lead = x.shape[:-3]
-        x = xp.moveaxis(x, (-3, -2), (0, 1))
-        x = xp.reshape(x, (num_parities * size, math.prod(lead), layout.features))
+        xp, (*lead, num_parities, size, features) = backend.xp, x.shape
         which = backend.table(_kernel_of_component, layout.max_degree, num_parities, like=x)
-        kernel = backend.select(xp.stack(kernels), which, axis=0)
-        y = backend.matmul(x, kernel, self.precision)
-        if bias is not None and y.shape[1]:
-            rest = xp.zeros_like(y[1:, :1, :])
-            y = y + xp.concat([xp.reshape(bias, (1, 1, -1)), rest], axis=0)
-        y = xp.reshape(y, (num_parities, size, *lead, self.features))
-        return xp.moveaxis(y, (0, 1), (-3, -2))
+        x = xp.reshape(x, (*lead, num_parities * size, features))
+        y = backend.linear(x, xp.stack(kernels), which, bias, self.precision)
+        return xp.reshape(y, (*lead, num_parities, size, self.features))
 
     def _by_degree(self, backend: Backend, x: Array, kernels: list[Array], bias: Array | None, layout: Layout) -> Array:
         """Multiply irrep by irrep."""

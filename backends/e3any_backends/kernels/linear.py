@@ -1,0 +1,108 @@
+"""Kernels of linear maps with a matrix for every component: rows x (N, C, F), matrices w (K, F, G), products (N, C, G).
+
+``which`` says which matrix acts on each component. F and G are multiples of the length of a vector. Sums stay in
+registers, several at a time, as each has to wait for its last addition.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from e3any_backends.generic import Array
+from e3any_backends.kernels.jit import jit, part
+from e3any_backends.kernels.simd import BYTES, filled, load, repeated, store
+
+__all__ = ["product", "slope"]
+
+# Rows whose products are taken at once, and rows that are summed before they are added to what came before.
+_ROWS, _BLOCK = 6, 64
+
+
+@jit
+def product(out: Array, x: Array, w: Array, which: Array, bias: Array) -> None:
+    """Write the products, and add a bias (G,) to those of component 0."""
+    num, size, _ = x.shape
+    for start in range(0, num, _ROWS):
+        # At the end the last row is taken several times.
+        a, b, c = start, min(start + 1, num - 1), min(start + 2, num - 1)
+        d, e, f = min(start + 3, num - 1), min(start + 4, num - 1), min(start + 5, num - 1)
+        for i in range(size):
+            rows = a * size + i, b * size + i, c * size + i, d * size + i, e * size + i, f * size + i
+            _multiply(out, x, w, bias, rows, which[i], i == 0)
+
+
+@part
+def _multiply(out: Array, x: Array, w: Array, bias: Array, rows: Array, number: int, has_bias: bool) -> None:
+    """Multiply six rows with a matrix."""
+    _, features, width = w.shape
+    a, b, c = rows[0] * features, rows[1] * features, rows[2] * features
+    d, e, f = rows[3] * features, rows[4] * features, rows[5] * features
+    for j in range(0, width, BYTES // w.itemsize):
+        first = number * features * width + j
+        begin = load(bias, j)
+        if not has_bias:
+            begin = filled(begin, 0.0)
+        p, q, r, s, t, u = begin, begin, begin, begin, begin, begin
+        for k in range(features):
+            weight = load(w, first + k * width)
+            p, q, r = p + repeated(x, a + k) * weight, q + repeated(x, b + k) * weight, r + repeated(x, c + k) * weight
+            s, t, u = s + repeated(x, d + k) * weight, t + repeated(x, e + k) * weight, u + repeated(x, f + k) * weight
+        store(out, rows[0] * width + j, p)
+        store(out, rows[1] * width + j, q)
+        store(out, rows[2] * width + j, r)
+        store(out, rows[3] * width + j, s)
+        store(out, rows[4] * width + j, t)
+        store(out, rows[5] * width + j, u)
+
+
+@jit
+def slope(dw: Array, x: Array, g: Array, which: Array) -> None:
+    """Add the derivatives of the sum of ``g`` times the products, by the matrices."""
+    num, size, features = x.shape
+    width = g.shape[2]
+    left, right = np.empty(_BLOCK * features, x.dtype), np.empty(_BLOCK * width, x.dtype)
+    for start in range(0, num, _BLOCK):
+        rows = min(_BLOCK, num - start)
+        for i in range(size):
+            _load_component(left, x, start, rows, i)
+            _load_component(right, g, start, rows, i)
+            for k in range(0, features, 8):
+                _add_outer(dw, left, right, rows, k, which[i])
+
+
+@part
+def _load_component(block: Array, x: Array, start: int, rows: int, i: int) -> None:
+    """Copy one component of rows; its numbers then lie together."""
+    _, size, features = x.shape
+    for n in range(rows):
+        for f in range(0, features, BYTES // x.itemsize):
+            store(block, n * features + f, load(x, ((start + n) * size + i) * features + f))
+
+
+@part
+def _add_outer(dw: Array, x: Array, g: Array, rows: int, k: int, number: int) -> None:
+    """Add products of eight features of x and all of g, summed over rows."""
+    _, features, width = dw.shape
+    for j in range(0, width, BYTES // g.itemsize):
+        zero = filled(load(g, j), 0.0)
+        p, q, r, s, t, u, v, w = zero, zero, zero, zero, zero, zero, zero, zero
+        for n in range(rows):
+            at, weight = n * features + k, load(g, n * width + j)
+            p, q = p + repeated(x, at) * weight, q + repeated(x, at + 1) * weight
+            r, s = r + repeated(x, at + 2) * weight, s + repeated(x, at + 3) * weight
+            t, u = t + repeated(x, at + 4) * weight, u + repeated(x, at + 5) * weight
+            v, w = v + repeated(x, at + 6) * weight, w + repeated(x, at + 7) * weight
+        first = (number * features + k) * width + j
+        _add(dw, first, p)
+        _add(dw, first + width, q)
+        _add(dw, first + 2 * width, r)
+        _add(dw, first + 3 * width, s)
+        _add(dw, first + 4 * width, t)
+        _add(dw, first + 5 * width, u)
+        _add(dw, first + 6 * width, v)
+        _add(dw, first + 7 * width, w)
+
+
+@part
+def _add(array: Array, position: int, vector: Array) -> None:
+    store(array, position, load(array, position) + vector)
