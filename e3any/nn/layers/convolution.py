@@ -128,39 +128,41 @@ class Convolution(Layer):
         name, product = product_of(self)
         tensor = cast(Tensor, product)  # only fused products can't be summed first
         kernel = tensor.kernel(p / name, Layout(max_degree, layout.features), layout)
-        senders, kernel, angular, bias, weights, *radial = backend.promote(
-            senders, kernel, basis.angular, bias, weights, *radial, dtype=self.dtype
+        senders, kernel, angular, bias, weights, radial = backend.promote(
+            senders, kernel, basis.angular, bias, weights, radial, dtype=self.dtype
         )
         if bias is not None:
             # The bias belongs to the product of radial part and constant harmonic: multiply that out.
-            radial[0] = radial[0] * angular[..., :1] + bias
+            scalars = radial[..., :1, :] * angular[..., None, :1] + bias
+            radial = backend.xp.concat([scalars, radial[..., 1:, :]], axis=-2)
             angular = backend.xp.concat([backend.xp.ones_like(angular[..., :1]), angular[..., 1:]], axis=-1)
         if weights is not None:
-            radial = [weights * r for r in radial]
-        if edges.adj_idx is not None and backend.serves_edges(senders, angular, *radial):
+            radial = weights[..., None, :] * radial
+        if edges.adj_idx is not None and backend.serves_edges(senders, angular, radial):
             edges = edges.sparse()
         sums = _edge_sums if edges.adj_idx is None else _neighbour_sums
         return couple_pairs(backend, sums(backend, senders, angular, radial, edges), kernel, tensor.plan(kernel))
 
 
-def _neighbour_sums(backend: Backend, senders: Array, angular: Array, radial: list[Array], edges: Edges) -> Array:
+def _neighbour_sums(backend: Backend, senders: Array, angular: Array, radial: Array, edges: Edges) -> Array:
     """Return A of shape (..., N, (Lb+1)**2, P, (L+1)**2, F) for a dense list of neighbours."""
     xp = backend.xp
     gathered = edges.gather_src(senders)
     if edges.where is not None:
         gathered = xp.where(edges.where[..., None, None, None], gathered, xp.zeros_like(gathered))
     lead, columns = gathered.shape[:-3], gathered.shape[-3:]
-    sizes = [2 * l + 1 for l in range(len(radial))]
+    sizes = [2 * l + 1 for l in range(radial.shape[-2])]
     transposed = backend.pieces(xp.matrix_transpose(angular), sizes, -2)
+    weights = backend.pieces(radial, [1] * len(sizes), -2)
     sums = []
-    for degree, weight in zip(transposed, radial, strict=True):
-        scaled = backend.scale_components(gathered, weight)
+    for degree, weight in zip(transposed, weights, strict=True):
+        scaled = backend.scale_components(gathered, weight[..., 0, :])
         scaled = xp.reshape(scaled, (*lead, columns[0] * columns[1] * columns[2]))
         sums.append(backend.matmul(degree, scaled))
     return xp.reshape(xp.concat(sums, axis=-2), (*lead[:-1], angular.shape[-1], *columns))
 
 
-def _edge_sums(backend: Backend, senders: Array, angular: Array, radial: list[Array], edges: Edges) -> Array:
+def _edge_sums(backend: Backend, senders: Array, angular: Array, radial: Array, edges: Edges) -> Array:
     """Return A of shape (..., N, (Lb+1)**2, P, (L+1)**2, F) for a sparse list of edges."""
     xp = backend.xp
     (*batch, num_src), columns, num_basis = senders.shape[:-3], senders.shape[-3:], angular.shape[-1]
@@ -172,7 +174,7 @@ def _edge_sums(backend: Backend, senders: Array, angular: Array, radial: list[Ar
     sums = backend.edge_products(
         xp.reshape(senders, (math.prod(batch) * num_src, columns[0] * columns[1], columns[2])),
         xp.reshape(angular, (num_edges, num_basis)),
-        xp.reshape(xp.stack(radial, axis=-2), (num_edges, len(radial), columns[2])),
+        xp.reshape(radial, (num_edges, radial.shape[-2], columns[2])),
         src_idx,
         dst_idx,
         math.prod(batch) * num_dst,

@@ -94,7 +94,7 @@ class Dense(Layer):
             return self._by_component(backend, inputs, kernels, bias, layout)
         return self._by_degree(backend, inputs, kernels, bias, layout)
 
-    def radial(self, p: Parameters, radial: Array, max_degree: int) -> tuple[list[Array], Array | None]:
+    def radial(self, p: Parameters, radial: Array, max_degree: int) -> tuple[Array, Array | None]:
         """Apply the kernels of proper tensors to what multiplies the components of each degree.
 
         If features are :math:`x^{(l)} = g^{(l)} Y^{(l)}`, with one array of components for all features, then the
@@ -111,7 +111,7 @@ class Dense(Layer):
 
         Returns
         -------
-        weights : list of arrays of shape (..., F_out)
+        weights : array of shape (..., L+1, F_out)
             The mapped factors of each degree.
         bias : array of shape (F_out,) or None
             What is to be added to the scalars.
@@ -119,14 +119,14 @@ class Dense(Layer):
         backend = backend_of(radial)
         kernels, bias = self._parameters(p, Layout(max_degree, radial.shape[-1]))
         radial, bias, *kernels = backend.promote(radial, bias, *kernels, dtype=self.dtype)
+        xp = backend.xp
         if radial.shape[-2] == 1:
-            wide = backend.matmul(radial[..., 0, :], backend.xp.concat(kernels, axis=1), self.precision)
+            wide = backend.matmul(radial[..., 0, :], xp.concat(kernels, axis=1), self.precision)
             # Stored, as its derivative, a sum over components, would be computed in the order of a transposed matrix.
             (wide,) = backend.store(wide)
-            weights = backend.pieces(wide, (self.features,) * (max_degree + 1), -1)
-        else:
-            weights = [backend.matmul(radial[..., l, :], kernel, self.precision) for l, kernel in enumerate(kernels)]
-        return weights, bias
+            return xp.reshape(wide, (*wide.shape[:-1], max_degree + 1, self.features)), bias
+        weights = [backend.matmul(radial[..., l, :], kernel, self.precision) for l, kernel in enumerate(kernels)]
+        return xp.stack(weights, axis=-2), bias
 
     def _parameters(self, p: Parameters, layout: Layout) -> tuple[list[Array], Array | None]:
         names = [name for _, _, name in parity_names(layout.max_degree, layout.num_parities)]
