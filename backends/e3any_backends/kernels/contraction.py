@@ -16,7 +16,8 @@ from numba import carray
 
 from e3any_backends.coupling import SparseForm
 from e3any_backends.generic import Array
-from e3any_backends.kernels.jit import address_as_pointer, jit, part
+from e3any_backends.kernels.jit import address_as_pointer, jit
+from e3any_backends.kernels.simd import clear
 from e3any_backends.kernels.vectors import VECTOR_BYTES, add_factors, add_products, add_two_factors, add_two_products
 
 __all__ = ["Schedule", "contract", "schedule"]
@@ -201,7 +202,7 @@ def contract(addresses: Array, plan: Schedule) -> None:
         places[n] = blocks.ctypes.data + arrays[n, 2] * pitch
         steps[n] = arrays[n, 1] * arrays[n, 0] * pitch if by_rows else VECTOR_BYTES
         if n >= num_operands:
-            _rows(addresses, plan, n)[:] = 0
+            clear(_rows(addresses, plan, n))
     for outer in range(num_outer):
         for begin in range(0, num_rows, _MAX_ROWS):
             end = min(begin + _MAX_ROWS, num_rows)
@@ -242,7 +243,7 @@ def _load_all(blocks: Array, addresses: Array, plan: Schedule, outer: int, start
         if (stride != 0) == varying:
             block = _block(blocks, plan, n)
             if n >= plan.sizes[3] or num * plan.sizes[2] < blocks.shape[1]:
-                block[:] = 0
+                clear(block)
             if n < plan.sizes[3]:
                 _load(block, _rows(addresses, plan, n), plan.offsets[outer, n] + start * stride, stride, num)
 
@@ -259,7 +260,7 @@ def _store_all(
             _add(_rows(addresses, plan, n), _block(blocks, plan, n), first, stride, num)
 
 
-@part
+@jit
 def _load(block: Array, rows: Array, first: int, stride: int, num: int) -> None:
     features = rows.shape[2]
     for n in range(num):
@@ -269,7 +270,7 @@ def _load(block: Array, rows: Array, first: int, stride: int, num: int) -> None:
                 target[f] = source[f]
 
 
-@part
+@jit
 def _add(rows: Array, block: Array, first: int, stride: int, num: int) -> None:
     features = rows.shape[2]
     for n in range(num):
@@ -279,7 +280,7 @@ def _add(rows: Array, block: Array, first: int, stride: int, num: int) -> None:
                 target[f] += source[f]
 
 
-@part
+@jit
 def _add_terms(places: Array, steps: Array, at: int, num: int, pitch: int, plan: Schedule) -> None:
     """Add all contractions at one vector of every component, or at two that are ``steps`` apart."""
     tables = plan.groups, plan.columns, plan.coefficients

@@ -1,7 +1,8 @@
 r"""Kernels of sums over edges: :math:`A_{imk} = \sum_{e \to i} Y_{em} \, g_{el(m)} \, x_{s(e)k}`.
 
 Features have the shape (N, K, F), sums (num, M, K F). Edges are visited receiver by receiver, so that the sums of one
-receiver stay in the cache. Edges from or to numbers out of range are passed over.
+receiver stay in the cache. Edges from or to numbers out of range are passed over. Where F is a multiple of the length
+of a vector, derivatives by the factors of up to four harmonics stay in registers.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import numpy as np
 
 from e3any_backends.generic import Array
 from e3any_backends.kernels.jit import jit, part
+from e3any_backends.kernels.simd import BYTES, clear, filled, load, repeated, store, total
 
 __all__ = ["product", "pull"]
 
@@ -28,15 +30,16 @@ def product(out: Array, x: Array, angular: Array, radial: Array, src: Array, dst
         # Four edges at a time: sums are loaded and stored a fourth as often.
         for e in range(starts[i], stop, 4):
             a, b, c, d = order[e], order[min(e + 1, stop - 1)], order[min(e + 2, stop - 1)], order[min(e + 3, stop - 1)]
-            scaled[stop - e :] = 0
+            if stop - e < 4:
+                clear(scaled)
             for l in range(degrees):
                 for j in range(min(4, stop - e)):
                     _scale(scaled[j], x[src[order[e + j]]], radial[order[e + j], l])
                 for m in range(l * l, (l + 1) * (l + 1)):
-                    total = out[i, m]
+                    sums = out[i, m]
                     p, q, r, s = angular[a, m], angular[b, m], angular[c, m], angular[d, m]
                     for k in range(width):
-                        total[k] += (p * first[k] + q * second[k]) + (r * third[k] + s * fourth[k])
+                        sums[k] += (p * first[k] + q * second[k]) + (r * third[k] + s * fourth[k])
 
 
 @jit
@@ -52,19 +55,97 @@ def pull(
     dst: Array,
 ) -> None:
     """Add the derivatives of the sum of ``g`` times the sums over edges."""
-    degrees, (_, components, features) = radial.shape[1], x.shape
     starts, order = _by_receiver(src, dst, len(x), len(g))
-    scaled, inner = np.empty((components, features), x.dtype), np.empty((components, features), x.dtype)
-    flat, flat_inner = scaled.reshape(-1), inner.reshape(-1)
+    if x.shape[2] % (BYTES // x.itemsize) == 0:
+        for i in range(len(g)):
+            for e in order[starts[i] : starts[i + 1]]:
+                _pull_vectors(dx, d_angular, d_radial, x, angular, radial, g, src[e], e, i)
+        return
+    scaled, inner = np.empty(x.shape[1:], x.dtype), np.empty(x.shape[1:], x.dtype)
+    rooms = scaled, inner, scaled.reshape(-1), inner.reshape(-1)
     for i in range(len(g)):
         for e in order[starts[i] : starts[i + 1]]:
-            neighbour, d_neighbour = x[src[e]], dx[src[e]]
-            for l in range(degrees):
-                _scale(scaled, neighbour, radial[e, l])
-                inner[:] = 0
-                for m in range(l * l, (l + 1) * (l + 1)):
-                    _pull_sum(flat_inner, d_angular[e, m : m + 1], flat, g[i, m], angular[e, m])
-                _pull_scale(d_neighbour, d_radial[e, l], neighbour, radial[e, l], inner)
+            slopes, factors = (dx[src[e]], d_angular[e], d_radial[e]), (x[src[e]], angular[e], radial[e])
+            _pull_numbers(slopes, factors, g[i], rooms)
+
+
+# -- vectors ------------------------------------------------------------------------------------------------
+
+
+@part
+def _pull_vectors(
+    dx: Array,
+    d_angular: Array,
+    d_radial: Array,
+    x: Array,
+    angular: Array,
+    radial: Array,
+    g: Array,
+    sender: int,
+    e: int,
+    i: int,
+) -> None:
+    """Add the derivatives of one edge from a sender to a receiver i."""
+    (_, harmonics), degrees = angular.shape, radial.shape[1]
+    for l in range(degrees):
+        stop = (l + 1) * (l + 1)
+        for m in range(l * l, stop, 4):
+            num, first = min(4, stop - m), e * harmonics + m
+            a = repeated(angular, first)
+            zero = filled(a, 0.0)
+            b = repeated(angular, first + 1) if num > 1 else zero
+            c = repeated(angular, first + 2) if num > 2 else zero
+            d = repeated(angular, first + 3) if num > 3 else zero
+            sums = _pull_four(
+                dx, d_radial, x, radial, g, (sender, e * degrees + l, i * harmonics + m), num, (a, b, c, d)
+            )
+            for n in range(num):
+                d_angular[e, m + n] += sums[n]
+
+
+@part
+def _pull_four(
+    dx: Array, d_radial: Array, x: Array, radial: Array, g: Array, rows: tuple[int, ...], num: int, angular: Array
+) -> Array:
+    """Add the derivatives by features and radial part for up to four harmonics; return those by the angular part."""
+    _, components, features = x.shape
+    sender, row, first = rows
+    a, b, c, d = angular
+    pitch = components * features
+    # Past the last harmonic the first is taken again, times zero.
+    n, o, p = min(1, num - 1) * pitch, (2 if num > 2 else 0) * pitch, (3 if num > 3 else 0) * pitch
+    zero = filled(a, 0.0)
+    da, db, dc, dd = zero, zero, zero, zero
+    for f in range(0, features, BYTES // x.itemsize):
+        scale = load(radial, row * features + f)
+        slope = load(d_radial, row * features + f)
+        for k in range(components):
+            at, place = (sender * components + k) * features + f, (first * components + k) * features + f
+            value = load(x, at)
+            s, t, u, v = load(g, place), load(g, place + n), load(g, place + o), load(g, place + p)
+            inner = (a * s + b * t) + (c * u + d * v)
+            slope += value * inner
+            store(dx, at, load(dx, at) + scale * inner)
+            sent = scale * value
+            da, db, dc, dd = da + sent * s, db + sent * t, dc + sent * u, dd + sent * v
+        store(d_radial, row * features + f, slope)
+    return total(da), total(db), total(dc), total(dd)
+
+
+# -- numbers ------------------------------------------------------------------------------------------------
+
+
+@part
+def _pull_numbers(slopes: Array, factors: Array, g: Array, rooms: Array) -> None:
+    """Add the derivatives of one edge by what its factors are: features, angular and radial part."""
+    (dx, d_angular, d_radial), (x, angular, radial) = slopes, factors
+    scaled, inner, flat, flat_inner = rooms
+    for l in range(len(radial)):
+        _scale(scaled, x, radial[l])
+        clear(inner)
+        for m in range(l * l, (l + 1) * (l + 1)):
+            _pull_sum(flat_inner, d_angular[m : m + 1], flat, g[m], angular[m])
+        _pull_scale(dx, d_radial[l], x, radial[l], inner)
 
 
 @part
@@ -87,11 +168,11 @@ def _pull_scale(dx: Array, d_scale: Array, x: Array, scale: Array, g: Array) -> 
 @part
 def _pull_sum(inner: Array, d_y: Array, scaled: Array, g: Array, y: float) -> None:
     """Add ``y`` times ``g`` to ``inner``, and the product of ``scaled`` and ``g`` to ``d_y``."""
-    total = d_y[0]
+    slope = d_y[0]
     for k in range(len(g)):
         inner[k] += y * g[k]
-        total += scaled[k] * g[k]
-    d_y[0] = total
+        slope += scaled[k] * g[k]
+    d_y[0] = slope
 
 
 @jit

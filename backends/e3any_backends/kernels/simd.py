@@ -88,6 +88,7 @@ def _define_operator(function: Any, instruction: str) -> None:
 
 
 _define_operator(operator.add, "fadd")
+_define_operator(operator.iadd, "fadd")
 _define_operator(operator.sub, "fsub")
 _define_operator(operator.mul, "fmul")
 _define_operator(operator.truediv, "fdiv")
@@ -110,6 +111,21 @@ def _function(name: str) -> Any:
 
 #: Return the absolute values, and the square roots, of a vector.
 absolute, square_root = _function("llvm.fabs"), _function("llvm.sqrt")
+
+
+def _total(typing_context: Any, a: Vector) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        number = values[0].type.element
+        name = f"llvm.vector.reduce.fadd.v{a.count}{number.intrinsic_name}"
+        function_type = ir.FunctionType(number, [number, values[0].type])
+        function = cgutils.get_or_insert_function(builder.module, function_type, name)
+        return builder.call(function, [number(0.0), values[0]], fastmath=_FLAGS)
+
+    return a.dtype(a), emit
+
+
+#: Return the sum of the numbers of a vector, in any order.
+total: Any = intrinsic(_total)
 
 
 def _filled(typing_context: Any, like: Vector, number: Any) -> Any:
@@ -207,6 +223,19 @@ def _load_repeated(typing_context: Any, array: Any, position: Any) -> Any:
 
 #: Return a vector of the one number that an array has at a position.
 repeated: Any = intrinsic(_load_repeated)
+
+
+def _clear(typing_context: Any, array: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        numbers = context.make_array(array)(context, builder, value=values[0])
+        cgutils.memset(builder, numbers.data, builder.mul(numbers.nitems, numbers.itemsize), 0)
+        return context.get_dummy_value()
+
+    return types.void(array), emit
+
+
+#: Fill a contiguous array with zeros; an assignment would take numba a second to compile.
+clear: Any = intrinsic(_clear)
 
 
 def _chosen(builder: Any, vectors: list[Any], places: list[int]) -> Any:

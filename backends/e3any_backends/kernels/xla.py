@@ -16,6 +16,7 @@ from e3any_backends.generic import Array
 from e3any_backends.kernels import edges, harmonics, linear
 from e3any_backends.kernels.contraction import Schedule, contract
 from e3any_backends.kernels.jit import address_as_pointer, c_function, jit
+from e3any_backends.kernels.simd import clear
 
 __all__ = ["OPERATIONS", "handler"]
 
@@ -54,11 +55,12 @@ def _buffers(frame: Array) -> tuple[Array, Array]:
 
 
 @jit
-def _data(buffers: Array) -> Array:
+def _data(arguments: Array, results: Array) -> Array:
     """Return the addresses of the numbers in buffers."""
-    addresses = np.empty(len(buffers), np.intp)
-    for n in range(len(buffers)):
-        addresses[n] = _words(buffers[n], _BUFFER)[_DATA]
+    num = len(arguments)
+    addresses = np.empty(num + len(results), np.intp)
+    for n in range(len(addresses)):
+        addresses[n] = _words(arguments[n] if n < num else results[n - num], _BUFFER)[_DATA]
     return addresses
 
 
@@ -101,7 +103,7 @@ def _contractions(frame: Array, like: Array) -> None:
         _matrix(arguments[5], integers),
         _list(arguments[6], like),
     )
-    contract(np.concatenate((_data(arguments[7:]), _data(results))), plan)
+    contract(_data(arguments[7:], results), plan)
 
 
 @jit
@@ -129,7 +131,7 @@ def _edge_products(frame: Array, like: Array) -> None:
     """Read edges in rows, as the primitive has them, and factors."""
     arguments, results = _buffers(frame)
     out = _sums(results[0], like)
-    out[:] = 0
+    clear(out)
     factors = _box(arguments[3], like), _matrix(arguments[4], like), _box(arguments[5], like)
     edges.product(out, *factors, _list(arguments[1], np.empty(0, np.int32)), _receivers(arguments))
 
@@ -139,9 +141,9 @@ def _edge_slopes(frame: Array, like: Array) -> None:
     """Read edges in rows, factors, and what multiplies the sums over edges."""
     arguments, results = _buffers(frame)
     slopes = _box(results[0], like), _matrix(results[1], like), _box(results[2], like)
-    slopes[0][:] = 0
-    slopes[1][:] = 0
-    slopes[2][:] = 0
+    clear(slopes[0])
+    clear(slopes[1])
+    clear(slopes[2])
     factors = _box(arguments[3], like), _matrix(arguments[4], like), _box(arguments[5], like)
     src = _list(arguments[1], np.empty(0, np.int32))
     edges.pull(*slopes, *factors, _sums(arguments[6], like), src, _receivers(arguments))
@@ -160,7 +162,7 @@ def _linear_slope(frame: Array, like: Array) -> None:
     """Read rows, what multiplies their products, and which matrix acts on each component."""
     arguments, results = _buffers(frame)
     which, slope = _list(arguments[2], np.empty(0, np.int32)), _box(results[0], like)
-    slope[:] = 0
+    clear(slope)
     linear.slope(slope, _box(arguments[0], like), _box(arguments[1], like), which)
 
 
