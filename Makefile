@@ -11,9 +11,6 @@ OLDEST := tests/laws tests/test_layout.py tests/test_checkpoint.py tests/adapter
 	tests/backends/test_jax_kernels.py tests/backends/test_jax_edges.py tests/so3/test_wigner.py \
 	tests/so3/test_clebsch_gordan.py tests/nn/layers/test_dense.py tests/nn/layers/test_gate.py
 
-# Tests of kernels whose lines Python sees when numba does not compile them.
-UNCOMPILED := tests/backends/test_kernels.py -k "plain_form and not jax"
-
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-oldest coverage mutants lint bench bench-quick docs clean
@@ -32,7 +29,6 @@ test-oldest: .venv-oldest/.installed  ## Run a part of the tests with the oldest
 
 coverage: .venv/.installed-flax,torch,examples,test  ## Run the tests and show which branches they do not reach
 	$(PYTHON) -m pytest -n 2 --dist loadfile --cov --cov-report= $(ARGS)
-	NUMBA_DISABLE_JIT=1 $(PYTHON) -m pytest --cov --cov-append --cov-report= $(UNCOMPILED)
 	$(PYTHON) -m coverage report --show-missing --skip-covered --fail-under=95
 
 mutants: .venv/.installed-flax,torch,examples,test,mutants  ## Change the library in 120 places, one by one, and count what tests notice
