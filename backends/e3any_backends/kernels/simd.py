@@ -34,7 +34,7 @@ COLUMNS = 4
 _FLAGS = ("contract", "reassoc", "nsz")
 
 
-class Vector(types.Type):
+class Vector(types.Type):  # type: ignore[misc, unused-ignore]
     """The type of vectors of a floating-point type."""
 
     def __init__(self, dtype: Any) -> None:
