@@ -387,8 +387,12 @@ class Backend:
     # -- coupling -------------------------------------------------------------------------------------------
 
     def scale_components(self, x: Array, w: Array) -> Array:
-        """Multiply all components of features ``x`` (..., P, M, F) by factors ``w`` (..., F)."""
+        """Multiply all components of features ``x`` (..., P, M, F or 1) by factors ``w`` (..., F)."""
         return x * w[..., None, None, :]
+
+    def sum_components(self, x: Array) -> Array:
+        """Sum over the last axis but one, which is short."""
+        return self.xp.sum(x, axis=-2)
 
     def couple(self, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
         r"""Couple two features: :math:`z_k = \sum_s \sum_{(i,j,k,p,c)} c \, w_{sp} x_{si} y_{sj}`.

@@ -128,14 +128,19 @@ class JaxBackend(Backend):
         return jax.ops.segment_max(x, segments, num_segments)
 
     def scale_components(self, x: Array, w: Array) -> Array:
-        """Multiply all components of features ``x`` (..., P, M, F) by factors ``w`` (..., F)."""
+        """Multiply all components of features ``x`` (..., P, M, F or 1) by factors ``w`` (..., F)."""
         # XLA for CPUs is slow at reductions over several axes, of which the derivative by w has two. With one axis it
         # is faster, and with copies of w, whose derivative is a sum of slices, faster still, unless they are many.
         *lead, slots, size, features = x.shape
         flat, count = jnp.reshape(x, (*lead, slots * size, features)), slots * size
         w = w[..., None, :]
         copies = jnp.concatenate([w] * count, axis=-2) if 1 < count <= _MAX_COPIES else w
-        return jnp.reshape(flat * copies, x.shape)
+        return jnp.reshape(flat * copies, (*x.shape[:-1], w.shape[-1]))
+
+    def sum_components(self, x: Array) -> Array:
+        """Sum over the last axis but one by additions, which XLA for CPUs vectorises, as it does not a reduction."""
+        parts = self.pieces(x, (1,) * x.shape[-2], -2)
+        return functools.reduce(jnp.add, [jnp.squeeze(p, -2) for p in parts]) if parts else super().sum_components(x)
 
     def serves_linear(self, x: Array, matrix: Array, precision: Any = None) -> bool:
         """Return whether programs are compiled for CPUs and kernels used, as far as known before compilation."""

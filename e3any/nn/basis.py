@@ -69,11 +69,15 @@ class FactoredBasis(NamedTuple):
             If a part is no floating-point array.
         """
         self.check()
-        radial, angular = self.radial[..., None, :, :], self.angular[..., None, :, None]
+        backend = backend_of(self.radial, self.angular)
+        # Stored, as a compiler would compute them again for every product.
+        radial, angular = backend.store(self.radial, self.angular)
+        columns = angular[..., None, :, None]
         if radial.shape[-2] == 1:
-            return radial * angular
-        degrees = [radial[..., l : l + 1, :] * angular[..., degree_slice(l), :] for l in range(radial.shape[-2])]
-        return backend_of(self.radial, self.angular).xp.concat(degrees, axis=-2)
+            return backend.scale_components(columns, radial[..., 0, :])
+        degrees = range(radial.shape[-2])
+        blocks = [backend.scale_components(columns[..., degree_slice(l), :], radial[..., l, :]) for l in degrees]
+        return backend.xp.concat(blocks, axis=-2)
 
     def check(self) -> None:
         """Raise an error unless the parts are floating-point arrays of one library whose shapes fit each other."""

@@ -335,12 +335,13 @@ def _dots_of_heads(backend: Backend, query: Array, key: Array, encoding: Array |
     layout = Layout.of(key, "keys")
     total: Array = None
     for l in range(layout.max_degree + 1):
-        products = xp.sum(query[..., degree_slice(l), :] * key[..., degree_slice(l), :], axis=-2)
+        products = backend.sum_components(query[..., degree_slice(l), :] * key[..., degree_slice(l), :])
         products = products if encoding is None else products * encoding[..., l, :]
         total = products if total is None else total + products
     total = total[..., 0, :] if layout.num_parities == 1 else total[..., 0, :] + total[..., 1, :]
     heads = xp.reshape(total, (*total.shape[:-1], layout.features // num_heads, num_heads))
-    return xp.sum(heads, axis=-2)
+    # Stored, as a compiler would compute them again for all that reads them.
+    return backend.store(backend.sum_components(heads))[0]
 
 
 def _repeat(weights: Array, times: int) -> Array:
