@@ -34,10 +34,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad
 
-from e3any_backends import kernels
-from e3any_backends._jax_kernels import call, lowering
+from e3any_backends._jax_kernels import call, define
 from e3any_backends._jax_store import stored
 from e3any_backends.coupling import SparseForm
 
@@ -303,17 +302,6 @@ _primitive = Primitive("e3any_coupling")
 _primitive.multiple_results = True
 
 
-@functools.lru_cache(maxsize=512)
-def _compiled(program: _Program, by_kernels: bool) -> Any:
-    return jax.jit(functools.partial(_primitive.bind, program=program))
-
-
-@_primitive.def_impl
-def _impl(*operands: Array, program: _Program) -> Any:
-    with jax.disable_jit(False):  # else it would call itself
-        return _compiled(program, kernels.used())(*operands)
-
-
 @_primitive.def_abstract_eval
 def _abstract(*operands: Any, program: _Program) -> list[Any]:
     dtype, sizes = operands[0].dtype, program.form.sizes
@@ -394,8 +382,13 @@ def _batch(operands: Sequence[Array], axes: Sequence[Any], *, program: _Program)
     return results, [0 if b else None for b in batched]
 
 
-ad.primitive_jvps[_primitive] = _jvp
-ad.primitive_transposes[_primitive] = _transpose
-batching.primitive_batchers[_primitive] = _batch
-mlir.register_lowering(_primitive, mlir.lower_fun(_evaluate, multiple_results=True))
-mlir.register_lowering(_primitive, lowering("contraction", _evaluate_by_kernel, _evaluate_on_cpu), platform="cpu")
+define(
+    _primitive,
+    "contraction",
+    jvp=_jvp,
+    transpose=_transpose,
+    batch=_batch,
+    plain=_evaluate,
+    by_kernel=_evaluate_by_kernel,
+    plain_on_cpu=_evaluate_on_cpu,
+)

@@ -23,10 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad
 
-from e3any_backends import kernels
-from e3any_backends._jax_kernels import call, lowering
+from e3any_backends._jax_kernels import call, define
 from e3any_backends._jax_store import stored
 
 Array: TypeAlias = Any
@@ -309,17 +308,6 @@ _primitive = Primitive("e3any_edges")
 _primitive.multiple_results = True
 
 
-@functools.lru_cache(maxsize=512)
-def _compiled(program: _Program, by_kernels: bool) -> Any:
-    return jax.jit(functools.partial(_primitive.bind, program=program))
-
-
-@_primitive.def_impl
-def _impl(*operands: Array, program: _Program) -> Any:
-    with jax.disable_jit(False):  # else it would call itself
-        return _compiled(program, kernels.used())(*operands)
-
-
 @_primitive.def_abstract_eval
 def _abstract(*operands: Any, program: _Program) -> list[Any]:
     return [jax.core.ShapedArray(program.shapes[slot], operands[-1].dtype) for slot in program.outs]
@@ -405,9 +393,13 @@ def _batch(operands: Sequence[Array], axes: Sequence[Any], *, program: _Program)
     return [jnp.reshape(v, (size, -1, *v.shape[1:])) for v in values], [0] * len(values)
 
 
-ad.primitive_jvps[_primitive] = _jvp
-ad.primitive_transposes[_primitive] = _transpose
-batching.primitive_batchers[_primitive] = _batch
-_evaluate_on_cpu = functools.partial(_evaluate, store=True)
-mlir.register_lowering(_primitive, mlir.lower_fun(functools.partial(_evaluate, store=False), multiple_results=True))
-mlir.register_lowering(_primitive, lowering("edge_products", _evaluate_by_kernel, _evaluate_on_cpu), platform="cpu")
+define(
+    _primitive,
+    "edge_products",
+    jvp=_jvp,
+    transpose=_transpose,
+    batch=_batch,
+    plain=functools.partial(_evaluate, store=False),
+    by_kernel=_evaluate_by_kernel,
+    plain_on_cpu=functools.partial(_evaluate, store=True),
+)

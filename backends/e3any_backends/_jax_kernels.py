@@ -1,4 +1,4 @@
-"""Kernels as custom calls of XLA on CPUs.
+"""Primitives, and kernels as custom calls of XLA on CPUs.
 
 A custom call fits into every compiled program, but the machine must have e3any when the program runs: exported
 programs are made without. XLA cannot split a custom call over devices. Where there is no kernel, the plain form is
@@ -8,45 +8,83 @@ compiled, which is the specification.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.interpreters import mlir
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
 from e3any_backends import kernels
 from e3any_backends.generic import Array
 
-__all__ = ["call", "lowering"]
+__all__ = ["call", "define"]
 
 Rule = Callable[..., Any]
 
 
-def lowering(operation: str, by_kernel: Rule, plain: Rule) -> Rule:
-    """Return the lowering of a primitive with several results for CPUs.
+def define(
+    primitive: Primitive,
+    operation: str,
+    *,
+    jvp: Rule,
+    transpose: Rule,
+    batch: Rule,
+    plain: Rule,
+    by_kernel: Rule,
+    plain_on_cpu: Rule | None = None,
+) -> None:
+    """Give a primitive, whose one parameter is a ``program``, its rules.
 
     Parameters
     ----------
+    primitive : Primitive
+        The primitive.
     operation : str
         What to call it where the reason is logged why no kernel is used.
-    by_kernel, plain : callable
-        Functions of the operands and the parameters of the primitive. The first may return None.
+    jvp, transpose, batch : callable
+        What JAX asks for to differentiate and to vectorise.
+    plain : callable
+        A function of the operands and the program, which returns a list of results.
+    by_kernel : callable
+        The same on CPUs, by a kernel. It may return None.
+    plain_on_cpu : callable, optional
+        The plain form that is compiled for CPUs, if it is another one.
     """
 
-    def evaluate(*operands: Array, **parameters: Any) -> Any:
-        results = by_kernel(*operands, **parameters)
+    @lru_cache(maxsize=512)
+    def compiled(program: Any, by_kernels: bool) -> Any:
+        return jax.jit(partial(primitive.bind, program=program))
+
+    @primitive.def_impl
+    def evaluate(*operands: Array, program: Any) -> Any:
+        with jax.disable_jit(False):  # else it would call itself
+            return compiled(program, kernels.used())(*operands)
+
+    ad.primitive_jvps[primitive] = jvp
+    ad.primitive_transposes[primitive] = transpose
+    batching.primitive_batchers[primitive] = batch
+    mlir.register_lowering(primitive, mlir.lower_fun(plain, multiple_results=True))
+    mlir.register_lowering(primitive, _lowering(operation, by_kernel, plain_on_cpu or plain), platform="cpu")
+
+
+def _lowering(operation: str, by_kernel: Rule, plain: Rule) -> Rule:
+    """Return the lowering for CPUs."""
+
+    def evaluate(*operands: Array, program: Any) -> Any:
+        results = by_kernel(*operands, program=program)
         if results is None:
             kernels.say(operation, f"operands of shape {', '.join(str(o.shape) for o in operands)}")
-            results = plain(*operands, **parameters)
+            results = plain(*operands, program=program)
         return results
 
-    def lower(context: Any, *operands: Any, **parameters: Any) -> Any:
+    def lower(context: Any, *operands: Any, program: Any) -> Any:
         obstacle = _obstacle(context)
         if obstacle:
             kernels.say(operation, obstacle)
         rule = mlir.lower_fun(plain if obstacle else evaluate, multiple_results=True)
-        return rule(context, *operands, **parameters)
+        return rule(context, *operands, program=program)
 
     return lower
 

@@ -17,10 +17,9 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad
 
-from e3any_backends import kernels
-from e3any_backends._jax_kernels import call, lowering
+from e3any_backends._jax_kernels import call, define
 
 Array: TypeAlias = Any
 
@@ -87,17 +86,6 @@ def _evaluate_by_kernel(which: Array, a: Array, b: Array, *bias: Array, program:
 _primitive = Primitive("e3any_linear")
 
 
-@functools.lru_cache(maxsize=512)
-def _compiled(program: _Program, by_kernels: bool) -> Any:
-    return jax.jit(functools.partial(_primitive.bind, program=program))
-
-
-@_primitive.def_impl
-def _impl(*operands: Array, program: _Program) -> Any:
-    with jax.disable_jit(False):  # else it would call itself
-        return _compiled(program, kernels.used())(*operands)
-
-
 @_primitive.def_abstract_eval
 def _abstract(which: Any, a: Any, *others: Any, program: _Program) -> Any:
     return jax.core.ShapedArray(program.shapes[program.out], a.dtype)
@@ -143,12 +131,12 @@ def _batch(operands: Sequence[Array], axes: Sequence[Any], *, program: _Program)
     return jnp.reshape(value, (size, num, *value.shape[1:])), 0
 
 
-def _lowered(function: Any) -> Any:
-    return mlir.lower_fun(function, multiple_results=True)
-
-
-ad.primitive_jvps[_primitive] = _jvp
-ad.primitive_transposes[_primitive] = _transpose
-batching.primitive_batchers[_primitive] = _batch
-mlir.register_lowering(_primitive, _lowered(_evaluate))
-mlir.register_lowering(_primitive, lowering("linear", _evaluate_by_kernel, _evaluate), platform="cpu")
+define(
+    _primitive,
+    "linear",
+    jvp=_jvp,
+    transpose=_transpose,
+    batch=_batch,
+    plain=_evaluate,
+    by_kernel=_evaluate_by_kernel,
+)
