@@ -10,11 +10,11 @@ import array_api_compat.numpy
 import numpy as np
 
 from e3any_backends import kernels
-from e3any_backends.coupling import FORMS
-from e3any_backends.generic import Array, Backend, dtype_name
+from e3any_backends.generic import Array, dtype_name
+from e3any_backends.kernel_backend import KernelBackend
 
 
-class NumpyBackend(Backend):
+class NumpyBackend(KernelBackend):
     """Operations on NumPy arrays."""
 
     def __init__(self) -> None:
@@ -40,6 +40,23 @@ class NumpyBackend(Backend):
         """Return the error function, by the C library."""
         return np.vectorize(math.erf, otypes=[x.dtype])(x)
 
+    def served(self, operation: str, *arrays: Array) -> bool:
+        """Return whether kernels take such arrays."""
+        dtype = arrays[0].dtype
+        if not kernels.used():
+            return False
+        if dtype.char not in "fd" or any(a.dtype != dtype for a in arrays):
+            kernels.say(operation, f"the dtypes are {', '.join(str(a.dtype) for a in arrays)}")
+            return False
+        return True
+
+    def apply(self, name: str, arguments: tuple[Any, ...], operands: list[Array], indices: list[Array]) -> Array:
+        """Return the value of the map of a name."""
+        from e3any_backends.kernels.maps import MAPS
+
+        operands, indices = ([np.ascontiguousarray(a) for a in arrays] for arrays in (operands, indices))
+        return MAPS[name](*arguments).value(operands, indices)
+
     def harmonics(
         self,
         plain: Callable[[Array], Array],
@@ -49,7 +66,7 @@ class NumpyBackend(Backend):
         unit: bool,
     ) -> Array:
         """Evaluate harmonics, by a kernel if there is one."""
-        if _served("harmonics", r) and not kernels.harmonics_are_few(r, len(order)):
+        if self.served("harmonics", r) and not kernels.harmonics_are_few(r, len(order)):
             from e3any_backends.kernels.maps import Harmonics
 
             return Harmonics(factors, order, unit).value(np.ascontiguousarray(r))
@@ -71,18 +88,6 @@ class NumpyBackend(Backend):
             largest[numbers] = np.maximum.reduceat(x[order], starts, axis=0)
         return largest
 
-    def has_contraction(self, *arrays: Array) -> bool:
-        """Return whether there is a kernel for contractions."""
-        return _served("contraction", *arrays)
-
-    def contract(self, operands: Sequence[Array], number: int, name: str, output: int) -> Array:
-        """Contract a form by a kernel."""
-        return _apply("contraction", (number, FORMS.index(name), output), list(operands), [])
-
-    def serves_linear(self, x: Array, matrix: Array, precision: Any = None) -> bool:
-        """Return whether there is a kernel for linear maps."""
-        return kernels.fills_vectors(x, matrix) and _served("linear", x, matrix)
-
     def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: Any = None) -> Array:
         """Multiply components with matrices, by a kernel if there is one."""
         if not self.serves_linear(x, w[0, ...]):
@@ -91,26 +96,6 @@ class NumpyBackend(Backend):
 
         arrays = map(np.ascontiguousarray, (x, w, which, np.zeros(w.shape[2], w.dtype) if bias is None else bias))
         return Linear().affine(*arrays)
-
-    def serves_edges(self, *arrays: Array) -> bool:
-        """Return whether there is a kernel for sums over edges."""
-        return _served("edge_products", *arrays)
-
-    def edge_products(
-        self,
-        x: Array,
-        angular: Array,
-        radial: Array,
-        src: Array,
-        dst: Array,
-        num: int,
-        indices_are_sorted: bool = False,
-    ) -> Array:
-        """Sum products of basis functions and features over edges, by a kernel if there is one."""
-        if self.serves_edges(x, angular, radial):
-            indices = [self.as_index(src), self.as_index(dst)]
-            return _apply("edge_products", (num,), [x, angular, radial], indices)
-        return super().edge_products(x, angular, radial, src, dst, num, indices_are_sorted)
 
     def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw uniform numbers in [0, 1) from a :class:`numpy.random.Generator`."""
@@ -121,24 +106,6 @@ class NumpyBackend(Backend):
     def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw normal numbers from a :class:`numpy.random.Generator`."""
         return generator.standard_normal(tuple(shape)).astype(np.float64 if dtype is None else dtype)
-
-
-def _served(operation: str, *arrays: Array) -> bool:
-    """Return whether kernels take such arrays."""
-    dtype = arrays[0].dtype
-    if not kernels.used():
-        return False
-    if dtype.char not in "fd" or any(a.dtype != dtype for a in arrays):
-        kernels.say(operation, f"the dtypes are {', '.join(str(a.dtype) for a in arrays)}")
-        return False
-    return True
-
-
-def _apply(name: str, arguments: tuple[int, ...], operands: list[Array], indices: list[Array]) -> Array:
-    from e3any_backends.kernels.maps import MAPS
-
-    operands, indices = ([np.ascontiguousarray(a) for a in arrays] for arrays in (operands, indices))
-    return MAPS[name](*arguments).value(operands, indices)
 
 
 def _runs(segments: Array, num_segments: int, sorted_already: bool) -> tuple[Array, Array, Array]:

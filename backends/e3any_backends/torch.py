@@ -13,12 +13,12 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from e3any_backends import kernels
-from e3any_backends.coupling import FORMS
-from e3any_backends.generic import Array, Backend
+from e3any_backends.generic import Array
+from e3any_backends.kernel_backend import KernelBackend
 from e3any_backends.tables import lookup
 
 
-class TorchBackend(Backend):
+class TorchBackend(KernelBackend):
     """Operations on PyTorch tensors."""
 
     def __init__(self) -> None:
@@ -95,6 +95,23 @@ class TorchBackend(Backend):
         """Return the error function."""
         return torch.special.erf(x)
 
+    def served(self, operation: str, *tensors: torch.Tensor) -> bool:
+        """Return whether kernels take such tensors."""
+        if not kernels.used():
+            return False
+        from e3any_backends import _torch_kernels
+
+        reason = _torch_kernels.obstacle(tensors)
+        if reason:
+            kernels.say(operation, reason)
+        return not reason
+
+    def apply(self, name: str, arguments: tuple[Any, ...], operands: list[Array], indices: list[Array]) -> Array:
+        """Return the value of the map of a name."""
+        from e3any_backends import _torch_kernels
+
+        return _torch_kernels.apply(name, arguments, operands, indices)
+
     def harmonics(
         self,
         plain: Callable[[Array], Array],
@@ -104,7 +121,7 @@ class TorchBackend(Backend):
         unit: bool,
     ) -> Array:
         """Evaluate harmonics, by a kernel if there is one."""
-        if not _served("harmonics", r) or kernels.harmonics_are_few(r, len(order)):
+        if not self.served("harmonics", r) or kernels.harmonics_are_few(r, len(order)):
             return plain(r)
         from e3any_backends import _torch_kernels
 
@@ -139,18 +156,6 @@ class TorchBackend(Backend):
         index = self._rows_like(index, x).expand(x.shape)
         return torch.scatter_reduce(lowest, 0, index, x, "amax", include_self=True)[:num_segments]
 
-    def has_contraction(self, *arrays: Array) -> bool:
-        """Return whether there is a kernel for contractions."""
-        return _served("contraction", *arrays)
-
-    def contract(self, operands: Sequence[Array], number: int, name: str, output: int) -> Array:
-        """Contract a form by a kernel."""
-        return _apply("contraction", (number, FORMS.index(name), output), list(operands), [])
-
-    def serves_linear(self, x: Array, matrix: Array, precision: Any = None) -> bool:
-        """Return whether there is a kernel for linear maps."""
-        return kernels.fills_vectors(x, matrix) and _served("linear", x, matrix)
-
     def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: Any = None) -> Array:
         """Multiply components with matrices, by a kernel if there is one."""
         if not self.serves_linear(x, w[0, ...]):
@@ -159,24 +164,11 @@ class TorchBackend(Backend):
 
         return _torch_kernels.linear(x, w, which, bias)
 
-    def serves_edges(self, *arrays: Array) -> bool:
-        """Return whether there is a kernel for sums over edges."""
-        return _served("edge_products", *arrays)
-
-    def edge_products(
-        self,
-        x: Array,
-        angular: Array,
-        radial: Array,
-        src: Array,
-        dst: Array,
-        num: int,
-        indices_are_sorted: bool = False,
+    def sum_products(
+        self, x: Array, angular: Array, radial: Array, src: Array, dst: Array, num: int, indices_are_sorted: bool
     ) -> Array:
-        """Sum products of basis functions and features over edges, by a kernel if there is one, else in blocks."""
-        if self.serves_edges(x, angular, radial):
-            return _apply("edge_products", (num,), [x, angular, radial], [self.as_index(src), self.as_index(dst)])
-        sums = partial(super().edge_products, num=num, indices_are_sorted=indices_are_sorted)
+        """Sum products over edges in blocks, whose products are computed again for derivatives."""
+        sums = partial(super().sum_products, num=num, indices_are_sorted=indices_are_sorted)
         # Compilers see one size of many, and checkpoints do not go with the transformations of torch.func.
         if torch.compiler.is_compiling() or not all(map(_has_memory, (x, angular, radial))):
             return sums(x, angular, radial, src, dst)
@@ -200,24 +192,6 @@ class TorchBackend(Backend):
         """Draw from a normal distribution cut off at -2 and 2."""
         sample = torch.empty(tuple(shape), dtype=dtype, device=generator.device)
         return torch.nn.init.trunc_normal_(sample, a=-2.0, b=2.0, generator=generator)
-
-
-def _served(operation: str, *tensors: torch.Tensor) -> bool:
-    """Return whether kernels take such tensors."""
-    if not kernels.used():
-        return False
-    from e3any_backends import _torch_kernels
-
-    reason = _torch_kernels.obstacle(tensors)
-    if reason:
-        kernels.say(operation, reason)
-    return not reason
-
-
-def _apply(name: str, arguments: tuple[Any, ...], operands: list[Array], indices: list[Array]) -> Array:
-    from e3any_backends import _torch_kernels
-
-    return _torch_kernels.apply(name, arguments, operands, indices)
 
 
 # What the features of the nodes that send take in a block of edges, whose products are computed again for derivatives.
