@@ -135,7 +135,8 @@ class JaxBackend(Backend):
         flat, count = jnp.reshape(x, (*lead, slots * size, features)), slots * size
         w = w[..., None, :]
         copies = jnp.concatenate([w] * count, axis=-2) if 1 < count <= _MAX_COPIES else w
-        return jnp.reshape(flat * copies, (*x.shape[:-1], w.shape[-1]))
+        product = flat * copies
+        return jnp.reshape(product, (*x.shape[:-1], product.shape[-1]))
 
     def sum_components(self, x: Array) -> Array:
         """Sum over the last axis but one by additions, which XLA for CPUs vectorises, as it does not a reduction."""
