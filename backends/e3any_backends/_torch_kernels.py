@@ -12,47 +12,16 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.autograd import forward_ad
 
 from e3any_backends import backend_of
+from e3any_backends._torch_modes import obstacle
 from e3any_backends.generic import Array
 from e3any_backends.kernels.maps import MAPS, Harmonics, Linear, MultilinearMap
 
-__all__ = ["apply", "harmonics", "linear", "obstacle"]
+__all__ = ["apply", "harmonics", "linear"]
 
-_DTYPES = (torch.float32, torch.float64)
-_CLASSES = (torch.Tensor, torch.nn.Parameter)
 Tensors = list[torch.Tensor]
 Gradients = Sequence[torch.Tensor | None]
-
-
-def obstacle(tensors: Sequence[torch.Tensor]) -> str:
-    """Return what kernels cannot serve."""
-    dtype, plain = tensors[0].dtype, True
-    for t in tensors:
-        if t.dtype != dtype or dtype not in _DTYPES:
-            return "the dtype is " + ", ".join(str(t.dtype) for t in tensors)
-        if not t.is_cpu:
-            return "a tensor is not on the CPU"
-        plain = plain and type(t) in _CLASSES
-    if torch.compiler.is_exporting():
-        return "exported programs run without e3any"
-    if torch._C._are_functorch_transforms_active():
-        return "a transformation of torch.func is under way"
-    if torch.compiler.is_compiling():
-        return ""
-    return _mode() if plain else "a tensor is of another class"
-
-
-def _mode() -> str:
-    """Return in which mode of PyTorch kernels would hide from it what they do."""
-    if forward_ad._current_level >= 0:
-        return "derivatives are taken in forward mode"
-    if torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None:
-        return "the program is being traced"
-    if torch._C._dispatch_tls_is_dispatch_key_included("VmapMode"):
-        return "a batch of gradients is computed"
-    return ""
 
 
 def apply(name: str, arguments: tuple[Any, ...], operands: Tensors, indices: Tensors) -> torch.Tensor:

@@ -99,9 +99,9 @@ class TorchBackend(KernelBackend):
         """Return whether kernels take such tensors."""
         if not kernels.used():
             return False
-        from e3any_backends import _torch_kernels
+        from e3any_backends._torch_modes import obstacle
 
-        reason = _torch_kernels.obstacle(tensors)
+        reason = obstacle(tensors)
         if reason:
             kernels.say(operation, reason)
         return not reason

@@ -1,0 +1,42 @@
+"""In which modes of PyTorch eager code may compute what automatic differentiation and tracing do not see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.autograd import forward_ad
+
+__all__ = ["obstacle"]
+
+_DTYPES = (torch.float32, torch.float64)
+_CLASSES = (torch.Tensor, torch.nn.Parameter)
+
+
+def obstacle(tensors: Sequence[torch.Tensor]) -> str:
+    """Return what kernels cannot serve."""
+    dtype, plain = tensors[0].dtype, True
+    for t in tensors:
+        if t.dtype != dtype or dtype not in _DTYPES:
+            return "the dtype is " + ", ".join(str(t.dtype) for t in tensors)
+        if not t.is_cpu:
+            return "a tensor is not on the CPU"
+        plain = plain and type(t) in _CLASSES
+    if torch.compiler.is_exporting():
+        return "exported programs run without e3any"
+    if torch._C._are_functorch_transforms_active():
+        return "a transformation of torch.func is under way"
+    if torch.compiler.is_compiling():
+        return ""
+    return _mode() if plain else "a tensor is of another class"
+
+
+def _mode() -> str:
+    """Return in which mode of PyTorch kernels would hide from it what they do."""
+    if forward_ad._current_level >= 0:
+        return "derivatives are taken in forward mode"
+    if torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None:
+        return "the program is being traced"
+    if torch._C._dispatch_tls_is_dispatch_key_included("VmapMode"):
+        return "a batch of gradients is computed"
+    return ""
