@@ -154,8 +154,10 @@ def _call_kernel(operands: list[Array], program: _Program) -> list[Array] | None
 
     sizes, dtype = program.form.sizes, operands[0].dtype.name
     outs = tuple((slot, _with_components(shape, sizes[slot])) for slot, shape in program.outs)
-    schedule = contraction.schedule(program.form, tuple(o.shape for o in operands), outs, program.terms, dtype)
-    return None if schedule is None else call("contractions", dtype, [s for _, s in outs], *schedule, *operands)
+    plan = contraction.plan(program.form, tuple(o.shape for o in operands), outs, program.terms, dtype)
+    if plan is None:
+        return None
+    return call(plan.program or "contractions", dtype, [s for _, s in outs], *plan.schedule, *operands)
 
 
 def _evaluate(*operands: Array, program: _Program) -> list[Array]:

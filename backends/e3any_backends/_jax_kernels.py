@@ -103,13 +103,13 @@ def _obstacle(context: Any) -> str:
     return ""
 
 
-def call(name: str, dtype: str, shapes: Sequence[tuple[int, ...]], *operands: Array) -> list[Array] | None:
+def call(name: Any, dtype: str, shapes: Sequence[tuple[int, ...]], *operands: Array) -> list[Array] | None:
     """Call a kernel.
 
     Parameters
     ----------
-    name : str
-        A key of :data:`e3any_backends.kernels.xla.OPERATIONS`.
+    name : str or Program
+        A key of :data:`e3any_backends.kernels.xla.OPERATIONS`, or a program of contractions.
     dtype : str
         The dtype of results and of operands that are not integers.
     shapes : sequence of tuple of int
@@ -130,21 +130,30 @@ def call(name: str, dtype: str, shapes: Sequence[tuple[int, ...]], *operands: Ar
 
 
 @cache
-def _target(name: str, dtype: str) -> str | None:
+def _target(name: Any, dtype: str) -> str | None:
     """Compile a kernel and register it; return the name that XLA knows it by, or None if XLA refuses it."""
-    target = f"e3any_{name}_{dtype}"
+    target = f"e3any_{name}_{dtype}" if isinstance(name, str) else name.name
     try:
         jax.devices("cpu")  # without a client XLA would register the kernel, and refuse it, later
-        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(_handler(name, dtype).ctypes), platform="cpu")
+        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(_handler(name, dtype)), platform="cpu")
     except RuntimeError as error:
-        kernels.say(name, f"jaxlib refuses the kernel: {error}")
+        kernels.say(str(name), f"jaxlib refuses the kernel: {error}")
         return None
     return target
 
 
 @cache
-def _handler(name: str, dtype: str) -> Any:
+def _handler(name: Any, dtype: str) -> Any:
     """Compile a kernel. The cache keeps it: XLA has its address."""
-    from e3any_backends.kernels.xla import handler
+    from e3any_backends.kernels import xla
 
-    return handler(name, jnp.dtype(dtype).type)
+    if isinstance(name, str):
+        return xla.handler(name, jnp.dtype(dtype).type).ctypes
+    return name.handler(_handler_of_programs(dtype).address)
+
+
+@cache
+def _handler_of_programs(dtype: str) -> Any:
+    from e3any_backends.kernels import xla
+
+    return xla.handler_of_programs(jnp.dtype(dtype).type)

@@ -203,7 +203,7 @@ def _old_handler():
         metadata[xla._VERSION] = 0
         return 0
 
-    return handle
+    return handle.ctypes
 
 
 def test_threads_may_share_a_kernel(rng):

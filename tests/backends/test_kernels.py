@@ -14,7 +14,7 @@ import pytest
 import torch
 from e3any_backends import backend_of, kernels
 from e3any_backends.generic import Backend
-from e3any_backends.kernels import maps
+from e3any_backends.kernels import contraction, maps
 from e3any_torch import nn
 from torch.autograd import grad
 
@@ -97,15 +97,27 @@ def edges(rng, features, num_edges=40, dtype="float64"):
     return x, angular, radial, src, dst, 5
 
 
+@pytest.fixture(params=["programs", "tables"])
+def programs_and_tables(request, monkeypatch):
+    """Let kernels of contractions be programs of their own, and one loop over tables."""
+    if request.param == "tables":
+        monkeypatch.setattr(contraction, "MAX_ENTRIES", -1)
+    contraction.plan.cache_clear()
+    yield
+    contraction.plan.cache_clear()
+
+
+@pytest.mark.usefixtures("programs_and_tables")
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("features", [1, 5, 32, 600])
+@pytest.mark.parametrize("features", [1, 5, 32, 48, 600])
 @pytest.mark.parametrize("max_degree", [0, 1, 3])
 def test_coupling_is_that_of_the_plain_form(rng, library, dtype, features, max_degree):
     arrays = as_library(library, *factors(rng, max_degree, [(40,), (40,)], features, dtype, (2, 2, 2)))
     assert_rounding(*both(tensor(max_degree, (2, 2, 2))[0], *arrays))
 
 
+@pytest.mark.usefixtures("programs_and_tables")
 @pytest.mark.parametrize("parities", list(itertools.product((1, 2), repeat=3)), ids=str)
 def test_parities_of_kernels_are_those_of_the_plain_form(rng, parities):
     (product, of_pairs) = tensor(2, parities)
@@ -114,14 +126,16 @@ def test_parities_of_kernels_are_those_of_the_plain_form(rng, parities):
         assert_rounding(*both(of_pairs, *pairs(rng, (7,), 3, parities=parities[1:])))
 
 
+@pytest.mark.usefixtures("programs_and_tables")
 @pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("features", [3, 16])
 @pytest.mark.parametrize(
     "lead",
     [[(), ()], [(0,), (0,)], [(0,), (1,)], [(5, 3), ()], [(5, 1), (3,)], [(1, 3), (5, 1)], [(1,), (1, 1)]],
     ids=str,
 )
-def test_leading_axes_broadcast(rng, only_kernels, library, lead):
-    arrays = as_library(library, *factors(rng, 1, lead, 3))
+def test_leading_axes_broadcast(rng, only_kernels, library, features, lead):
+    arrays = as_library(library, *factors(rng, 1, lead, features))
 
     def derivatives():
         if library == "numpy":
@@ -148,6 +162,7 @@ def test_arrays_need_not_be_contiguous(rng, only_kernels, library):
     assert_rounding(tensor(1)[0](*arrays), expected)
 
 
+@pytest.mark.usefixtures("programs_and_tables")
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("features", [1, 5, 32])

@@ -8,6 +8,7 @@ contractions of a list are computed in one pass over blocks of rows, which stay 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,13 +17,15 @@ from numba import carray
 
 from e3any_backends.coupling import SparseForm
 from e3any_backends.generic import Array
-from e3any_backends.kernels.jit import address_as_pointer, jit
-from e3any_backends.kernels.simd import clear
+from e3any_backends.kernels.jit import address_as_pointer, jit, part
+from e3any_backends.kernels.simd import BYTES, clear
+from e3any_backends.kernels.unrolled import MAX_ENTRIES, Program, run
 from e3any_backends.kernels.vectors import VECTOR_BYTES, add_factors, add_products, add_two_factors, add_two_products
 
-__all__ = ["Schedule", "contract", "schedule"]
+__all__ = ["Plan", "Schedule", "contract", "plan"]
 
 Shape = tuple[int, ...]
+Tables = tuple[Array, Array, Array, Array]
 
 # Sums over rows are added to those before after so many, for their rounding errors.
 _MAX_ROWS = 512
@@ -36,8 +39,9 @@ class Schedule(NamedTuple):
     ----------
     sizes : array of shape (4,)
         Numbers of outer positions, of rows, of features and of operands.
-    arrays : array of shape (arrays, 4)
-        For each array its components, how far apart two of its rows are, its place among the blocks, and all its rows.
+    arrays : array of shape (arrays, 5)
+        For each array its components, how far apart two of its rows are, its place among the blocks, all its rows, and
+        whether it is an output that is written row by row.
     offsets : array of shape (outer, arrays)
         Which rows come first at an outer position.
     terms : array of shape (terms, 6)
@@ -59,17 +63,38 @@ class Schedule(NamedTuple):
     coefficients: Array
 
 
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How a list of contractions is computed.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        The tables.
+    program : Program or None
+        The same as a program, unless tables are too long or features do not fill vectors.
+    """
+
+    schedule: Schedule
+    program: Program | None
+
+    @property
+    def code(self) -> int:
+        """The address of the code of the program, or 0."""
+        return 0 if self.program is None else self.program.code
+
+
 # -- schedules ----------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=128)
-def schedule(
+@lru_cache(maxsize=512)
+def plan(
     form: SparseForm,
     shapes: tuple[Shape, ...],
     outs: tuple[tuple[int, Shape], ...],
     terms: tuple[tuple[int, tuple[int, ...]], ...],
     dtype: str,
-) -> Schedule | None:
+) -> Plan | None:
     """Return how contractions are worked off.
 
     Parameters
@@ -88,7 +113,7 @@ def schedule(
 
     Returns
     -------
-    Schedule or None
+    Plan or None
         None if a size is zero or shapes broadcast in a way that the kernel has no loop for.
     """
     num_operands, shapes = len(shapes), (*shapes, *(shape for _, shape in outs))
@@ -102,12 +127,18 @@ def schedule(
     components = [shape[-2] for shape in shapes]
     places = np.cumsum([0, *components])
     sizes = num_outer, num_rows, features, num_operands
-    arrays = np.stack([components, strides, places[:-1], [math.prod(shape[:-2]) for shape in shapes]], axis=1)
+    # An output is written once, if all loops lead to other rows of it.
+    is_written = [strides[n] != 0 and all(steps[n] for _, steps in outer) for n in range(len(shapes))]
+    heights = [math.prod(shape[:-2]) for shape in shapes]
+    arrays = np.stack([components, strides, places[:-1], heights, is_written], axis=1)
     offsets = np.zeros((1, len(shapes)), np.int64)
     for size, steps in outer:
         offsets = (offsets[:, None] + np.arange(size)[None, :, None] * np.asarray(steps)).reshape(-1, len(shapes))
     loops = [np.asarray(table, np.int32) for table in (sizes, arrays, offsets)]
-    return Schedule._make([*loops, *_tables(form, num_operands, tuple(slot for slot, _ in outs), terms, dtype)])
+    tables = _tables(form, num_operands, tuple(slot for slot, _ in outs), terms, dtype)
+    outputs = tuple(zip(components, is_written, strict=True))[num_operands:]
+    program = _program(tables, num_operands, outputs)
+    return Plan(Schedule._make([*loops, *tables]), program)
 
 
 Loop = tuple[int, tuple[int, ...]]
@@ -139,7 +170,7 @@ def _tables(
     slots: tuple[int, ...],
     terms: tuple[tuple[int, tuple[int, ...]], ...],
     dtype: str,
-) -> tuple[Array, Array, Array, Array]:
+) -> Tables:
     """Return the terms, groups, columns and coefficients of a schedule; contractions of one slot share theirs."""
     tables: dict[int, tuple[int, int]] = {}
     num_groups = num_entries = 0
@@ -163,6 +194,16 @@ def _tables(
     )
 
 
+def _program(tables: Tables, num_operands: int, outs: tuple[tuple[int, bool], ...]) -> Program | None:
+    """Return the program of tables, unless it would be long."""
+    terms, groups, columns, coefficients = tables
+    if sum(int(np.sum(groups[begin:end, 3] - groups[begin:end, 2])) for *_, begin, end in terms) > MAX_ENTRIES:
+        return None
+    rows = [tuple(map(tuple, table.tolist())) for table in (terms, groups, columns)]
+    numbers = tuple(coefficients.tolist())
+    return Program(rows[0], rows[1], rows[2], numbers, coefficients.dtype.name, num_operands, outs)
+
+
 def _grouped(form: SparseForm, slot: int) -> tuple[Array, Array, Array]:
     """Sort the entries by output and scale, which is what the last of the other slots takes."""
     *factors, scale = (column for s, column in enumerate(form.columns) if s != slot)
@@ -181,17 +222,17 @@ def _grouped(form: SparseForm, slot: int) -> tuple[Array, Array, Array]:
 
 
 @jit
-def contract(addresses: Array, plan: Schedule) -> None:
-    """Write all outputs; ``addresses`` has that of every array.
+def contract(addresses: Array, plan: Schedule, code: int) -> None:
+    """Write all outputs; ``addresses`` has that of every array, ``code`` is that of a program, or 0.
 
     Rows whose features fill vectors are read where they are. Others are copied to blocks, several side by side. Blocks
     also hold what is the same for all rows.
     """
     (num_outer, num_rows, features, num_operands), arrays = plan.sizes, plan.arrays
     lanes = VECTOR_BYTES // plan.coefficients.itemsize
-    in_place = features % lanes == 0
+    in_place = features % (lanes if code == 0 else BYTES // plan.coefficients.itemsize) == 0
     # Two vectors at a time: next to each other, or of two rows where these are no longer.
-    by_rows = in_place and features % (2 * lanes) != 0
+    by_rows = code == 0 and in_place and features % (2 * lanes) != 0
     size = 2 if by_rows else max(1, 2 * lanes // features)
     copies = 1 if in_place else size
     width = features if in_place else -(-size * features // (2 * lanes)) * 2 * lanes
@@ -200,9 +241,14 @@ def contract(addresses: Array, plan: Schedule) -> None:
     places, steps = np.empty(len(arrays), np.intp), np.zeros(len(arrays), np.intp)
     for n in range(len(arrays)):
         places[n] = blocks.ctypes.data + arrays[n, 2] * pitch
-        steps[n] = arrays[n, 1] * arrays[n, 0] * pitch if by_rows else VECTOR_BYTES
-        if n >= num_operands:
+        if code != 0 or by_rows:
+            steps[n] = arrays[n, 1] * arrays[n, 0] * pitch
+        else:
+            steps[n] = VECTOR_BYTES
+        if n >= num_operands and (code == 0 or not in_place or arrays[n, 4] == 0):
             clear(_rows(addresses, plan, n))
+    if code != 0 and in_place:
+        size = _MAX_ROWS
     for outer in range(num_outer):
         for begin in range(0, num_rows, _MAX_ROWS):
             end = min(begin + _MAX_ROWS, num_rows)
@@ -216,8 +262,11 @@ def contract(addresses: Array, plan: Schedule) -> None:
                             places[n] = addresses[n] + first * arrays[n, 0] * pitch
                 else:
                     _load_all(blocks, addresses, plan, outer, start, num, True)
-                for at in range(0, pitch, VECTOR_BYTES if by_rows else 2 * VECTOR_BYTES):
-                    _add_terms(places, steps, at, num if by_rows else 2, pitch, plan)
+                if code != 0:
+                    run(code, places, steps, num if in_place else 1, pitch)
+                else:
+                    for at in range(0, pitch, VECTOR_BYTES if by_rows else 2 * VECTOR_BYTES):
+                        _add_terms(places, steps, at, num if by_rows else 2, pitch, plan)
                 if not in_place:
                     _store_all(blocks, addresses, plan, outer, start, num, True)
             _store_all(blocks, addresses, plan, outer, 0, copies, False)
@@ -260,7 +309,7 @@ def _store_all(
             _add(_rows(addresses, plan, n), _block(blocks, plan, n), first, stride, num)
 
 
-@jit
+@part
 def _load(block: Array, rows: Array, first: int, stride: int, num: int) -> None:
     features = rows.shape[2]
     for n in range(num):
@@ -270,7 +319,7 @@ def _load(block: Array, rows: Array, first: int, stride: int, num: int) -> None:
                 target[f] = source[f]
 
 
-@jit
+@part
 def _add(rows: Array, block: Array, first: int, stride: int, num: int) -> None:
     features = rows.shape[2]
     for n in range(num):
@@ -280,11 +329,20 @@ def _add(rows: Array, block: Array, first: int, stride: int, num: int) -> None:
                 target[f] += source[f]
 
 
-@jit
+@part
 def _add_terms(places: Array, steps: Array, at: int, num: int, pitch: int, plan: Schedule) -> None:
     """Add all contractions at one vector of every component, or at two that are ``steps`` apart."""
     tables = plan.groups, plan.columns, plan.coefficients
-    for out, left, right, scale, begin, end in plan.terms:
+    terms = plan.terms
+    for t in range(len(terms)):
+        out, left, right, scale, begin, end = (
+            terms[t, 0],
+            terms[t, 1],
+            terms[t, 2],
+            terms[t, 3],
+            terms[t, 4],
+            terms[t, 5],
+        )
         place = (places[out] + at, places[scale] + at, places[left] + at, places[right] + at)
         step = (steps[out], steps[scale], steps[left], steps[right])
         if right < 0 and num == 1:

@@ -39,8 +39,8 @@ def part(function: F) -> F:
 
 
 def c_function(function: F) -> Any:
-    """Compile a function of an address now, to be called from C, and keep the machine code as :func:`jit` does."""
-    signature = types.intp(types.intp)
+    """Compile a function of addresses now, to be called from C, and keep the machine code as :func:`jit` does."""
+    signature = types.intp(*[types.intp] * function.__code__.co_argcount)
     try:
         return numba.cfunc(signature, cache=True, **_OPTIONS)(function)
     except RuntimeError:

@@ -103,18 +103,19 @@ Terms = list[tuple[int, tuple[int, ...]]]
 
 
 def _contract(form: SparseForm, arrays: list[Array], outs: Outs, terms: Terms) -> list[Array]:
-    """Evaluate contractions, as :func:`e3any_backends.kernels.contraction.schedule` has them."""
+    """Evaluate contractions, as :func:`e3any_backends.kernels.contraction.plan` has them."""
     dtype, shapes = arrays[0].dtype, [*(a.shape for a in arrays), *(shape for _, shape in outs)]
     if any(0 in shape for shape in shapes):
         return [np.zeros(shape, dtype) for _, shape in outs]
-    plan = contraction.schedule(form, tuple(a.shape for a in arrays), tuple(outs), tuple(terms), dtype.name)
+    plan = contraction.plan(form, tuple(a.shape for a in arrays), tuple(outs), tuple(terms), dtype.name)
     if plan is None:  # shapes broadcast in too many ways
         *lead, features = _broadcast([(*shape[:-2], shape[-1]) for shape in shapes])
         arrays = [np.ascontiguousarray(np.broadcast_to(a, (*lead, a.shape[-2], features))) for a in arrays]
         wide = _contract(form, arrays, [(slot, (*lead, shape[-2], features)) for slot, shape in outs], terms)
         return [_sum_to_shape(value, shape) for value, (_, shape) in zip(wide, outs, strict=True)]
     results = [np.empty(shape, dtype) for _, shape in outs]
-    contraction.contract(np.asarray([a.ctypes.data for a in (*arrays, *results)], np.intp), plan)
+    addresses = np.asarray([a.ctypes.data for a in (*arrays, *results)], np.intp)
+    contraction.contract(addresses, plan.schedule, plan.code)
     return results
 
 

@@ -18,7 +18,7 @@ from e3any_backends.kernels.contraction import Schedule, contract
 from e3any_backends.kernels.jit import address_as_pointer, c_function, jit
 from e3any_backends.kernels.simd import clear
 
-__all__ = ["OPERATIONS", "handler"]
+__all__ = ["OPERATIONS", "handler", "handler_of_programs"]
 
 # Where a word is in the call frame and how many there are,
 _EXTENSION, _NUM_ARGUMENTS, _ARGUMENTS, _NUM_RESULTS, _RESULTS, _FRAME = 1, 7, 9, 12, 14, 15
@@ -92,6 +92,11 @@ def _box(address: int, like: Array) -> Array:
 @jit
 def _contractions(frame: Array, like: Array) -> None:
     """Read the tables of a :class:`~e3any_backends.kernels.contraction.Schedule`, then operands."""
+    _contract(frame, like, 0)
+
+
+@jit
+def _contract(frame: Array, like: Array, code: int) -> None:
     arguments, results = _buffers(frame)
     integers = np.empty(0, np.int32)
     plan = Schedule(
@@ -103,7 +108,7 @@ def _contractions(frame: Array, like: Array) -> None:
         _matrix(arguments[5], integers),
         _list(arguments[6], like),
     )
-    contract(_data(arguments[7:], results), plan)
+    contract(_data(arguments[7:], results), plan, code)
 
 
 @jit
@@ -245,6 +250,19 @@ def handler(name: str, dtype: Any) -> Any:
         frame = _words(address, _FRAME)
         if not _answers(frame):
             _run(name, frame, np.empty(0, dtype))
+        return 0
+
+    return handle
+
+
+def handler_of_programs(dtype: Any) -> Any:
+    """Compile the function of C of contractions by programs, which takes the address of their code as well."""
+
+    @c_function
+    def handle(address: int, code: int) -> int:
+        frame = _words(address, _FRAME)
+        if not _answers(frame):
+            _contract(frame, np.empty(0, dtype), code)
         return 0
 
     return handle
