@@ -36,6 +36,7 @@ __all__ = [
     "contract_entries",
     "couple_by_matmul",
     "couple_pairs_by_matmul",
+    "feature_shapes",
     "merged_axes",
     "merged_number",
 ]
@@ -207,6 +208,20 @@ def merged_axes(xp: Any, x: Array, num: int, rank: int) -> Array:
     lead = tuple(x.shape[: x.ndim - num - 1])
     size = math.prod(x.shape[x.ndim - num - 1 : -1])
     return xp.reshape(x, (*(1,) * (rank - len(lead)), *lead, size, x.shape[-1]))
+
+
+def feature_shapes(shapes: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the shapes of one rank, of one axis of components, for those of features and a kernel of six axes.
+
+    The factors are two features, or one of pairs of components, (..., (L1+1)**2, P2, (L2+1)**2, F).
+    """
+    counts = (2, 2, 6) if len(shapes) == 3 else (3, 6)
+    leads = [shape[: -num - 1] for shape, num in zip(shapes, counts, strict=True)]
+    rank = 1 + max(len(lead) for lead in leads)
+    return [
+        (*(1,) * (rank - len(lead)), *lead, math.prod(shape[len(lead) : -1]), shape[-1])
+        for shape, lead in zip(shapes, leads, strict=True)
+    ]
 
 
 def contract_entries(backend: Backend, operands: Sequence[Array], form: SparseForm, output: int) -> Array:

@@ -16,6 +16,7 @@ from e3any_backends.coupling import (
     contract_entries,
     couple_by_matmul,
     couple_pairs_by_matmul,
+    feature_shapes,
     merged_axes,
     merged_number,
 )
@@ -462,9 +463,7 @@ class Backend:
         """
         if not self.has_contraction(x, y, kernel):
             return plain(x, y, kernel)
-        number, rank = lookup(merged_number, plan.number), max(x.ndim, y.ndim) - 2
-        factors = [merged_axes(self.xp, a, num, rank) for a, num in ((x, 2), (y, 2), (kernel, 6))]
-        return self._with_parities(self.contract(factors, number, "product_form", 2), kernel)
+        return self.contract_features((x, y, kernel), lookup(merged_number, plan.number), "product_form", 2)
 
     def couple_pair_features(
         self, plain: Callable[..., Array], pairs: Array, kernel: Array, plan: MergedTables
@@ -489,13 +488,7 @@ class Backend:
         """
         if not self.has_contraction(pairs, kernel):
             return plain(pairs, kernel)
-        number, rank = lookup(merged_number, plan.number), pairs.ndim - 3
-        factors = [merged_axes(self.xp, a, num, rank) for a, num in ((pairs, 3), (kernel, 6))]
-        return self._with_parities(self.contract(factors, number, "pair_form", 1), kernel)
-
-    def _with_parities(self, product: Array, kernel: Array) -> Array:
-        shape = (*product.shape[:-2], kernel.shape[4], kernel.shape[5] ** 2, product.shape[-1])
-        return self.xp.reshape(product, shape)
+        return self.contract_features((pairs, kernel), lookup(merged_number, plan.number), "pair_form", 1)
 
     def couple_matrices(
         self, x: Array, y: Array, weights: tuple[Array, Array, Array], coupling: MatrixCoupling
@@ -548,6 +541,27 @@ class Backend:
             The contraction.
         """
         return contract_entries(self, operands, attribute(number, name), output)
+
+    def contract_features(self, operands: Sequence[Array], number: int, name: str, output: int) -> Array:
+        """Contract a form of features, with parities and components as they are, and a kernel of weights.
+
+        Parameters
+        ----------
+        operands : sequence of arrays
+            One or two factors and the kernel, see :meth:`couple_features` and :meth:`couple_pair_features`.
+        number, name, output
+            See :meth:`contract`.
+
+        Returns
+        -------
+        array of shape (..., P3, (L3+1)**2, F)
+            The contraction.
+        """
+        shapes = feature_shapes([tuple(o.shape) for o in operands])
+        flat = [self.xp.reshape(o, shape) for o, shape in zip(operands, shapes, strict=True)]
+        product = self.contract(flat, number, name, output)
+        parities, degrees = operands[-1].shape[4:6]
+        return self.xp.reshape(product, (*product.shape[:-2], parities, degrees**2, product.shape[-1]))
 
     def serves_linear(self, x: Array, matrix: Array, precision: Any = None) -> bool:
         """Return whether :meth:`linear` is a kernel for rows (..., F) and matrices (F, G)."""

@@ -32,6 +32,10 @@ class KernelBackend(Backend):
         """Contract a form by a kernel."""
         return self.apply("contraction", (number, FORMS.index(name), output), list(operands), [])
 
+    def contract_features(self, operands: Sequence[Array], number: int, name: str, output: int) -> Array:
+        """Contract a form of features by a kernel, which takes them as they are."""
+        return self.apply("contraction", (number, FORMS.index(name), output, 1), list(operands), [])
+
     def serves_linear(self, x: Array, matrix: Array, precision: Any = None) -> bool:
         """Return whether there is a kernel for linear maps."""
         return kernels.fills_vectors(x, matrix) and self.served("linear", x, matrix)

@@ -7,12 +7,14 @@ arguments. So these two kernels serve derivatives of every order.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from e3any_backends.coupling import FORMS, SparseForm
+from e3any_backends.coupling import FORMS, SparseForm, feature_shapes
 from e3any_backends.generic import Array, Backend
 from e3any_backends.kernels import contraction, edges, harmonics, linear
 from e3any_backends.tables import attribute
@@ -56,17 +58,20 @@ class Contraction:
         Which of their :data:`~e3any_backends.coupling.FORMS` it is.
     output : int
         Slot of the output.
+    is_of_features : int
+        1 for the map of :meth:`Backend.contract_features`.
     """
 
     number: int
     form_number: int
     output: int
+    is_of_features: int = 0
     name: ClassVar[str] = "contraction"
 
     @property
     def arguments(self) -> tuple[int, ...]:
         """What the map is made from."""
-        return self.number, self.form_number, self.output
+        return self.number, self.form_number, self.output, self.is_of_features
 
     @property
     def form(self) -> SparseForm:
@@ -75,48 +80,111 @@ class Contraction:
         return form
 
     def shape(self, operands: list[Array]) -> Shape:
-        """Return (*lead, components, F)."""
-        *lead, features = _broadcast([(*o.shape[1:-2], o.shape[-1]) for o in operands])
-        return *lead, self.form.sizes[self.output], features
+        """Return (*lead, components, F), or (..., P, components, F) of features."""
+        return self.shape_of([tuple(o.shape) for o in operands])
+
+    def shape_of(self, shapes: Sequence[Shape]) -> Shape:
+        """Return the shape of the value for operands of given shapes."""
+        _, *lead, components, features = self.flat_shapes(shapes)[-1]
+        if not self.is_of_features:
+            return *lead, components, features
+        parities, degrees = shapes[-1][4:6]
+        return *lead, parities, degrees**2, features
 
     def value(self, operands: list[Array], indices: list[Array]) -> Array:
         """Return the contraction."""
-        shape = self.shape(operands)
-        (value,) = _contract(self.form, operands, [(self.output, (1, *shape))], [(0, tuple(range(len(operands))))])
-        return value.reshape(shape)
+        return _value_of(self, tuple([o.shape for o in operands]), operands[0].dtype)(operands)[0]
 
     def pull(self, operands: list[Array], indices: list[Array], g: Array) -> list[Array]:
         """Return the derivatives by operands: contractions with ``g`` in the slot of the output."""
-        slots = [slot for slot in range(len(self.form.sizes)) if slot != self.output]
-        outs = [(slot, o.shape) for slot, o in zip(slots, operands, strict=True)]
-        arrays = [*operands[: self.output], g[None], *operands[self.output :]]
-        terms = [(n, tuple(s for s in range(len(arrays)) if s != slot)) for n, slot in enumerate(slots)]
-        return _contract(self.form, arrays, outs, terms)
+        slopes = _slopes_of(self, tuple([o.shape for o in operands]), g.dtype)
+        return slopes([*operands[: self.output], g, *operands[self.output :]])
 
     def plain(self, backend: Backend, operands: list[Array], indices: list[Array]) -> Array:
         """Return the contraction in the standard alone."""
-        return Backend.contract(backend, operands, self.number, FORMS[self.form_number], self.output)
+        shapes = [tuple(o.shape) for o in operands]
+        *flat, _ = self.flat_shapes(shapes)
+        operands = [backend.xp.reshape(o, shape) for o, shape in zip(operands, flat, strict=True)]
+        value = Backend.contract(backend, operands, self.number, FORMS[self.form_number], self.output)
+        return backend.xp.reshape(value, self.shape_of(shapes))
+
+    def flat_shapes(self, shapes: Sequence[Shape]) -> list[Shape]:
+        """Return the shapes (S, *lead, components, F) of operands of given shapes, and last that of the value."""
+        flat = feature_shapes(shapes) if self.is_of_features else list(shapes)
+        *lead, features = _broadcast([(*shape[1:-2], shape[-1]) for shape in flat])
+        return [*flat, (1, *lead, self.form.sizes[self.output], features)]
 
 
-Outs = list[tuple[int, Shape]]
-Terms = list[tuple[int, tuple[int, ...]]]
+@dataclass(frozen=True)
+class _Contractions:
+    """Contractions as :func:`e3any_backends.kernels.contraction.plan` has them, for contiguous arrays.
 
+    Parameters
+    ----------
+    form, shapes, outs, terms
+        See there.
+    dtype : dtype
+        The dtype of all arrays.
+    results : tuple of tuple of int
+        The shapes that outputs get in the end.
+    """
 
-def _contract(form: SparseForm, arrays: list[Array], outs: Outs, terms: Terms) -> list[Array]:
-    """Evaluate contractions, as :func:`e3any_backends.kernels.contraction.plan` has them."""
-    dtype, shapes = arrays[0].dtype, [*(a.shape for a in arrays), *(shape for _, shape in outs)]
-    if any(0 in shape for shape in shapes):
-        return [np.zeros(shape, dtype) for _, shape in outs]
-    plan = contraction.plan(form, tuple(a.shape for a in arrays), tuple(outs), tuple(terms), dtype.name)
-    if plan is None:  # shapes broadcast in too many ways
+    form: SparseForm
+    shapes: tuple[Shape, ...]
+    outs: tuple[tuple[int, Shape], ...]
+    terms: tuple[tuple[int, tuple[int, ...]], ...]
+    dtype: Any
+    results: tuple[Shape, ...]
+
+    @cached_property
+    def _plan(self) -> contraction.Plan | None:
+        return contraction.plan(self.form, self.shapes, self.outs, self.terms, self.dtype.name)
+
+    def __call__(self, arrays: list[Array]) -> list[Array]:
+        """Return the outputs."""
+        plan = self._plan
+        if plan is None:
+            return self._by_wide_arrays(arrays)
+        results = [np.empty(shape, self.dtype) for shape in self.results]
+        addresses = [a.__array_interface__["data"][0] for a in (*arrays, *results)]
+        contraction.contract(np.asarray(addresses, np.intp), plan.schedule, plan.code)
+        return results
+
+    def _by_wide_arrays(self, arrays: list[Array]) -> list[Array]:
+        """Return the outputs for shapes that are empty, or broadcast in too many ways."""
+        shapes = [*self.shapes, *(shape for _, shape in self.outs)]
+        if any(0 in shape for shape in shapes):
+            return [np.zeros(shape, self.dtype) for shape in self.results]
         *lead, features = _broadcast([(*shape[:-2], shape[-1]) for shape in shapes])
-        arrays = [np.ascontiguousarray(np.broadcast_to(a, (*lead, a.shape[-2], features))) for a in arrays]
-        wide = _contract(form, arrays, [(slot, (*lead, shape[-2], features)) for slot, shape in outs], terms)
-        return [_sum_to_shape(value, shape) for value, (_, shape) in zip(wide, outs, strict=True)]
-    results = [np.empty(shape, dtype) for _, shape in outs]
-    addresses = np.asarray([a.ctypes.data for a in (*arrays, *results)], np.intp)
-    contraction.contract(addresses, plan.schedule, plan.code)
-    return results
+        flat = [a.reshape(shape) for a, shape in zip(arrays, self.shapes, strict=True)]
+        wide = [np.ascontiguousarray(np.broadcast_to(a, (*lead, a.shape[-2], features))) for a in flat]
+        outs = tuple((slot, (*lead, shape[-2], features)) for slot, shape in self.outs)
+        same = _Contractions(
+            self.form, tuple(a.shape for a in wide), outs, self.terms, self.dtype, tuple(shape for _, shape in outs)
+        )
+        return [
+            _sum_to_shape(value, shape).reshape(result)
+            for value, (_, shape), result in zip(same(wide), self.outs, self.results, strict=True)
+        ]
+
+
+@lru_cache(maxsize=1024)
+def _value_of(kernel: Contraction, shapes: tuple[Shape, ...], dtype: Any) -> _Contractions:
+    """Return what computes the value for operands of given shapes."""
+    *flat, out = kernel.flat_shapes(shapes)
+    terms = ((0, tuple(range(len(flat)))),)
+    result = kernel.shape_of(shapes)
+    return _Contractions(kernel.form, tuple(flat), ((kernel.output, out),), terms, dtype, (result,))
+
+
+@lru_cache(maxsize=1024)
+def _slopes_of(kernel: Contraction, shapes: tuple[Shape, ...], dtype: Any) -> _Contractions:
+    """Return what computes the derivatives by operands, for these with the weights of the value in its slot."""
+    *flat, out = kernel.flat_shapes(shapes)
+    slots = [slot for slot in range(len(flat) + 1) if slot != kernel.output]
+    terms = tuple((n, tuple(s for s in range(len(flat) + 1) if s != slot)) for n, slot in enumerate(slots))
+    operands = (*flat[: kernel.output], out, *flat[kernel.output :])
+    return _Contractions(kernel.form, operands, tuple(zip(slots, flat, strict=True)), terms, dtype, shapes)
 
 
 def _sum_to_shape(value: Array, shape: Shape) -> Array:
