@@ -106,6 +106,24 @@ class TorchBackend(KernelBackend):
             kernels.say(operation, reason)
         return not reason
 
+    def has_contraction(self, *tensors: torch.Tensor) -> bool:
+        """Return whether there is a kernel for contractions, or products of slices serve."""
+        if kernels.used():
+            return super().has_contraction(*tensors)
+        if torch.compiler.is_compiling():
+            return False
+        from e3any_backends._torch_modes import obstacle
+
+        return not obstacle(tensors)
+
+    def contract(self, operands: Sequence[Array], number: int, name: str, output: int) -> Array:
+        """Contract a form by a kernel, or by products of slices."""
+        if kernels.used():
+            return super().contract(operands, number, name, output)
+        from e3any_backends import _torch_contraction
+
+        return _torch_contraction.contract(operands, number, name, output)
+
     def apply(self, name: str, arguments: tuple[Any, ...], operands: list[Array], indices: list[Array]) -> Array:
         """Return the value of the map of a name."""
         from e3any_backends import _torch_kernels
