@@ -12,7 +12,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from e3any_backends import backend_of, kernels
+import torch._dynamo  # before anything of PyTorch is replaced, which it keeps lists of
+from e3any_backends import _torch_kernels, backend_of, kernels
 from e3any_backends.generic import Backend
 from e3any_backends.kernels import contraction, maps
 from e3any_torch import nn
@@ -269,7 +270,7 @@ def test_batches_of_gradients_take_the_plain_form(rng):
 def test_operators_keep_the_rules_of_pytorch(rng, name, monkeypatch):
     calls = []
     monkeypatch.setattr("torch.compiler.is_compiling", lambda: True)
-    operator = torch.ops.e3any.multilinear.default
+    operator = _torch_kernels._value_operator
 
     class Record(torch.utils._python_dispatch.TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -285,7 +286,7 @@ def test_operators_keep_the_rules_of_pytorch(rng, name, monkeypatch):
     operands = [o.requires_grad_() for o in operands]
     torch.library.opcheck(operator, (operands, indices, *arguments))
     g = torch.ones_like(operator(operands, indices, *arguments)).requires_grad_()
-    torch.library.opcheck(torch.ops.e3any.multilinear_pull.default, (operands, indices, g, *arguments))
+    torch.library.opcheck(_torch_kernels._pull_operator, (operands, indices, g, *arguments))
 
 
 def test_compiled_layers_call_kernels(rng):
@@ -392,7 +393,7 @@ def test_compiled_harmonics_and_their_slopes_call_kernels(rng):
 def test_the_operator_of_harmonics_keeps_the_rules_of_pytorch(rng, unit):
     kernel = maps.Harmonics((1.0, 1.0, 2.0), tuple(range(9)), unit)
     options = list(kernel.factors), list(kernel.order), unit
-    operator = torch.ops.e3any.harmonics.default
+    operator = _torch_kernels._harmonics_operator
     r, c = (torch.from_numpy(rng.normal(size=(4, 3))).requires_grad_() for _ in range(2))
     w = torch.from_numpy(rng.normal(size=(4, 9))).requires_grad_()
     for operands, is_gradient in (([r], False), ([r, w], True)):
