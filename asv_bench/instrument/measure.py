@@ -1,20 +1,27 @@
-"""Process CPU times of calls, taken in turn, so that whatever disturbs the machine disturbs all of them."""
+"""Process CPU times of calls, taken in turn, so that whatever disturbs the machine disturbs all of them.
+
+Short calls are repeated, and their mean is a sample: a single one would mostly show how long caches of processors take to
+be filled after what ran before.
+"""
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
 _LEAST_SAMPLES = 3
+# What a sample takes at least.
+_SAMPLE_MILLISECONDS = 10.0
 
 
 def measure(calls: dict[str, Callable[[], Any]], samples: int, seconds: float) -> dict[str, float]:
     """Return medians of process CPU time in milliseconds.
 
     The order rotates from sample to sample, and a call before each sample is thrown away, so that none runs always
-    after the same one. The first calls, which compile, are not measured.
+    after the same one. The first calls, which compile, are not measured; the second ones say how often to repeat them.
 
     Parameters
     ----------
@@ -29,18 +36,20 @@ def measure(calls: dict[str, Callable[[], Any]], samples: int, seconds: float) -
     times: dict[str, list[float]] = {name: [] for name in names}
     for call in calls.values():
         call()
+    numbers = {name: math.ceil(_SAMPLE_MILLISECONDS / max(0.01, process_milliseconds(calls[name]))) for name in names}
     start = time.perf_counter()
     for i in range(samples):
         for name in names[i % len(names) :] + names[: i % len(names)]:
             calls[name]()
-            times[name].append(process_milliseconds(calls[name]))
+            times[name].append(process_milliseconds(calls[name], numbers[name]))
         if i + 1 >= _LEAST_SAMPLES and time.perf_counter() - start > seconds:
             break
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def process_milliseconds(call: Callable[[], Any]) -> float:
-    """Return the process CPU time of one call."""
+def process_milliseconds(call: Callable[[], Any], number: int = 1) -> float:
+    """Return the mean process CPU time of so many calls."""
     start = time.process_time()
-    call()
-    return 1000 * (time.process_time() - start)
+    for _ in range(number):
+        call()
+    return 1000 * (time.process_time() - start) / number

@@ -52,11 +52,15 @@ def test_other_numbers_are_an_error():
         check_agreement({"jax": lambda: ones, "e3x": lambda: ones * 1.01})
 
 
-def test_every_sample_follows_a_call_that_is_thrown_away():
+@pytest.mark.parametrize(("milliseconds", "times"), [(4.0, 3), (20.0, 1)])
+def test_every_sample_follows_a_call_that_is_thrown_away(monkeypatch, milliseconds, times):
     log = []
     calls = {name: (lambda name=name: log.append(name)) for name in "ab"}
-    measure(calls, samples=2, seconds=60.0)
-    assert "".join(log) == "ab" + "aabb" + "bbaa"
+    monkeypatch.setattr("time.process_time", lambda: 1e-3 * milliseconds * len(log))
+    result = measure(calls, samples=2, seconds=60.0)
+    a, b = "a" * (1 + times), "b" * (1 + times)
+    assert "".join(log) == "ab" + "ab" + a + b + b + a
+    assert result == pytest.approx({"a": milliseconds, "b": milliseconds})
 
 
 def test_a_run_goes_on_where_another_stopped(tmp_path):
