@@ -1,7 +1,7 @@
 """Process CPU times of calls, taken in turn, so that whatever disturbs the machine disturbs all of them.
 
-Short calls are repeated, and their mean is a sample: a single one would mostly show how long caches of processors take to
-be filled after what ran before.
+Short calls are repeated, and their mean is a sample: a single one would mostly show how long caches of processors take
+to be filled after what ran before.
 """
 
 from __future__ import annotations

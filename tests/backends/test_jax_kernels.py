@@ -210,3 +210,13 @@ def test_threads_may_share_a_kernel(rng):
     arrays = cast(operands(rng, small(), outer=((1, 100), (1, 100), (1, 1)), features=(8,) * 3), "float64")
     many = jit(lambda *a: [couple(small())(i * a[0], *a[1:]) for i in range(1, 9)])
     assert_parity(many(*arrays), [i * defined(*arrays)[0] for i in range(1, 9)])
+
+
+@pytest.mark.parametrize("rows", [1, 40_000])
+def test_arrays_of_any_size_may_lie_on_large_pages(rng, rows):
+    arrays = cast(operands(rng, small(), outer=((1, rows), (1, rows), (1, 1)), features=(16,) * 3), "float32")
+    product = jit(couple(small()))(*arrays)
+    first = couple(small())(*(a[:, :1] for a in arrays))
+    assert_parity(product[:1], first)
+    with kernels.enabled(False):
+        assert_parity(product, jit(lambda *a: couple(small())(*a))(*arrays), "float32")

@@ -16,6 +16,7 @@ from e3any_backends.generic import Array
 from e3any_backends.kernels import edges, harmonics, linear
 from e3any_backends.kernels.contraction import Schedule, contract
 from e3any_backends.kernels.jit import address_as_pointer, c_function, jit
+from e3any_backends.kernels.pages import advise
 from e3any_backends.kernels.simd import clear
 
 __all__ = ["OPERATIONS", "handler", "handler_of_programs"]
@@ -52,6 +53,17 @@ def _answers(frame: Array) -> bool:
 def _buffers(frame: Array) -> tuple[Array, Array]:
     """Return the addresses of the buffers of arguments and of results."""
     return _words(frame[_ARGUMENTS], frame[_NUM_ARGUMENTS]), _words(frame[_RESULTS], frame[_NUM_RESULTS])
+
+
+@jit
+def _advise(frame: Array, itemsize: int) -> None:
+    """Ask for large pages for all results."""
+    results = _buffers(frame)[1]
+    for n in range(len(results)):
+        buffer, size = _words(results[n], _BUFFER), itemsize
+        for length in _words(buffer[_SHAPE], buffer[_RANK]):
+            size *= length
+        advise(buffer[_DATA], size)
 
 
 @jit
@@ -249,6 +261,7 @@ def handler(name: str, dtype: Any) -> Any:
     def handle(address: int) -> int:
         frame = _words(address, _FRAME)
         if not _answers(frame):
+            _advise(frame, np.empty(0, dtype).itemsize)
             _run(name, frame, np.empty(0, dtype))
         return 0
 
@@ -262,6 +275,7 @@ def handler_of_programs(dtype: Any) -> Any:
     def handle(address: int, code: int) -> int:
         frame = _words(address, _FRAME)
         if not _answers(frame):
+            _advise(frame, np.empty(0, dtype).itemsize)
             _contract(frame, np.empty(0, dtype), code)
         return 0
 
