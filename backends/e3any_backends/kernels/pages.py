@@ -1,6 +1,6 @@
 """Large pages of memory for what kernels write.
 
-XLA returns memory after every call and gets it back in pages of 4 KiB, and the first access to each of them takes longer
+XLA returns memory after every call and gets it back in pages of 4 KiB, and the first access to each takes longer
 than a kernel needs to fill it. Linux makes pages of 2 MiB where it is asked to.
 """
 
