@@ -21,7 +21,7 @@ from e3any_backends.generic import Array, Backend
 from e3any_backends.matrix_coupling import PRODUCTS, MatrixCoupling, matrix_product_form
 from e3any_backends.tables import attribute
 
-_MAX_COPIES = 16  # see scale_components
+_MAX_COPIES = 32  # see scale_components
 # Larger matrices take longer to compile than they gain.
 _MAX_UNROLLED_MATRIX = 7
 
@@ -129,13 +129,15 @@ class JaxBackend(Backend):
 
     def scale_components(self, x: Array, w: Array) -> Array:
         """Multiply all components of features ``x`` (..., P, M, F or 1) by factors ``w`` (..., F)."""
-        # XLA for CPUs is slow at reductions over several axes, of which the derivative by w has two. With one axis it
-        # is faster, and with copies of w, whose derivative is a sum of slices, faster still, unless they are many.
+        # XLA for CPUs is slow at reductions over several axes, of which the derivative by w has two, and does not
+        # vectorise one over one axis. Derivatives of copies of w are sums of slices, which are faster if they are few.
         *lead, slots, size, features = x.shape
-        flat, count = jnp.reshape(x, (*lead, slots * size, features)), slots * size
-        w = w[..., None, :]
-        copies = jnp.concatenate([w] * count, axis=-2) if 1 < count <= _MAX_COPIES else w
-        product = flat * copies
+        count = slots * size
+        flat, num = jnp.reshape(x, (*lead, count, features)), max(1, -(-count // _MAX_COPIES))
+        sizes = [count * (i + 1) // num - count * i // num for i in range(num)]
+        parts = zip(self.pieces(flat, sizes, -2), sizes, strict=True)
+        products = [part * jnp.concatenate([w[..., None, :]] * n, axis=-2) if n else part for part, n in parts]
+        product = products[0] if num == 1 else jnp.concatenate(products, axis=-2)
         return jnp.reshape(product, (*x.shape[:-1], product.shape[-1]))
 
     def sum_components(self, x: Array) -> Array:

@@ -85,7 +85,7 @@ def _gated(x: Array, gate: Callable[[Backend, Array], Array]) -> Array:
     """Check features and multiply them by a gate of their scalars."""
     backend = floating_backend(x=x)
     Layout.of(x, "x")
-    return gate(backend, x[..., 0:1, 0:1, :]) * x
+    return backend.scale_components(x, gate(backend, x[..., 0:1, 0:1, :])[..., 0, 0, :])
 
 
 @_documented

@@ -68,10 +68,12 @@ def gate(x: Array, gates: Array, activation: Activation = silu, gate_activation:
     scalars, flat = activation(x[..., :1, :1, :]), xp.reshape(x, (*lead, size, layout.features))
     factors = sigmoid(backend, gates) if gate_activation is None else gate_activation(gates)
     factors = xp.reshape(factors, (*lead, num_factors, layout.features))
+    rest = flat[..., 1:, :]
     if num_factors > 1:
         which = backend.table(_irrep_of_component, layout.max_degree, layout.num_parities, like=x)
-        factors = backend.select(factors, which, axis=-2)
-    rest = flat[..., 1:, :] * factors if num_gated else flat[..., 1:, :]
+        rest = rest * backend.select(factors, which, axis=-2)
+    elif num_gated:
+        rest = backend.scale_components(rest[..., None, :, :], factors[..., 0, :])[..., 0, :, :]
     return xp.reshape(xp.concat([scalars[..., 0, :, :], rest], axis=-2), x.shape)
 
 
