@@ -38,11 +38,12 @@ def _numpy(tensors: Sequence[torch.Tensor]) -> list[Array]:
 
 
 def _value(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors) -> torch.Tensor:
-    return torch.from_numpy(kernel.value(_numpy(operands), _numpy(indices)))
+    return torch.from_numpy(kernel.value(_numpy(operands), _numpy(indices), count=torch.get_num_threads))
 
 
 def _pull(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors, g: torch.Tensor) -> Tensors:
-    return [torch.from_numpy(d) for d in kernel.pull(_numpy(operands), _numpy(indices), *_numpy([g]))]
+    derivatives = kernel.pull(_numpy(operands), _numpy(indices), *_numpy([g]), count=torch.get_num_threads)
+    return [torch.from_numpy(d) for d in derivatives]
 
 
 class _Value(torch.autograd.Function):
@@ -185,7 +186,7 @@ class _Affine(torch.autograd.Function):
     def forward(ctx: Any, which: torch.Tensor, x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """Call the kernel."""
         ctx.save_for_backward(which, x, w)
-        return torch.from_numpy(Linear().affine(*_numpy([x, w, which, bias])))
+        return torch.from_numpy(Linear().affine(*_numpy([x, w, which, bias]), count=torch.get_num_threads))
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
@@ -222,7 +223,7 @@ class _Harmonics(torch.autograd.Function):
         """Call the kernel of values."""
         ctx.kernel, ctx.plain = kernel, plain
         ctx.save_for_backward(r)
-        return torch.from_numpy(kernel.value(*_numpy([r])))
+        return torch.from_numpy(kernel.value(*_numpy([r]), count=torch.get_num_threads))
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
@@ -241,7 +242,7 @@ class _HarmonicsPull(torch.autograd.Function):
         """Call the kernel of derivatives."""
         ctx.kernel, ctx.plain = kernel, plain
         ctx.save_for_backward(r, g)
-        return torch.from_numpy(kernel.pull(*_numpy([r, g])))
+        return torch.from_numpy(kernel.pull(*_numpy([r, g]), count=torch.get_num_threads))
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> Any:
@@ -251,7 +252,8 @@ class _HarmonicsPull(torch.autograd.Function):
             slope = partial(_plain_slope, ctx.plain)
             return None, None, *torch.func.vjp(slope, r, g)[1](*cotangents)
         arrays = _numpy([r, g, *cotangents])
-        curve, push = ctx.kernel.curve(*arrays), ctx.kernel.push(arrays[0], arrays[2])
+        curve = ctx.kernel.curve(*arrays, count=torch.get_num_threads)
+        push = ctx.kernel.push(arrays[0], arrays[2], count=torch.get_num_threads)
         return None, None, torch.from_numpy(curve), torch.from_numpy(push)
 
 
@@ -333,7 +335,7 @@ def _evaluate_harmonics(
     if num > 2:
         raise RuntimeError("expected at most second derivatives of harmonics in a compiled program, got third ones")
     names = {(False, 1): "value", (False, 2): "push", (True, 1): "pull", (True, 2): "curve"}
-    return torch.from_numpy(getattr(kernel, names[is_gradient, num])(*_numpy(operands)))
+    return torch.from_numpy(getattr(kernel, names[is_gradient, num])(*_numpy(operands), count=torch.get_num_threads))
 
 
 def _evaluate_harmonics_fake(

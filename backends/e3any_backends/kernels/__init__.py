@@ -11,18 +11,21 @@ import importlib
 import logging
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
-__all__ = ["LEAST_HARMONICS", "available", "enabled", "fills_vectors", "harmonics_are_few", "say", "used"]
+__all__ = ["LEAST_HARMONICS", "available", "enabled", "fills_vectors", "harmonics_are_few", "most_threads", "say"]
+__all__ += ["threads", "used"]
 
 #: For fewer harmonics the first call of a kernel, which compiles it, costs more than thousands of calls gain.
 LEAST_HARMONICS = 8192
 
 _logger = logging.getLogger("e3any")
+_most_threads = ContextVar("e3any_threads", default=int(os.environ.get("E3ANY_THREADS") or sys.maxsize))
 _switch = ContextVar("e3any_kernels", default=os.environ.get("E3ANY_KERNELS", "1") != "0")
 
 
@@ -65,6 +68,41 @@ def enabled(value: bool = True) -> Iterator[None]:
         yield
     finally:
         _switch.reset(token)
+
+
+def most_threads() -> int:
+    """Return how many threads a kernel may use at most."""
+    return _most_threads.get()
+
+
+@contextmanager
+def threads(most: int) -> Iterator[None]:
+    """Let kernels use at most so many threads within a ``with`` statement.
+
+    Kernels use as many threads as PyTorch, :func:`torch.get_num_threads`, for tensors; as the process has CPUs, or
+    ``OMP_NUM_THREADS``, for arrays of NumPy; and as the pool of XLA has, for programs of JAX. Little work is done by
+    one. Sums that threads share are rounded differently for another number of threads, and alike for the same. The
+    environment variable ``E3ANY_THREADS`` says how many are used at most from the start. Programs of JAX keep the
+    number that they were compiled with.
+
+    Parameters
+    ----------
+    most : int
+        The number of threads.
+
+    Examples
+    --------
+    >>> with threads(2):
+    ...     most_threads()
+    2
+    """
+    if most < 1:
+        raise ValueError(f"expected at least one thread, got {most}")
+    token = _most_threads.set(most)
+    try:
+        yield
+    finally:
+        _most_threads.reset(token)
 
 
 def harmonics_are_few(r: Any, components: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from numba import carray
 from e3any_backends.coupling import SparseForm
 from e3any_backends.generic import Array
 from e3any_backends.kernels.jit import address_as_pointer, jit, part
+from e3any_backends.kernels.shares import of_rows
 from e3any_backends.kernels.simd import BYTES, clear
 from e3any_backends.kernels.unrolled import MAX_ENTRIES, Program, run
 from e3any_backends.kernels.vectors import VECTOR_BYTES, add_factors, add_products, add_two_factors, add_two_products
@@ -77,6 +78,36 @@ class Plan:
 
     schedule: Schedule
     program: Program | None
+
+    @cached_property
+    def work(self) -> int:
+        """Multiplications of numbers of four bytes, counting those of eight bytes twice."""
+        num_outer, num_rows, features, _ = self.schedule.sizes.tolist()
+        groups, size = self.schedule.groups, self.schedule.coefficients.itemsize
+        entries = sum(
+            int(np.sum(groups[begin:end, 3] - groups[begin:end, 2])) for *_, begin, end in self.schedule.terms
+        )
+        return int(entries * num_outer * num_rows * features * size // 4)
+
+    @cached_property
+    def summed(self) -> dict[int, int]:
+        """The numbers among all arrays, and the sizes, of outputs that have one row for many."""
+        _, _, features, num_operands = self.schedule.sizes.tolist()
+        return {
+            n: components * height * features
+            for n, (components, stride, _, height, _) in enumerate(self.schedule.arrays.tolist())
+            if n >= num_operands and stride == 0
+        }
+
+    @cached_property
+    def copied(self) -> int:
+        """How many numbers these outputs have."""
+        return sum(self.summed.values())
+
+    @property
+    def rows(self) -> int:
+        """How many rows can be shared."""
+        return int(self.schedule.sizes[1])
 
     @property
     def code(self) -> int:
@@ -222,9 +253,10 @@ def _grouped(form: SparseForm, slot: int) -> tuple[Array, Array, Array]:
 
 
 @jit
-def contract(addresses: Array, plan: Schedule, code: int) -> None:
-    """Write all outputs; ``addresses`` has that of every array, ``code`` is that of a program, or 0.
+def contract(number: int, parts: int, addresses: Array, plan: Schedule, code: int) -> None:
+    """Write one part of the rows of all outputs; where outputs have one for all of these, write what the part sums up.
 
+    ``addresses`` has that of every array, ``code`` is that of a program, or 0.
     Rows whose features fill vectors are read where they are. Others are copied to blocks, several side by side. Blocks
     also hold what is the same for all rows.
     """
@@ -237,6 +269,7 @@ def contract(addresses: Array, plan: Schedule, code: int) -> None:
     copies = 1 if in_place else size
     width = features if in_place else -(-size * features // (2 * lanes)) * 2 * lanes
     pitch = width * plan.coefficients.itemsize
+    first, last = of_rows(num_rows, size, number, parts)
     blocks = np.zeros((arrays[-1, 2] + arrays[-1, 0], width), plan.coefficients.dtype)
     places, steps = np.empty(len(arrays), np.intp), np.zeros(len(arrays), np.intp)
     for n in range(len(arrays)):
@@ -246,20 +279,20 @@ def contract(addresses: Array, plan: Schedule, code: int) -> None:
         else:
             steps[n] = VECTOR_BYTES
         if n >= num_operands and (code == 0 or not in_place or arrays[n, 4] == 0):
-            clear(_rows(addresses, plan, n))
+            _clear_rows(addresses, plan, n, first, last)
     if code != 0 and in_place:
         size = _MAX_ROWS
     for outer in range(num_outer):
-        for begin in range(0, num_rows, _MAX_ROWS):
-            end = min(begin + _MAX_ROWS, num_rows)
+        for begin in range(first, last, _MAX_ROWS):
+            end = min(begin + _MAX_ROWS, last)
             _load_all(blocks, addresses, plan, outer, 0, copies, False)
             for start in range(begin, end, size):
                 num = min(size, end - start)
                 if in_place:
                     for n in range(len(arrays)):
                         if arrays[n, 1] != 0:
-                            first = plan.offsets[outer, n] + start * arrays[n, 1]
-                            places[n] = addresses[n] + first * arrays[n, 0] * pitch
+                            row = plan.offsets[outer, n] + start * arrays[n, 1]
+                            places[n] = addresses[n] + row * arrays[n, 0] * pitch
                 else:
                     _load_all(blocks, addresses, plan, outer, start, num, True)
                 if code != 0:
@@ -277,6 +310,17 @@ def _rows(addresses: Array, plan: Schedule, n: int) -> Array:
     """Return an array as (rows, components, F)."""
     shape = plan.arrays[n, 3], plan.arrays[n, 0], plan.sizes[2]
     return carray(address_as_pointer(addresses[n]), shape, plan.coefficients.dtype)
+
+
+@jit
+def _clear_rows(addresses: Array, plan: Schedule, n: int, begin: int, end: int) -> None:
+    rows, stride = _rows(addresses, plan, n), plan.arrays[n, 1]
+    if stride == 0 or end - begin == plan.sizes[1]:
+        clear(rows)
+        return
+    for outer in range(plan.sizes[0]):
+        for row in range(begin, end):
+            clear(rows[plan.offsets[outer, n] + row * stride])
 
 
 @jit

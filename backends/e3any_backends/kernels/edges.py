@@ -11,21 +11,53 @@ import numpy as np
 
 from e3any_backends.generic import Array
 from e3any_backends.kernels.jit import jit, part
+from e3any_backends.kernels.shares import of_edges
 from e3any_backends.kernels.simd import BYTES, clear, filled, load, repeated, store, total
 
-__all__ = ["product", "pull"]
+__all__ = ["by_receiver", "product", "pull"]
+
+
+def work(x: Array, angular: Array) -> int:
+    """Return how much work sums over edges are for such features and angular parts, as ``pool.num_parts`` has it."""
+    return int(angular.size * x.shape[1] * x.shape[2] * x.dtype.itemsize // 4)
 
 
 @jit
-def product(out: Array, x: Array, angular: Array, radial: Array, src: Array, dst: Array) -> None:
-    """Add the sums to ``out``."""
+def by_receiver(src: Array, dst: Array, num_src: int, num_dst: int) -> tuple[Array, Array]:
+    """Return where the edges of each receiver start in an order of all valid edges, and the order."""
+    starts = np.zeros(num_dst + 2, np.int64)
+    for e in range(len(dst)):
+        if 0 <= src[e] < num_src and 0 <= dst[e] < num_dst:
+            starts[dst[e] + 2] += 1
+    starts = np.cumsum(starts)
+    order = np.empty(starts[-1], np.int64)
+    for e in range(len(dst)):
+        if 0 <= src[e] < num_src and 0 <= dst[e] < num_dst:
+            order[starts[dst[e] + 1]] = e
+            starts[dst[e] + 1] += 1
+    return starts[:-1], order
+
+
+@jit
+def product(
+    number: int,
+    parts: int,
+    out: Array,
+    x: Array,
+    angular: Array,
+    radial: Array,
+    src: Array,
+    starts: Array,
+    order: Array,
+) -> None:
+    """Add the sums of one part of the receivers to ``out``."""
     degrees, (_, components, features) = radial.shape[1], x.shape
     width = components * features
-    starts, order = _by_receiver(src, dst, len(x), len(out))
     scaled = np.empty((4, components, features), x.dtype)
     flat = scaled.reshape(4, width)
     first, second, third, fourth = flat[0], flat[1], flat[2], flat[3]
-    for i in range(len(out)):
+    begin, end = of_edges(starts, number, parts)
+    for i in range(begin, end):
         stop = starts[i + 1]
         # Four edges at a time: sums are loaded and stored a fourth as often.
         for e in range(starts[i], stop, 4):
@@ -44,6 +76,8 @@ def product(out: Array, x: Array, angular: Array, radial: Array, src: Array, dst
 
 @jit
 def pull(
+    number: int,
+    parts: int,
     dx: Array,
     d_angular: Array,
     d_radial: Array,
@@ -52,18 +86,19 @@ def pull(
     radial: Array,
     g: Array,
     src: Array,
-    dst: Array,
+    starts: Array,
+    order: Array,
 ) -> None:
-    """Add the derivatives of the sum of ``g`` times the sums over edges."""
-    starts, order = _by_receiver(src, dst, len(x), len(g))
+    """Add the derivatives of the sum of ``g`` times the sums over edges to one part of the receivers."""
+    begin, end = of_edges(starts, number, parts)
     if x.shape[2] % (BYTES // x.itemsize) == 0:
-        for i in range(len(g)):
+        for i in range(begin, end):
             for e in order[starts[i] : starts[i + 1]]:
                 _pull_vectors(dx, d_angular, d_radial, x, angular, radial, g, src[e], e, i)
         return
     scaled, inner = np.empty(x.shape[1:], x.dtype), np.empty(x.shape[1:], x.dtype)
     rooms = scaled, inner, scaled.reshape(-1), inner.reshape(-1)
-    for i in range(len(g)):
+    for i in range(begin, end):
         for e in order[starts[i] : starts[i + 1]]:
             slopes, factors = (dx[src[e]], d_angular[e], d_radial[e]), (x[src[e]], angular[e], radial[e])
             _pull_numbers(slopes, factors, g[i], rooms)
@@ -173,19 +208,3 @@ def _pull_sum(inner: Array, d_y: Array, scaled: Array, g: Array, y: float) -> No
         inner[k] += y * g[k]
         slope += scaled[k] * g[k]
     d_y[0] = slope
-
-
-@jit
-def _by_receiver(src: Array, dst: Array, num_src: int, num_dst: int) -> tuple[Array, Array]:
-    """Return where the edges of each receiver start in an order of all valid edges, and the order."""
-    starts = np.zeros(num_dst + 2, np.int64)
-    for e in range(len(dst)):
-        if 0 <= src[e] < num_src and 0 <= dst[e] < num_dst:
-            starts[dst[e] + 2] += 1
-    starts = np.cumsum(starts)
-    order = np.empty(starts[-1], np.int64)
-    for e in range(len(dst)):
-        if 0 <= src[e] < num_src and 0 <= dst[e] < num_dst:
-            order[starts[dst[e] + 1]] = e
-            starts[dst[e] + 1] += 1
-    return starts[:-1], order

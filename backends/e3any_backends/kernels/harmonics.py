@@ -19,6 +19,7 @@ import numpy as np
 
 from e3any_backends.generic import Array
 from e3any_backends.kernels.jit import jit, part
+from e3any_backends.kernels.shares import of_rows
 from e3any_backends.kernels.simd import (
     BYTES,
     COLUMNS,
@@ -138,14 +139,29 @@ def _gradient(l: int, m: int) -> list[tuple[int, float]]:
 # -- kernels ------------------------------------------------------------------------------------------------
 
 
+def work(r: Array, components: int) -> int:
+    """Return how much work so many components of harmonics of vectors (..., 3) are, as ``pool.num_parts`` has it."""
+    return int(r.size * components * r.dtype.itemsize // 4)
+
+
 @jit
 def value(
-    out: Array, r: Array, place: Array, azimuthal: Array, polar: Array, lower: Array, slopes: Array, limits: Array
+    number: int,
+    parts: int,
+    out: Array,
+    r: Array,
+    place: Array,
+    azimuthal: Array,
+    polar: Array,
+    lower: Array,
+    slopes: Array,
+    limits: Array,
 ) -> None:
-    """Write harmonics (N, (L+1)**2) of vectors (N, 3)."""
+    """Write harmonics (N, (L+1)**2) of vectors (N, 3), those of one part of all rows, as all functions do."""
     count = BYTES // r.itemsize
     spare, block = np.zeros(3 * count, r.dtype), np.empty(len(place) * count, r.dtype)
-    for start in range(0, len(r), count):
+    begin, end = of_rows(len(r), count, number, parts)
+    for start in range(begin, end, count):
         vector = _load_vectors(r, start, spare, limits)
         _fill(block, vector[:3], place, azimuthal, polar, len(azimuthal))
         _store_rows(out, block, start)
@@ -153,6 +169,8 @@ def value(
 
 @jit
 def push(
+    number: int,
+    parts: int,
     out: Array,
     r: Array,
     c: Array,
@@ -167,7 +185,8 @@ def push(
     count = BYTES // r.itemsize
     spare, block = np.zeros(3 * count, r.dtype), np.empty(len(place) * count, r.dtype)
     changes = np.zeros(len(place) * count, r.dtype)
-    for start in range(0, len(r), count):
+    begin, end = of_rows(len(r), count, number, parts)
+    for start in range(begin, end, count):
         vector = _load_vectors(r, start, spare, limits)
         _fill(block, vector[:3], place, azimuthal, polar, len(azimuthal) - 1)
         tangent = _projected(_load_triples(c, start, spare), vector, limits)
@@ -179,6 +198,8 @@ def push(
 
 @jit
 def pull(
+    number: int,
+    parts: int,
     dr: Array,
     r: Array,
     g: Array,
@@ -193,7 +214,8 @@ def pull(
     count = BYTES // r.itemsize
     spare, block = np.zeros(3 * count, r.dtype), np.empty(len(place) * count, r.dtype)
     weights = np.zeros(len(place) * count, r.dtype)
-    for start in range(0, len(r), count):
+    begin, end = of_rows(len(r), count, number, parts)
+    for start in range(begin, end, count):
         vector = _load_vectors(r, start, spare, limits)
         _fill(block, vector[:3], place, azimuthal, polar, len(azimuthal) - 1)
         _load_rows(weights, g, start)
@@ -203,6 +225,8 @@ def pull(
 
 @jit
 def curve(
+    number: int,
+    parts: int,
     dr: Array,
     r: Array,
     g: Array,
@@ -219,7 +243,8 @@ def curve(
     spare, block = np.zeros(3 * count, r.dtype), np.empty(len(place) * count, r.dtype)
     weights, changes = np.zeros(len(place) * count, r.dtype), np.zeros(len(place) * count, r.dtype)
     num_lower = (len(azimuthal) - 1) ** 2
-    for start in range(0, len(r), count):
+    begin, end = of_rows(len(r), count, number, parts)
+    for start in range(begin, end, count):
         vector = _load_vectors(r, start, spare, limits)
         _fill(block, vector[:3], place, azimuthal, polar, len(azimuthal) - 1)
         _load_rows(weights, g, start)

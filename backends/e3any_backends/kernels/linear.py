@@ -10,6 +10,7 @@ import numpy as np
 
 from e3any_backends.generic import Array
 from e3any_backends.kernels.jit import jit, part
+from e3any_backends.kernels.shares import of_rows
 from e3any_backends.kernels.simd import BYTES, filled, load, repeated, store
 
 __all__ = ["product", "slope"]
@@ -18,11 +19,17 @@ __all__ = ["product", "slope"]
 _ROWS, _BLOCK = 6, 64
 
 
+def work(x: Array, w: Array) -> int:
+    """Return how much work it is to multiply rows (..., F) with matrices (K, F, G), as ``pool.num_parts`` has it."""
+    return int(x.size * w.shape[2] * x.dtype.itemsize // 16)  # these multiplications take a quarter of the time
+
+
 @jit
-def product(out: Array, x: Array, w: Array, which: Array, bias: Array) -> None:
-    """Write the products, and add a bias (G,) to those of component 0."""
+def product(number: int, parts: int, out: Array, x: Array, w: Array, which: Array, bias: Array) -> None:
+    """Write the products of one part of all rows, and add a bias (G,) to those of component 0."""
     num, size, _ = x.shape
-    for start in range(0, num, _ROWS):
+    begin, end = of_rows(num, _ROWS, number, parts)
+    for start in range(begin, end, _ROWS):
         # At the end the last row is taken several times.
         a, b, c = start, min(start + 1, num - 1), min(start + 2, num - 1)
         d, e, f = min(start + 3, num - 1), min(start + 4, num - 1), min(start + 5, num - 1)
@@ -56,12 +63,13 @@ def _multiply(out: Array, x: Array, w: Array, bias: Array, rows: Array, number: 
 
 
 @jit
-def slope(dw: Array, x: Array, g: Array, which: Array) -> None:
-    """Add the derivatives of the sum of ``g`` times the products, by the matrices."""
+def slope(number: int, parts: int, dw: Array, x: Array, g: Array, which: Array) -> None:
+    """Add the derivatives of the sum of ``g`` times the products, over one part of all rows, by the matrices."""
     num, size, features = x.shape
     width = g.shape[2]
     left, right = np.empty(_BLOCK * features, x.dtype), np.empty(_BLOCK * width, x.dtype)
-    for start in range(0, num, _BLOCK):
+    begin, end = of_rows(num, _BLOCK, number, parts)
+    for start in range(begin, end, _BLOCK):
         rows = min(_BLOCK, num - start)
         for i in range(size):
             _load_component(left, x, start, rows, i)

@@ -17,6 +17,7 @@ import numpy as np
 from e3any_backends.coupling import FORMS, SparseForm, feature_shapes
 from e3any_backends.generic import Array, Backend
 from e3any_backends.kernels import contraction, edges, harmonics, linear
+from e3any_backends.kernels.pool import Count, add_copies, cpus, num_parts, run
 from e3any_backends.tables import attribute
 
 __all__ = ["MAPS", "Contraction", "EdgeProducts", "Harmonics", "Linear", "MultilinearMap"]
@@ -36,10 +37,10 @@ class MultilinearMap(Protocol):
     def shape(self, operands: list[Array]) -> Shape:
         """Return the shape of the value."""
 
-    def value(self, operands: list[Array], indices: list[Array]) -> Array:
-        """Return the value for contiguous arrays of NumPy."""
+    def value(self, operands: list[Array], indices: list[Array], *, count: Count = cpus) -> Array:
+        """Return the value for contiguous arrays of NumPy; ``count`` says how many threads there are."""
 
-    def pull(self, operands: list[Array], indices: list[Array], g: Array) -> list[Array]:
+    def pull(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
         """Return the derivatives of the sum of ``g`` times the value, by each operand."""
 
     def plain(self, backend: Backend, operands: list[Array], indices: list[Array]) -> Array:
@@ -91,14 +92,14 @@ class Contraction:
         parities, degrees = shapes[-1][4:6]
         return *lead, parities, degrees**2, features
 
-    def value(self, operands: list[Array], indices: list[Array]) -> Array:
+    def value(self, operands: list[Array], indices: list[Array], *, count: Count = cpus) -> Array:
         """Return the contraction."""
-        return _value_of(self, tuple([o.shape for o in operands]), operands[0].dtype)(operands)[0]
+        return _value_of(self, tuple([o.shape for o in operands]), operands[0].dtype)(operands, count)[0]
 
-    def pull(self, operands: list[Array], indices: list[Array], g: Array) -> list[Array]:
+    def pull(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
         """Return the derivatives by operands: contractions with ``g`` in the slot of the output."""
         slopes = _slopes_of(self, tuple([o.shape for o in operands]), g.dtype)
-        return slopes([*operands[: self.output], g, *operands[self.output :]])
+        return slopes([*operands[: self.output], g, *operands[self.output :]], count)
 
     def plain(self, backend: Backend, operands: list[Array], indices: list[Array]) -> Array:
         """Return the contraction in the standard alone."""
@@ -140,17 +141,21 @@ class _Contractions:
     def _plan(self) -> contraction.Plan | None:
         return contraction.plan(self.form, self.shapes, self.outs, self.terms, self.dtype.name)
 
-    def __call__(self, arrays: list[Array]) -> list[Array]:
+    def __call__(self, arrays: list[Array], count: Count) -> list[Array]:
         """Return the outputs."""
         plan = self._plan
         if plan is None:
-            return self._by_wide_arrays(arrays)
+            return self._by_wide_arrays(arrays, count)
         results = [np.empty(shape, self.dtype) for shape in self.results]
-        addresses = [a.__array_interface__["data"][0] for a in (*arrays, *results)]
-        contraction.contract(np.asarray(addresses, np.intp), plan.schedule, plan.code)
+        addresses = np.asarray([a.__array_interface__["data"][0] for a in (*arrays, *results)], np.intp)
+        parts = num_parts(plan.work, count, plan.copied, plan.rows)
+        if parts == 1:
+            contraction.contract(0, 1, addresses, plan.schedule, plan.code)
+        else:
+            _contract_parts(plan, addresses, parts, [*arrays, *results])
         return results
 
-    def _by_wide_arrays(self, arrays: list[Array]) -> list[Array]:
+    def _by_wide_arrays(self, arrays: list[Array], count: Count) -> list[Array]:
         """Return the outputs for shapes that are empty, or broadcast in too many ways."""
         shapes = [*self.shapes, *(shape for _, shape in self.outs)]
         if any(0 in shape for shape in shapes):
@@ -164,8 +169,19 @@ class _Contractions:
         )
         return [
             _sum_to_shape(value, shape).reshape(result)
-            for value, (_, shape), result in zip(same(wide), self.outs, self.results, strict=True)
+            for value, (_, shape), result in zip(same(wide, count), self.outs, self.results, strict=True)
         ]
+
+
+def _contract_parts(plan: contraction.Plan, addresses: Array, parts: int, arrays: list[Array]) -> None:
+    """Evaluate contractions in parts, all of which but the first have copies of outputs that are sums over rows."""
+    table = np.repeat(addresses[None], parts, axis=0)
+    copies = {n: np.empty((parts - 1, *arrays[n].shape), arrays[n].dtype) for n in plan.summed}
+    for n, copy in copies.items():
+        table[1:, n] = copy.__array_interface__["data"][0] + np.arange(parts - 1) * arrays[n].nbytes
+    run(contraction.contract, [(n, parts, row, plan.schedule, plan.code) for n, row in enumerate(table)])
+    for n, copy in copies.items():
+        add_copies(arrays[n], copy)
 
 
 @lru_cache(maxsize=1024)
@@ -207,28 +223,31 @@ class Linear:
         x, w = operands
         return *x.shape[:-1], w.shape[2]
 
-    def value(self, operands: list[Array], indices: list[Array]) -> Array:
+    def value(self, operands: list[Array], indices: list[Array], *, count: Count = cpus) -> Array:
         """Return the products."""
         x, w = operands
-        return self.affine(x, w, indices[0], np.zeros(w.shape[2], w.dtype))
+        return self.affine(x, w, indices[0], np.zeros(w.shape[2], w.dtype), count=count)
 
-    def pull(self, operands: list[Array], indices: list[Array], g: Array) -> list[Array]:
+    def pull(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
         """Return the derivatives by rows and matrices."""
         x, w = operands
-        dw = np.zeros(w.shape, w.dtype)
-        linear.slope(dw, _rows(x), _rows(g), *indices)
-        dx = self.value([g, np.ascontiguousarray(w.swapaxes(1, 2))], indices)
-        return [dx, dw]
+        parts = num_parts(linear.work(x, w), count, w.size)
+        dw = np.zeros((parts, *w.shape), w.dtype)
+        run(linear.slope, [(n, parts, dw[n], _rows(x), _rows(g), *indices) for n in range(parts)])
+        add_copies(dw[0], dw[1:])
+        dx = self.value([g, np.ascontiguousarray(w.swapaxes(1, 2))], indices, count=count)
+        return [dx, dw[0]]
 
     def plain(self, backend: Backend, operands: list[Array], indices: list[Array]) -> Array:
         """Return the products in the standard alone."""
         x, w = operands
         return Backend.linear(backend, x, w, indices[0], None)
 
-    def affine(self, x: Array, w: Array, which: Array, bias: Array) -> Array:
+    def affine(self, x: Array, w: Array, which: Array, bias: Array, *, count: Count = cpus) -> Array:
         """Return the products, with a bias added to those of component 0."""
         out = np.empty(self.shape([x, w]), x.dtype)
-        linear.product(_rows(out), _rows(x), w, which, bias)
+        parts = num_parts(linear.work(x, w), count)
+        run(linear.product, [(n, parts, _rows(out), _rows(x), w, which, bias) for n in range(parts)])
         return out
 
 
@@ -255,20 +274,27 @@ class EdgeProducts:
         x, angular, _ = operands
         return self.num, angular.shape[1], *x.shape[1:]
 
-    def value(self, operands: list[Array], indices: list[Array]) -> Array:
+    def value(self, operands: list[Array], indices: list[Array], *, count: Count = cpus) -> Array:
         """Return the sums."""
-        x, angular, radial = operands
+        x, angular, _ = operands
         out = np.zeros(self.shape(operands), x.dtype)
-        edges.product(_flat(out), x, angular, radial, *indices)
+        parts = num_parts(edges.work(x, angular), count)
+        src, dst = indices
+        starts, order = edges.by_receiver(src, dst, len(x), self.num)
+        run(edges.product, [(n, parts, _flat(out), *operands, src, starts, order) for n in range(parts)])
         return out
 
-    def pull(self, operands: list[Array], indices: list[Array], g: Array) -> list[Array]:
+    def pull(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
         """Return the derivatives by features, angular and radial parts."""
         x, angular, radial = operands
-        dx, d_angular, d_radial = gradients = [np.zeros(o.shape, g.dtype) for o in operands]
+        parts = num_parts(3 * edges.work(x, angular), count, x.size)
+        dx, *slopes = (np.zeros(shape, g.dtype) for shape in ((parts, *x.shape), angular.shape, radial.shape))
         src, dst = indices
-        edges.pull(dx, d_angular, d_radial, x, angular, radial, _flat(g), src, dst)
-        return gradients
+        starts, order = edges.by_receiver(src, dst, len(x), self.num)
+        rest = *slopes, *operands, _flat(g), src, starts, order
+        run(edges.pull, [(n, parts, dx[n], *rest) for n in range(parts)])
+        add_copies(dx[0], dx[1:])
+        return [dx[0], *slopes]
 
     def plain(self, backend: Backend, operands: list[Array], indices: list[Array]) -> Array:
         """Return the sums in the standard alone."""
@@ -295,25 +321,28 @@ class Harmonics:
     order: tuple[int, ...]
     unit: bool
 
-    def value(self, r: Array) -> Array:
+    def value(self, r: Array, *, count: Count = cpus) -> Array:
         """Return the harmonics."""
-        return self._call(harmonics.value, (*r.shape[:-1], len(self.order)), r)
+        return self._call(count, harmonics.value, (*r.shape[:-1], len(self.order)), r)
 
-    def push(self, r: Array, c: Array) -> Array:
+    def push(self, r: Array, c: Array, *, count: Count = cpus) -> Array:
         """Return the derivatives of the harmonics along ``c``."""
-        return self._call(harmonics.push, (*r.shape[:-1], len(self.order)), r, c)
+        return self._call(count, harmonics.push, (*r.shape[:-1], len(self.order)), r, c)
 
-    def pull(self, r: Array, g: Array) -> Array:
+    def pull(self, r: Array, g: Array, *, count: Count = cpus) -> Array:
         """Return the derivatives of the sum of ``g`` times the harmonics by the vectors."""
-        return self._call(harmonics.pull, r.shape, r, g)
+        return self._call(count, harmonics.pull, r.shape, r, g)
 
-    def curve(self, r: Array, g: Array, c: Array) -> Array:
+    def curve(self, r: Array, g: Array, c: Array, *, count: Count = cpus) -> Array:
         """Return the derivatives of the sum of ``c`` times what :meth:`pull` returns, by the vectors."""
-        return self._call(harmonics.curve, r.shape, r, g, c)
+        return self._call(count, harmonics.curve, r.shape, r, g, c)
 
-    def _call(self, kernel: Any, shape: Shape, *arrays: Array) -> Array:
+    def _call(self, count: Count, kernel: Any, shape: Shape, *arrays: Array) -> Array:
         out = np.empty(shape, arrays[0].dtype)
-        kernel(*map(_matrix, (out, *arrays)), *harmonics.tables(self.factors, self.order, self.unit, out.dtype.name))
+        parts = num_parts(harmonics.work(arrays[0], len(self.order)), count)
+        tables = harmonics.tables(self.factors, self.order, self.unit, out.dtype.name)
+        rows = [*map(_matrix, (out, *arrays)), *tables]
+        run(kernel, [(n, parts, *rows) for n in range(parts)])
         return out
 
 

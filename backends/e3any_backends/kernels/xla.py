@@ -120,7 +120,7 @@ def _contract(frame: Array, like: Array, code: int) -> None:
         _matrix(arguments[5], integers),
         _list(arguments[6], like),
     )
-    contract(_data(arguments[7:], results), plan, code)
+    contract(0, 1, _data(arguments[7:], results), plan, code)
 
 
 @jit
@@ -150,7 +150,8 @@ def _edge_products(frame: Array, like: Array) -> None:
     out = _sums(results[0], like)
     clear(out)
     factors = _box(arguments[3], like), _matrix(arguments[4], like), _box(arguments[5], like)
-    edges.product(out, *factors, _list(arguments[1], np.empty(0, np.int32)), _receivers(arguments))
+    src, dst = _list(arguments[1], np.empty(0, np.int32)), _receivers(arguments)
+    edges.product(0, 1, out, *factors, src, *edges.by_receiver(src, dst, len(factors[0]), len(out)))
 
 
 @jit
@@ -162,8 +163,9 @@ def _edge_slopes(frame: Array, like: Array) -> None:
     clear(slopes[1])
     clear(slopes[2])
     factors = _box(arguments[3], like), _matrix(arguments[4], like), _box(arguments[5], like)
-    src = _list(arguments[1], np.empty(0, np.int32))
-    edges.pull(*slopes, *factors, _sums(arguments[6], like), src, _receivers(arguments))
+    src, dst = _list(arguments[1], np.empty(0, np.int32)), _receivers(arguments)
+    g = _sums(arguments[6], like)
+    edges.pull(0, 1, *slopes, *factors, g, src, *edges.by_receiver(src, dst, len(factors[0]), len(g)))
 
 
 @jit
@@ -171,7 +173,7 @@ def _linear_product(frame: Array, like: Array) -> None:
     """Read rows, matrices, which of them acts on each component, and a bias."""
     arguments, results = _buffers(frame)
     which, bias = _list(arguments[2], np.empty(0, np.int32)), _list(arguments[3], like)
-    linear.product(_box(results[0], like), _box(arguments[0], like), _box(arguments[1], like), which, bias)
+    linear.product(0, 1, _box(results[0], like), _box(arguments[0], like), _box(arguments[1], like), which, bias)
 
 
 @jit
@@ -180,7 +182,7 @@ def _linear_slope(frame: Array, like: Array) -> None:
     arguments, results = _buffers(frame)
     which, slope = _list(arguments[2], np.empty(0, np.int32)), _box(results[0], like)
     clear(slope)
-    linear.slope(slope, _box(arguments[0], like), _box(arguments[1], like), which)
+    linear.slope(0, 1, slope, _box(arguments[0], like), _box(arguments[1], like), which)
 
 
 @jit
@@ -200,7 +202,7 @@ def _harmonics_tables(arguments: Array, like: Array) -> Any:
 def _harmonics_value(frame: Array, like: Array) -> None:
     """Read the tables of :class:`~e3any_backends.kernels.harmonics.Tables`, and vectors."""
     arguments, results = _buffers(frame)
-    harmonics.value(_matrix(results[0], like), _matrix(arguments[6], like), *_harmonics_tables(arguments, like))
+    harmonics.value(0, 1, _matrix(results[0], like), _matrix(arguments[6], like), *_harmonics_tables(arguments, like))
 
 
 @jit
@@ -208,7 +210,7 @@ def _harmonics_push(frame: Array, like: Array) -> None:
     """Read tables, vectors, and directions."""
     arguments, results = _buffers(frame)
     operands = _matrix(arguments[6], like), _matrix(arguments[7], like)
-    harmonics.push(_matrix(results[0], like), *operands, *_harmonics_tables(arguments, like))
+    harmonics.push(0, 1, _matrix(results[0], like), *operands, *_harmonics_tables(arguments, like))
 
 
 @jit
@@ -216,7 +218,7 @@ def _harmonics_pull(frame: Array, like: Array) -> None:
     """Read tables, vectors, and weights of harmonics."""
     arguments, results = _buffers(frame)
     operands = _matrix(arguments[6], like), _matrix(arguments[7], like)
-    harmonics.pull(_matrix(results[0], like), *operands, *_harmonics_tables(arguments, like))
+    harmonics.pull(0, 1, _matrix(results[0], like), *operands, *_harmonics_tables(arguments, like))
 
 
 @jit
@@ -224,7 +226,7 @@ def _harmonics_curve(frame: Array, like: Array) -> None:
     """Read tables, vectors, weights of harmonics, and directions."""
     arguments, results = _buffers(frame)
     operands = _matrix(arguments[6], like), _matrix(arguments[7], like), _matrix(arguments[8], like)
-    harmonics.curve(_matrix(results[0], like), *operands, *_harmonics_tables(arguments, like))
+    harmonics.curve(0, 1, _matrix(results[0], like), *operands, *_harmonics_tables(arguments, like))
 
 
 #: The operations that XLA can call, functions of a call frame and an array whose dtype is that of the numbers.
