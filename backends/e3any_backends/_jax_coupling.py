@@ -157,7 +157,8 @@ def _call_kernel(operands: list[Array], program: _Program) -> list[Array] | None
     plan = contraction.plan(program.form, tuple(o.shape for o in operands), outs, program.terms, dtype)
     if plan is None:
         return None
-    return call(plan.program or "contractions", dtype, [s for _, s in outs], *plan.schedule, *operands)
+    shapes = [shape for _, shape in outs]
+    return call("contractions", dtype, shapes, *plan.schedule, *operands, program=plan.program)
 
 
 def _evaluate(*operands: Array, program: _Program) -> list[Array]:

@@ -140,6 +140,8 @@ def _sizes(num_edges: Any, num: Any) -> tuple[int, Any]:
 
 
 def _evaluate_by_kernel(*operands: Array, program: _Program) -> list[Array] | None:
+    from e3any_backends.kernels.edge_code import edge_program
+
     rows, dtype = operands[:3], operands[3].dtype
     wide = jnp.promote_types(dtype, jnp.float32)
     arrays: dict[int | None, Array] = dict(enumerate(o.astype(wide) for o in operands[3:]))
@@ -148,7 +150,9 @@ def _evaluate_by_kernel(*operands: Array, program: _Program) -> list[Array] | No
         is_slope = len(factors) == 4
         shapes = program.shapes[:_A] if is_slope else program.shapes[_A:]
         factors_ = (jnp.zeros(program.shapes[slot], wide) if o is None else arrays[o] for slot, o in enumerate(factors))
-        values = call("edge_slopes" if is_slope else "edge_products", wide.name, shapes, *rows, *factors_)
+        name = "edge_slopes" if is_slope else "edge_products"
+        code = edge_program(name, program.shapes[1][1], program.shapes[0][2], wide.name)
+        values = call(name, wide.name, shapes, *rows, *factors_, program=code)
         if values is None:
             return None
         for numbers, value in zip(outs, values, strict=True):

@@ -22,6 +22,7 @@ from e3any_backends.generic import Array
 __all__ = ["call", "define"]
 
 Rule = Callable[..., Any]
+Shape = tuple[int, ...]
 
 
 def define(
@@ -103,26 +104,28 @@ def _obstacle(context: Any) -> str:
     return ""
 
 
-def call(name: Any, dtype: str, shapes: Sequence[tuple[int, ...]], *operands: Array) -> list[Array] | None:
+def call(name: str, dtype: str, shapes: Sequence[Shape], *operands: Array, program: Any = None) -> list[Array] | None:
     """Call a kernel.
 
     Parameters
     ----------
-    name : str or Program
-        A key of :data:`e3any_backends.kernels.xla.OPERATIONS`, or a program of contractions.
+    name : str
+        A key of :data:`e3any_backends.kernels.xla.OPERATIONS` or ``OPERATIONS_WITH_CODE``.
     dtype : str
         The dtype of results and of operands that are not integers.
     shapes : sequence of tuple of int
         Shapes of the results.
     *operands : array
         Arrays of JAX, and tables as arrays of NumPy, which become constants of the program.
+    program : Program or EdgeProgram, optional
+        Code for an operation that takes it.
 
     Returns
     -------
     list of jax.Array or None
         The results; None if jaxlib refuses the kernel.
     """
-    target = _target(name, dtype)
+    target = _target(name, dtype, program)
     if target is None:
         return None
     results = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
@@ -130,30 +133,32 @@ def call(name: Any, dtype: str, shapes: Sequence[tuple[int, ...]], *operands: Ar
 
 
 @cache
-def _target(name: Any, dtype: str) -> str | None:
+def _target(name: str, dtype: str, program: Any) -> str | None:
     """Compile a kernel and register it; return the name that XLA knows it by, or None if XLA refuses it."""
-    target = f"e3any_{name}_{dtype}" if isinstance(name, str) else name.name
+    target: str = f"e3any_{name}_{dtype}" if program is None else program.name
     try:
         jax.devices("cpu")  # without a client XLA would register the kernel, and refuse it, later
-        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(_handler(name, dtype)), platform="cpu")
+        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(_handler(name, dtype, program)), platform="cpu")
     except RuntimeError as error:
-        kernels.say(str(name), f"jaxlib refuses the kernel: {error}")
+        kernels.say(name, f"jaxlib refuses the kernel: {error}")
         return None
     return target
 
 
 @cache
-def _handler(name: Any, dtype: str) -> Any:
-    """Compile a kernel. The cache keeps it: XLA has its address."""
-    from e3any_backends.kernels import xla
+def _handler(name: str, dtype: str, program: Any) -> Any:
+    """Return a kernel for XLA. The cache keeps it: XLA has its address."""
+    from e3any_backends.kernels import unrolled, xla
 
-    if isinstance(name, str):
-        return xla.handler(name, jnp.dtype(dtype).type).ctypes
-    return name.handler(_handler_of_programs(dtype).address)
+    function = _compiled(name, dtype)
+    if name not in xla.OPERATIONS_WITH_CODE:
+        return function.ctypes
+    own, code = (f"e3any_{name}_{dtype}", 0) if program is None else (program.name, program.code)
+    return unrolled.handler(f"{own}_handler", code, function.address)
 
 
 @cache
-def _handler_of_programs(dtype: str) -> Any:
-    from e3any_backends.kernels import xla
+def _compiled(name: str, dtype: str) -> Any:
+    from e3any_backends.kernels.xla import handler
 
-    return xla.handler_of_programs(jnp.dtype(dtype).type)
+    return handler(name, jnp.dtype(dtype).type)

@@ -2,7 +2,7 @@ r"""Kernels of sums over edges: :math:`A_{imk} = \sum_{e \to i} Y_{em} \, g_{el(
 
 Features have the shape (N, K, F), sums (num, M, K F). Edges are visited receiver by receiver, so that the sums of one
 receiver stay in the cache. Edges from or to numbers out of range are passed over. Where F is a multiple of the length
-of a vector, derivatives by the factors of up to four harmonics stay in registers.
+of a vector, the work for a receiver is done by code of :mod:`e3any_backends.kernels.edge_code`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ import numpy as np
 from e3any_backends.generic import Array
 from e3any_backends.kernels.jit import jit, part
 from e3any_backends.kernels.shares import of_edges
-from e3any_backends.kernels.simd import BYTES, clear, filled, load, repeated, store, total
+from e3any_backends.kernels.simd import clear
+from e3any_backends.kernels.unrolled import run
 
 __all__ = ["by_receiver", "product", "pull"]
+
+# What of the cache of a core is used, how far addresses are apart that share places in it, and the size of a place.
+_CACHE, _CACHE_PERIOD, _LINE = 32768, 2048, 64
 
 
 def work(x: Array, angular: Array) -> int:
@@ -49,16 +53,27 @@ def product(
     src: Array,
     starts: Array,
     order: Array,
+    code: int,
 ) -> None:
-    """Add the sums of one part of the receivers to ``out``."""
+    """Write the sums of one part of the receivers to ``out``, by the code at an address unless that is 0."""
     degrees, (_, components, features) = radial.shape[1], x.shape
     width = components * features
+    begin, end = of_edges(starts, number, parts)
+    if code != 0:
+        places, steps = np.empty(6, np.intp), np.empty(5, np.intp)
+        senders = _senders(src, order, starts[begin], starts[end])
+        _place_factors(places, x, angular, radial, senders, order)
+        _place_components(steps, x, width * x.itemsize)
+        for i in range(begin, end):
+            places[0], steps[0], steps[1] = out.ctypes.data + i * out[0].nbytes, starts[i], starts[i + 1]
+            run(code, places, steps, components, features * x.itemsize)
+        return
     scaled = np.empty((4, components, features), x.dtype)
     flat = scaled.reshape(4, width)
     first, second, third, fourth = flat[0], flat[1], flat[2], flat[3]
-    begin, end = of_edges(starts, number, parts)
     for i in range(begin, end):
         stop = starts[i + 1]
+        clear(out[i])
         # Four edges at a time: sums are loaded and stored a fourth as often.
         for e in range(starts[i], stop, 4):
             a, b, c, d = order[e], order[min(e + 1, stop - 1)], order[min(e + 2, stop - 1)], order[min(e + 3, stop - 1)]
@@ -88,13 +103,28 @@ def pull(
     src: Array,
     starts: Array,
     order: Array,
+    code: int,
 ) -> None:
     """Add the derivatives of the sum of ``g`` times the sums over edges to one part of the receivers."""
     begin, end = of_edges(starts, number, parts)
-    if x.shape[2] % (BYTES // x.itemsize) == 0:
+    if code != 0:
+        places, steps = np.empty(9, np.intp), np.empty(5, np.intp)
+        senders = _senders(src, order, starts[begin], starts[end])
+        _place_factors(places, x, angular, radial, senders, order)
+        places[6], places[7], places[8] = dx.ctypes.data, d_angular.ctypes.data, d_radial.ctypes.data
+        pitch = x.shape[2] * x.itemsize
+        # Slopes of sums that the cache of a core has room for, until all edges have read them.
+        block = max(1, _CACHE // (angular.shape[1] * x.shape[1] * _LINE)) * _LINE
+        copy = _spaced(g)
+        _place_components(steps, x, copy[0].nbytes if len(copy) else g[0, 0].nbytes)
         for i in range(begin, end):
-            for e in order[starts[i] : starts[i + 1]]:
-                _pull_vectors(dx, d_angular, d_radial, x, angular, radial, g, src[e], e, i)
+            places[0], steps[0], steps[1] = g.ctypes.data + i * g[0].nbytes, starts[i], starts[i + 1]
+            if len(copy):
+                places[0] = copy.ctypes.data
+                _copy(copy, g[i])
+            for first in range(0, pitch, block):
+                steps[2], steps[3] = first, min(first + block, pitch)
+                run(code, places, steps, x.shape[1], pitch)
         return
     scaled, inner = np.empty(x.shape[1:], x.dtype), np.empty(x.shape[1:], x.dtype)
     rooms = scaled, inner, scaled.reshape(-1), inner.reshape(-1)
@@ -104,67 +134,44 @@ def pull(
             _pull_numbers(slopes, factors, g[i], rooms)
 
 
-# -- vectors ------------------------------------------------------------------------------------------------
+# -- code ---------------------------------------------------------------------------------------------------
+
+
+@jit
+def _senders(src: Array, order: Array, begin: int, end: int) -> Array:
+    """Return the senders of edges in their order, of which only those of a part are needed."""
+    senders = np.empty(len(order), np.int64)
+    for e in range(begin, end):
+        senders[e] = src[order[e]]
+    return senders
+
+
+@jit
+def _place_factors(places: Array, x: Array, angular: Array, radial: Array, senders: Array, order: Array) -> None:
+    places[1], places[2], places[3] = x.ctypes.data, angular.ctypes.data, radial.ctypes.data
+    places[4], places[5] = senders.ctypes.data, order.ctypes.data
+
+
+@jit
+def _place_components(steps: Array, x: Array, stride: int) -> None:
+    steps[2], steps[3], steps[4] = 0, x.shape[2] * x.itemsize, stride
+
+
+@jit
+def _spaced(g: Array) -> Array:
+    """Return room for the slopes of a receiver where harmonics do not compete for places in the cache, or no room."""
+    harmonics, width = g.shape[1:]
+    if width * g.itemsize % _CACHE_PERIOD == 0:
+        return np.empty((harmonics, width + _LINE // g.itemsize), g.dtype)
+    return np.empty((0, 0), g.dtype)
 
 
 @part
-def _pull_vectors(
-    dx: Array,
-    d_angular: Array,
-    d_radial: Array,
-    x: Array,
-    angular: Array,
-    radial: Array,
-    g: Array,
-    sender: int,
-    e: int,
-    i: int,
-) -> None:
-    """Add the derivatives of one edge from a sender to a receiver i."""
-    (_, harmonics), degrees = angular.shape, radial.shape[1]
-    for l in range(degrees):
-        stop = (l + 1) * (l + 1)
-        for m in range(l * l, stop, 4):
-            num, first = min(4, stop - m), e * harmonics + m
-            a = repeated(angular, first)
-            zero = filled(a, 0.0)
-            b = repeated(angular, first + 1) if num > 1 else zero
-            c = repeated(angular, first + 2) if num > 2 else zero
-            d = repeated(angular, first + 3) if num > 3 else zero
-            sums = _pull_four(
-                dx, d_radial, x, radial, g, (sender, e * degrees + l, i * harmonics + m), num, (a, b, c, d)
-            )
-            for n in range(num):
-                d_angular[e, m + n] += sums[n]
-
-
-@part
-def _pull_four(
-    dx: Array, d_radial: Array, x: Array, radial: Array, g: Array, rows: tuple[int, ...], num: int, angular: Array
-) -> Array:
-    """Add the derivatives by features and radial part for up to four harmonics; return those by the angular part."""
-    _, components, features = x.shape
-    sender, row, first = rows
-    a, b, c, d = angular
-    pitch = components * features
-    # Past the last harmonic the first is taken again, times zero.
-    n, o, p = min(1, num - 1) * pitch, (2 if num > 2 else 0) * pitch, (3 if num > 3 else 0) * pitch
-    zero = filled(a, 0.0)
-    da, db, dc, dd = zero, zero, zero, zero
-    for f in range(0, features, BYTES // x.itemsize):
-        scale = load(radial, row * features + f)
-        slope = load(d_radial, row * features + f)
-        for k in range(components):
-            at, place = (sender * components + k) * features + f, (first * components + k) * features + f
-            value = load(x, at)
-            s, t, u, v = load(g, place), load(g, place + n), load(g, place + o), load(g, place + p)
-            inner = (a * s + b * t) + (c * u + d * v)
-            slope += value * inner
-            store(dx, at, load(dx, at) + scale * inner)
-            sent = scale * value
-            da, db, dc, dd = da + sent * s, db + sent * t, dc + sent * u, dd + sent * v
-        store(d_radial, row * features + f, slope)
-    return total(da), total(db), total(dc), total(dd)
+def _copy(target: Array, source: Array) -> None:
+    for m in range(len(source)):
+        a, b = target[m], source[m]
+        for k in range(len(b)):
+            a[k] = b[k]
 
 
 # -- numbers ------------------------------------------------------------------------------------------------

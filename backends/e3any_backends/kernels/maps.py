@@ -17,6 +17,7 @@ import numpy as np
 from e3any_backends.coupling import FORMS, SparseForm, feature_shapes
 from e3any_backends.generic import Array, Backend
 from e3any_backends.kernels import contraction, edges, harmonics, linear
+from e3any_backends.kernels.edge_code import edge_program
 from e3any_backends.kernels.pool import Count, add_copies, cpus, num_parts, run
 from e3any_backends.tables import attribute
 
@@ -277,11 +278,11 @@ class EdgeProducts:
     def value(self, operands: list[Array], indices: list[Array], *, count: Count = cpus) -> Array:
         """Return the sums."""
         x, angular, _ = operands
-        out = np.zeros(self.shape(operands), x.dtype)
+        out = np.empty(self.shape(operands), x.dtype)
         parts = num_parts(edges.work(x, angular), count)
         src, dst = indices
-        starts, order = edges.by_receiver(src, dst, len(x), self.num)
-        run(edges.product, [(n, parts, _flat(out), *operands, src, starts, order) for n in range(parts)])
+        rest = src, *edges.by_receiver(src, dst, len(x), self.num), _edge_code("edge_products", x, angular)
+        run(edges.product, [(n, parts, _flat(out), *operands, *rest) for n in range(parts)])
         return out
 
     def pull(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
@@ -290,8 +291,8 @@ class EdgeProducts:
         parts = num_parts(3 * edges.work(x, angular), count, x.size)
         dx, *slopes = (np.zeros(shape, g.dtype) for shape in ((parts, *x.shape), angular.shape, radial.shape))
         src, dst = indices
-        starts, order = edges.by_receiver(src, dst, len(x), self.num)
-        rest = *slopes, *operands, _flat(g), src, starts, order
+        listed = src, *edges.by_receiver(src, dst, len(x), self.num), _edge_code("edge_slopes", x, angular)
+        rest = *slopes, *operands, _flat(g), *listed
         run(edges.pull, [(n, parts, dx[n], *rest) for n in range(parts)])
         add_copies(dx[0], dx[1:])
         return [dx[0], *slopes]
@@ -301,6 +302,12 @@ class EdgeProducts:
         x, angular, radial = operands
         src, dst = indices
         return Backend.edge_products(backend, x, angular, radial, src, dst, self.num)
+
+
+def _edge_code(operation: str, x: Array, angular: Array) -> int:
+    """Return the address of the code of a program of edges, or 0."""
+    program = edge_program(operation, angular.shape[1], x.shape[2], x.dtype.name)
+    return 0 if program is None else program.code
 
 
 @dataclass(frozen=True)

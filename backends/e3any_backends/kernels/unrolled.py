@@ -21,15 +21,15 @@ from numba.extending import intrinsic
 
 from e3any_backends.kernels.simd import BYTES
 
-__all__ = ["MAX_ENTRIES", "Program", "run"]
+__all__ = ["FLAGS", "INT", "MAX_ENTRIES", "SIGNATURE", "Program", "compiled", "handler", "run"]
 
 #: Entries of all contractions of a program, at most.
 MAX_ENTRIES = 2048
 
-_FLAGS = ("contract", "reassoc", "nsz")
-_INT = ir.IntType(64)
-_SIGNATURE = ir.FunctionType(ir.VoidType(), [_INT.as_pointer(), _INT.as_pointer(), _INT, _INT])
-_HANDLER = ir.FunctionType(_INT, [_INT])
+FLAGS = ("contract", "reassoc", "nsz")
+INT = ir.IntType(64)
+SIGNATURE = ir.FunctionType(ir.VoidType(), [INT.as_pointer(), INT.as_pointer(), INT, INT])
+_HANDLER = ir.FunctionType(INT, [INT])
 
 
 @dataclass(frozen=True)
@@ -61,40 +61,42 @@ class Program:
     @cached_property
     def name(self) -> str:
         """A name that all processes have for the program."""
-        return f"e3any_contraction_{hashlib.sha256(repr(self).encode()).hexdigest()[:24]}"
+        return f"e3any_{self.operation}_{hashlib.sha256(repr(self).encode()).hexdigest()[:24]}"
+
+    @property
+    def operation(self) -> str:
+        """What the program is called in."""
+        return "contractions"
 
     @cached_property
     def code(self) -> int:
         """The address of the machine code, for :func:`run`."""
         return _address(self)
 
-    def handler(self, function: int) -> Any:
-        """Return a function of C that hands its argument and :attr:`code` on to the function at an address."""
-        return _handler(self, function)
-
 
 @cache
 def _address(program: Program) -> int:
     module = ir.Module(program.name)
-    _Writer(program).write(ir.Function(module, _SIGNATURE, program.name))
-    return _compiled(module, program.name)
+    _Writer(program).write(ir.Function(module, SIGNATURE, program.name))
+    return compiled(module, program.name)
 
 
 @cache
-def _handler(program: Program, function: int) -> Any:
-    module, name = ir.Module(), f"{program.name}_handler"
-    handler = ir.Function(module, _HANDLER, name)
-    builder = ir.IRBuilder(handler.append_basic_block())
-    pointer = builder.inttoptr(_INT(function), ir.FunctionType(_INT, [_INT, _INT]).as_pointer())
-    builder.ret(builder.call(pointer, [handler.args[0], _INT(program.code)]))
-    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(_compiled(module, name))
+def handler(name: str, code: int, function: int) -> Any:
+    """Return a function of C, under a name, that hands its argument and the address of code on to another one."""
+    module = ir.Module(name)
+    handle = ir.Function(module, _HANDLER, name)
+    builder = ir.IRBuilder(handle.append_basic_block())
+    pointer = builder.inttoptr(INT(function), ir.FunctionType(INT, [INT, INT]).as_pointer())
+    builder.ret(builder.call(pointer, [handle.args[0], INT(code)]))
+    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(compiled(module, name))
 
 
 # Machine code lives as long as these.
 _libraries: list[Any] = []
 
 
-def _compiled(module: Any, name: str) -> int:
+def compiled(module: Any, name: str) -> int:
     """Compile a module as numba compiles its own; return the address of a function."""
     with global_compiler_lock:
         library = cpu_target.target_context.codegen().create_library(name)
@@ -114,7 +116,7 @@ def _run(typing_context: Any, code: Any, places: Any, steps: Any, rows: Any, pit
             context.make_array(type_)(context, builder, value=array).data
             for type_, array in zip(signature.args[1:3], arrays, strict=True)
         ]
-        builder.call(builder.inttoptr(code, _SIGNATURE.as_pointer()), [*pointers, rows, pitch])
+        builder.call(builder.inttoptr(code, SIGNATURE.as_pointer()), [*pointers, rows, pitch])
         return context.get_dummy_value()
 
     return types.void(types.intp, places, steps, types.intp, types.intp), emit
@@ -139,12 +141,12 @@ class _Writer:
         places, steps, rows, self._pitch = function.args
         builder = self._builder = ir.IRBuilder(function.append_basic_block())
         numbers = range(self._program.num_operands + len(self._program.outs))
-        first, step = ([builder.load(builder.gep(table, [_INT(n)])) for n in numbers] for table in (places, steps))
-        vectors = builder.udiv(self._pitch, _INT(BYTES))
+        first, step = ([builder.load(builder.gep(table, [INT(n)])) for n in numbers] for table in (places, steps))
+        vectors = builder.udiv(self._pitch, INT(BYTES))
         with cgutils.for_range(builder, rows) as row:
             begins = [builder.add(first[n], builder.mul(row.index, step[n])) for n in numbers]
             with cgutils.for_range(builder, vectors) as vector:
-                offset = builder.mul(vector.index, _INT(BYTES))
+                offset = builder.mul(vector.index, INT(BYTES))
                 self._begins = [builder.add(begin, offset) for begin in begins]
                 self._write_sums()
         builder.ret_void()
@@ -184,7 +186,7 @@ class _Writer:
             elif total is None:
                 total = self._builder.fneg(product)
             else:
-                total = self._builder.fsub(total, product, flags=_FLAGS)
+                total = self._builder.fsub(total, product, flags=FLAGS)
         return total
 
     def _scale(self, n: int, component: int, size: float) -> Any:
@@ -201,11 +203,11 @@ class _Writer:
         return self._loaded[key]
 
     def _pointer(self, n: int, component: int) -> Any:
-        offset = self._builder.mul(self._pitch, _INT(component))
+        offset = self._builder.mul(self._pitch, INT(component))
         return self._builder.inttoptr(self._builder.add(self._begins[n], offset), self._vector.as_pointer())
 
     def _multiply(self, a: Any, b: Any) -> Any:
-        return self._builder.fmul(a, b, flags=_FLAGS)
+        return self._builder.fmul(a, b, flags=FLAGS)
 
     def _add(self, a: Any, b: Any) -> Any:
-        return b if a is None else self._builder.fadd(a, b, flags=_FLAGS)
+        return b if a is None else self._builder.fadd(a, b, flags=FLAGS)

@@ -19,7 +19,7 @@ from e3any_backends.kernels.jit import address_as_pointer, c_function, jit
 from e3any_backends.kernels.pages import advise
 from e3any_backends.kernels.simd import clear
 
-__all__ = ["OPERATIONS", "handler", "handler_of_programs"]
+__all__ = ["OPERATIONS", "OPERATIONS_WITH_CODE", "handler"]
 
 # Where a word is in the call frame and how many there are,
 _EXTENSION, _NUM_ARGUMENTS, _ARGUMENTS, _NUM_RESULTS, _RESULTS, _FRAME = 1, 7, 9, 12, 14, 15
@@ -102,13 +102,8 @@ def _box(address: int, like: Array) -> Array:
 
 
 @jit
-def _contractions(frame: Array, like: Array) -> None:
+def _contractions(frame: Array, like: Array, code: int) -> None:
     """Read the tables of a :class:`~e3any_backends.kernels.contraction.Schedule`, then operands."""
-    _contract(frame, like, 0)
-
-
-@jit
-def _contract(frame: Array, like: Array, code: int) -> None:
     arguments, results = _buffers(frame)
     integers = np.empty(0, np.int32)
     plan = Schedule(
@@ -144,18 +139,17 @@ def _sums(address: int, like: Array) -> Array:
 
 
 @jit
-def _edge_products(frame: Array, like: Array) -> None:
+def _edge_products(frame: Array, like: Array, code: int) -> None:
     """Read edges in rows, as the primitive has them, and factors."""
     arguments, results = _buffers(frame)
     out = _sums(results[0], like)
-    clear(out)
     factors = _box(arguments[3], like), _matrix(arguments[4], like), _box(arguments[5], like)
     src, dst = _list(arguments[1], np.empty(0, np.int32)), _receivers(arguments)
-    edges.product(0, 1, out, *factors, src, *edges.by_receiver(src, dst, len(factors[0]), len(out)))
+    edges.product(0, 1, out, *factors, src, *edges.by_receiver(src, dst, len(factors[0]), len(out)), code)
 
 
 @jit
-def _edge_slopes(frame: Array, like: Array) -> None:
+def _edge_slopes(frame: Array, like: Array, code: int) -> None:
     """Read edges in rows, factors, and what multiplies the sums over edges."""
     arguments, results = _buffers(frame)
     slopes = _box(results[0], like), _matrix(results[1], like), _box(results[2], like)
@@ -165,7 +159,7 @@ def _edge_slopes(frame: Array, like: Array) -> None:
     factors = _box(arguments[3], like), _matrix(arguments[4], like), _box(arguments[5], like)
     src, dst = _list(arguments[1], np.empty(0, np.int32)), _receivers(arguments)
     g = _sums(arguments[6], like)
-    edges.pull(0, 1, *slopes, *factors, g, src, *edges.by_receiver(src, dst, len(factors[0]), len(g)))
+    edges.pull(0, 1, *slopes, *factors, g, src, *edges.by_receiver(src, dst, len(factors[0]), len(g)), code)
 
 
 @jit
@@ -231,9 +225,6 @@ def _harmonics_curve(frame: Array, like: Array) -> None:
 
 #: The operations that XLA can call, functions of a call frame and an array whose dtype is that of the numbers.
 OPERATIONS: dict[str, Any] = {
-    "contractions": _contractions,
-    "edge_products": _edge_products,
-    "edge_slopes": _edge_slopes,
     "linear_product": _linear_product,
     "linear_slope": _linear_slope,
     "harmonics_value": _harmonics_value,
@@ -241,10 +232,20 @@ OPERATIONS: dict[str, Any] = {
     "harmonics_pull": _harmonics_pull,
     "harmonics_curve": _harmonics_curve,
 }
+#: Those that also take the address of the code of a program, or 0.
+OPERATIONS_WITH_CODE: dict[str, Any] = {
+    "contractions": _contractions,
+    "edge_products": _edge_products,
+    "edge_slopes": _edge_slopes,
+}
 
 
 def _run(name: str, frame: Array, like: Array) -> None:
     OPERATIONS[name](frame, like)
+
+
+def _run_code(name: str, frame: Array, like: Array, code: int) -> None:
+    OPERATIONS_WITH_CODE[name](frame, like, code)
 
 
 def _operation(name: Any, frame: Any, like: Any) -> Any:
@@ -252,33 +253,36 @@ def _operation(name: Any, frame: Any, like: Any) -> Any:
     return lambda name, frame, like: operation(frame, like)
 
 
+def _operation_with_code(name: Any, frame: Any, like: Any, code: Any) -> Any:
+    operation = OPERATIONS_WITH_CODE[name.literal_value]
+    return lambda name, frame, like, code: operation(frame, like, code)
+
+
 overload(_run, strict=False, prefer_literal=True)(_operation)  # else numba compares annotations
+overload(_run_code, strict=False, prefer_literal=True)(_operation_with_code)
 
 
 def handler(name: str, dtype: Any) -> Any:
-    """Compile the function of C of an operation for numbers of a dtype."""
-
+    """Compile the function of C of an operation for numbers of a dtype; some take the address of code as well."""
     # What is kept on disk is found by the values of these variables: they must be the same in every process.
+    if name in OPERATIONS_WITH_CODE:
+
+        @c_function
+        def handle_with_code(address: int, code: int) -> int:
+            frame = _words(address, _FRAME)
+            if not _answers(frame):
+                _advise(frame, np.empty(0, dtype).itemsize)
+                _run_code(name, frame, np.empty(0, dtype), code)
+            return 0
+
+        return handle_with_code
+
     @c_function
     def handle(address: int) -> int:
         frame = _words(address, _FRAME)
         if not _answers(frame):
             _advise(frame, np.empty(0, dtype).itemsize)
             _run(name, frame, np.empty(0, dtype))
-        return 0
-
-    return handle
-
-
-def handler_of_programs(dtype: Any) -> Any:
-    """Compile the function of C of contractions by programs, which takes the address of their code as well."""
-
-    @c_function
-    def handle(address: int, code: int) -> int:
-        frame = _words(address, _FRAME)
-        if not _answers(frame):
-            _advise(frame, np.empty(0, dtype).itemsize)
-            _contract(frame, np.empty(0, dtype), code)
         return 0
 
     return handle
