@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba.core import cgutils
 
 from e3any_backends.kernels.simd import BYTES
@@ -22,8 +22,8 @@ from e3any_backends.kernels.unrolled import FLAGS, INT, SIGNATURE, compiled
 
 __all__ = ["EdgeProgram", "edge_program"]
 
-# Registers that sums may take: of products, and of their derivatives.
-_VALUE_SUMS, _PULL_SUMS = 24, 9
+# Vectors that sums may take, of products and of their derivatives: AVX-512 has 32 registers, others fewer.
+_VALUE_SUMS, _PULL_SUMS = (24, 9) if binding.get_host_cpu_features().get("avx512f") else (12, 5)
 
 
 @dataclass(frozen=True)

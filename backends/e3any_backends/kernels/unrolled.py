@@ -92,20 +92,21 @@ def handler(name: str, code: int, function: int) -> Any:
     return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(compiled(module, name))
 
 
-# Machine code lives as long as these.
-_libraries: list[Any] = []
+# Machine code lives as long as its library. The compiler has one name space for all threads.
+_libraries: dict[str, Any] = {}
 
 
 def compiled(module: Any, name: str) -> int:
-    """Compile a module as numba compiles its own; return the address of a function."""
+    """Compile a module as numba compiles its own, unless it has been; return the address of the function of a name."""
     with global_compiler_lock:
-        library = cpu_target.target_context.codegen().create_library(name)
-        like = library.create_ir_module(name)
-        module.triple, module.data_layout = like.triple, like.data_layout
-        library.add_ir_module(module)
-        library.finalize()
-        _libraries.append(library)
-        address: int = library.get_pointer_to_function(name)
+        if name not in _libraries:
+            library = cpu_target.target_context.codegen().create_library(name)
+            like = library.create_ir_module(name)
+            module.triple, module.data_layout = like.triple, like.data_layout
+            library.add_ir_module(module)
+            library.finalize()
+            _libraries[name] = library
+        address: int = _libraries[name].get_pointer_to_function(name)
     return address
 
 
