@@ -157,8 +157,8 @@ def _call_kernel(operands: list[Array], program: _Program) -> list[Array] | None
     plan = contraction.plan(program.form, tuple(o.shape for o in operands), outs, program.terms, dtype)
     if plan is None:
         return None
-    shapes = [shape for _, shape in outs]
-    return call("contractions", dtype, shapes, *plan.schedule, *operands, program=plan.program)
+    shapes, amount = [shape for _, shape in outs], {"work": plan.work, "copied": plan.copied, "most": plan.rows}
+    return call("contractions", dtype, shapes, *plan.schedule, *operands, program=plan.program, **amount)
 
 
 def _evaluate(*operands: Array, program: _Program) -> list[Array]:

@@ -140,10 +140,13 @@ def _sizes(num_edges: Any, num: Any) -> tuple[int, Any]:
 
 
 def _evaluate_by_kernel(*operands: Array, program: _Program) -> list[Array] | None:
+    from e3any_backends.kernels import edges
     from e3any_backends.kernels.edge_code import edge_program
 
     rows, dtype = operands[:3], operands[3].dtype
     wide = jnp.promote_types(dtype, jnp.float32)
+    x, angular = (jax.ShapeDtypeStruct(program.shapes[slot], wide) for slot in (_X, _Y))
+    size, shared = edges.work(x, angular), program.shapes[_A][0] + 2 + angular.shape[0]
     arrays: dict[int | None, Array] = dict(enumerate(o.astype(wide) for o in operands[3:]))
     totals: dict[int, Array] = {}
     for outs, factors in _calls(program):
@@ -152,7 +155,8 @@ def _evaluate_by_kernel(*operands: Array, program: _Program) -> list[Array] | No
         factors_ = (jnp.zeros(program.shapes[slot], wide) if o is None else arrays[o] for slot, o in enumerate(factors))
         name = "edge_slopes" if is_slope else "edge_products"
         code = edge_program(name, program.shapes[1][1], program.shapes[0][2], wide.name)
-        values = call(name, wide.name, shapes, *rows, *factors_, program=code)
+        amount = {"work": 3 * size, "copied": x.size} if is_slope else {"work": size}
+        values = call(name, wide.name, shapes, *rows, *factors_, program=code, shared=shared, **amount)
         if values is None:
             return None
         for numbers, value in zip(outs, values, strict=True):

@@ -80,7 +80,7 @@ def _along(function: Plain, direction: Array) -> Plain:
 
 
 def _evaluate_by_kernel(*operands: Array, program: _Program) -> list[Array] | None:
-    from e3any_backends.kernels.harmonics import tables
+    from e3any_backends.kernels.harmonics import tables, work
 
     name = _KERNELS.get((program.is_gradient, len(operands) - 1 - program.is_gradient))
     dtype, shape = operands[0].dtype.name, _result_shape(operands[0].shape, program)
@@ -88,7 +88,8 @@ def _evaluate_by_kernel(*operands: Array, program: _Program) -> list[Array] | No
         return None
     rows = [jnp.reshape(o, (-1, o.shape[-1])) for o in operands]
     constants = tables(program.factors, program.order, program.unit, dtype)
-    results = call(name, dtype, [(rows[0].shape[0], shape[-1])], *constants, *rows)
+    amount = work(rows[0], len(program.order))
+    results = call(name, dtype, [(rows[0].shape[0], shape[-1])], *constants, *rows, work=amount)
     return None if results is None else [jnp.reshape(results[0], shape)]
 
 

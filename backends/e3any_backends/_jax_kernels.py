@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -23,6 +24,9 @@ __all__ = ["call", "define"]
 
 Rule = Callable[..., Any]
 Shape = tuple[int, ...]
+
+# How many parts there may be of a kernel's work; when it runs, there are no more than XLA has threads.
+_MOST_PARTS = 256
 
 
 def define(
@@ -55,13 +59,13 @@ def define(
     """
 
     @lru_cache(maxsize=512)
-    def compiled(program: Any, by_kernels: bool) -> Any:
+    def compiled(program: Any, *_: Any) -> Any:
         return jax.jit(partial(primitive.bind, program=program))
 
     @primitive.def_impl
     def evaluate(*operands: Array, program: Any) -> Any:
         with jax.disable_jit(False):  # else it would call itself
-            return compiled(program, kernels.used())(*operands)
+            return compiled(program, kernels.used(), kernels.most_threads())(*operands)
 
     ad.primitive_jvps[primitive] = jvp
     ad.primitive_transposes[primitive] = transpose
@@ -104,13 +108,21 @@ def _obstacle(context: Any) -> str:
     return ""
 
 
-def call(name: str, dtype: str, shapes: Sequence[Shape], *operands: Array, program: Any = None) -> list[Array] | None:
+def call(
+    name: str,
+    dtype: str,
+    shapes: Sequence[Shape],
+    *operands: Array,
+    program: Any = None,
+    shared: int = 0,
+    **amount: int,
+) -> list[Array] | None:
     """Call a kernel.
 
     Parameters
     ----------
     name : str
-        A key of :data:`e3any_backends.kernels.xla.OPERATIONS` or ``OPERATIONS_WITH_CODE``.
+        A key of :data:`e3any_backends.kernels.xla.OPERATIONS`.
     dtype : str
         The dtype of results and of operands that are not integers.
     shapes : sequence of tuple of int
@@ -119,17 +131,25 @@ def call(name: str, dtype: str, shapes: Sequence[Shape], *operands: Array, progr
         Arrays of JAX, and tables as arrays of NumPy, which become constants of the program.
     program : Program or EdgeProgram, optional
         Code for an operation that takes it.
+    shared : int
+        How many words of eight bytes the parts of the work share.
+    **amount : int
+        How much work it is, as :func:`e3any_backends.kernels.pool.num_parts` takes it.
 
     Returns
     -------
     list of jax.Array or None
         The results; None if jaxlib refuses the kernel.
     """
+    from e3any_backends.kernels.pool import num_parts
+
     target = _target(name, dtype, program)
     if target is None:
         return None
     results = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
-    return list(jax.ffi.ffi_call(target, results)(*map(jnp.asarray, operands)))
+    numbers = {"parts": num_parts(count=lambda: _MOST_PARTS, **amount), "shared": shared}
+    attributes = {name: np.int64(n) for name, n in {**numbers, "copied": amount.get("copied", 0)}.items()}
+    return list(jax.ffi.ffi_call(target, results)(*map(jnp.asarray, operands), **attributes))
 
 
 @cache
@@ -148,13 +168,10 @@ def _target(name: str, dtype: str, program: Any) -> str | None:
 @cache
 def _handler(name: str, dtype: str, program: Any) -> Any:
     """Return a kernel for XLA. The cache keeps it: XLA has its address."""
-    from e3any_backends.kernels import unrolled, xla
+    from e3any_backends.kernels.unrolled import handler
 
-    function = _compiled(name, dtype)
-    if name not in xla.OPERATIONS_WITH_CODE:
-        return function.ctypes
     own, code = (f"e3any_{name}_{dtype}", 0) if program is None else (program.name, program.code)
-    return unrolled.handler(f"{own}_handler", code, function.address)
+    return handler(f"{own}_handler", code, _compiled(name, dtype).address)
 
 
 @cache

@@ -72,13 +72,17 @@ def _evaluate(which: Array, a: Array, b: Array, *bias: Array, program: _Program)
 
 
 def _evaluate_by_kernel(which: Array, a: Array, b: Array, *bias: Array, program: _Program) -> list[Array] | None:
+    from e3any_backends.kernels import linear
+
     if 0 in program.shapes[_X]:
         return None
     name, operands = "linear_slope", (a, b)
     if program.out != _W:
         name, operands = "linear_product", (a, b) if program.out == _Y else (b, jnp.swapaxes(a, 1, 2))
         bias = bias or (jnp.zeros(program.shapes[program.out][-1], a.dtype),)
-    return call(name, a.dtype.name, [program.shapes[program.out]], *operands, which, *bias)
+    x, w = (jax.ShapeDtypeStruct(program.shapes[slot], a.dtype) for slot in (_X, _W))
+    amount = {"work": linear.work(x, w), "copied": w.size if program.out == _W else 0}
+    return call(name, a.dtype.name, [program.shapes[program.out]], *operands, which, *bias, **amount)
 
 
 # -- rules --------------------------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ def test_logs_say_which_shapes_are_not_served(rng, caplog, features):
 def test_another_version_of_the_interface_is_refused(caplog, monkeypatch):
     monkeypatch.setattr(_jax_kernels, "_handler", lambda *_: _old_handler())
     with caplog.at_level(logging.DEBUG, logger="e3any"):
-        assert _jax_kernels.call("old", "float32", [(1,)], np.zeros(1, np.float32)) is None
+        assert _jax_kernels.call("old", "float32", [(1,)], np.zeros(1, np.float32), work=0) is None
     assert "plain form of old: jaxlib refuses the kernel: INVALID_ARGUMENT" in caplog.text
 
 

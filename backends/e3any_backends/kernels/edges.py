@@ -15,7 +15,7 @@ from e3any_backends.kernels.shares import of_edges
 from e3any_backends.kernels.simd import clear
 from e3any_backends.kernels.unrolled import run
 
-__all__ = ["by_receiver", "product", "pull"]
+__all__ = ["by_receiver", "product", "pull", "work"]
 
 # What of the cache of a core is used, how far addresses are apart that share places in it, and the size of a place.
 _CACHE, _CACHE_PERIOD, _LINE = 32768, 2048, 64
@@ -27,19 +27,23 @@ def work(x: Array, angular: Array) -> int:
 
 
 @jit
-def by_receiver(src: Array, dst: Array, num_src: int, num_dst: int) -> tuple[Array, Array]:
-    """Return where the edges of each receiver start in an order of all valid edges, and the order."""
-    starts = np.zeros(num_dst + 2, np.int64)
+def by_receiver(starts: Array, order: Array, src: Array, dst: Array, num_src: int) -> None:
+    """Write where the edges of each receiver start in an order of all valid edges, and the order.
+
+    There are one more start than receivers, and room for another one; and room for all edges.
+    """
+    num_dst = len(starts) - 2
+    for i in range(len(starts)):
+        starts[i] = 0
     for e in range(len(dst)):
         if 0 <= src[e] < num_src and 0 <= dst[e] < num_dst:
             starts[dst[e] + 2] += 1
-    starts = np.cumsum(starts)
-    order = np.empty(starts[-1], np.int64)
+    for i in range(num_dst):
+        starts[i + 2] += starts[i + 1]
     for e in range(len(dst)):
         if 0 <= src[e] < num_src and 0 <= dst[e] < num_dst:
             order[starts[dst[e] + 1]] = e
             starts[dst[e] + 1] += 1
-    return starts[:-1], order
 
 
 @jit
@@ -67,6 +71,7 @@ def product(
         for i in range(begin, end):
             places[0], steps[0], steps[1] = out.ctypes.data + i * out[0].nbytes, starts[i], starts[i + 1]
             run(code, places, steps, components, features * x.itemsize)
+        places[4] = senders.ctypes.data  # else they would be freed before the loop
         return
     scaled = np.empty((4, components, features), x.dtype)
     flat = scaled.reshape(4, width)
@@ -125,6 +130,7 @@ def pull(
             for first in range(0, pitch, block):
                 steps[2], steps[3] = first, min(first + block, pitch)
                 run(code, places, steps, x.shape[1], pitch)
+        places[4] = senders.ctypes.data  # else they would be freed before the loop
         return
     scaled, inner = np.empty(x.shape[1:], x.dtype), np.empty(x.shape[1:], x.dtype)
     rooms = scaled, inner, scaled.reshape(-1), inner.reshape(-1)

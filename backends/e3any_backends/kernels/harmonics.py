@@ -35,7 +35,7 @@ from e3any_backends.kernels.simd import (
     store_triples,
 )
 
-__all__ = ["Tables", "curve", "pull", "push", "tables", "value"]
+__all__ = ["Tables", "curve", "pull", "push", "tables", "value", "work"]
 
 
 class Tables(NamedTuple):

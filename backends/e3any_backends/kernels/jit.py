@@ -9,7 +9,7 @@ import numba
 from numba.core import types
 from numba.extending import intrinsic
 
-__all__ = ["address_as_pointer", "c_function", "jit", "part"]
+__all__ = ["address_as_pointer", "c_function", "inlined", "inner", "jit", "part"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,6 +35,18 @@ def jit(function: F) -> F:
 def part(function: F) -> F:
     """Compile a part of kernels, which only they call, into each of them."""
     compiled: F = numba.njit(**_PART)(function)
+    return compiled
+
+
+def inner(function: F) -> F:
+    """Compile a function that only compiled functions call, and which may make arrays."""
+    compiled: F = numba.njit(**_KERNEL, no_cpython_wrapper=True)(function)
+    return compiled
+
+
+def inlined(function: F) -> F:
+    """Take a function into those that call it before these are compiled: what it calls is then compiled once less."""
+    compiled: F = numba.njit(**_KERNEL, inline="always")(function)
     return compiled
 
 

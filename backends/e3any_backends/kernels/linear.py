@@ -13,7 +13,7 @@ from e3any_backends.kernels.jit import jit, part
 from e3any_backends.kernels.shares import of_rows
 from e3any_backends.kernels.simd import BYTES, filled, load, repeated, store
 
-__all__ = ["product", "slope"]
+__all__ = ["product", "slope", "work"]
 
 # Rows whose products are taken at once, and rows that are summed before they are added to what came before.
 _ROWS, _BLOCK = 6, 64

@@ -281,7 +281,7 @@ class EdgeProducts:
         out = np.empty(self.shape(operands), x.dtype)
         parts = num_parts(edges.work(x, angular), count)
         src, dst = indices
-        rest = src, *edges.by_receiver(src, dst, len(x), self.num), _edge_code("edge_products", x, angular)
+        rest = src, *_by_receiver(src, dst, len(x), self.num), _edge_code("edge_products", x, angular)
         run(edges.product, [(n, parts, _flat(out), *operands, *rest) for n in range(parts)])
         return out
 
@@ -291,7 +291,7 @@ class EdgeProducts:
         parts = num_parts(3 * edges.work(x, angular), count, x.size)
         dx, *slopes = (np.zeros(shape, g.dtype) for shape in ((parts, *x.shape), angular.shape, radial.shape))
         src, dst = indices
-        listed = src, *edges.by_receiver(src, dst, len(x), self.num), _edge_code("edge_slopes", x, angular)
+        listed = src, *_by_receiver(src, dst, len(x), self.num), _edge_code("edge_slopes", x, angular)
         rest = *slopes, *operands, _flat(g), *listed
         run(edges.pull, [(n, parts, dx[n], *rest) for n in range(parts)])
         add_copies(dx[0], dx[1:])
@@ -351,6 +351,13 @@ class Harmonics:
         rows = [*map(_matrix, (out, *arrays)), *tables]
         run(kernel, [(n, parts, *rows) for n in range(parts)])
         return out
+
+
+def _by_receiver(src: Array, dst: Array, num_src: int, num_dst: int) -> tuple[Array, Array]:
+    """Return what :func:`e3any_backends.kernels.edges.by_receiver` fills."""
+    starts, order = np.empty(num_dst + 2, np.intp), np.empty(len(dst), np.intp)
+    edges.by_receiver(starts, order, src, dst, num_src)
+    return starts, order
 
 
 #: The maps by name.

@@ -17,8 +17,8 @@ def of_rows(rows: int, step: int, number: int, parts: int) -> tuple[int, int]:
 
 @part
 def of_edges(starts: Array, number: int, parts: int) -> tuple[int, int]:
-    """Return from where to where receivers go that have equal shares of edges, given where those of each start."""
-    num = len(starts) - 1
+    """Return from where to where receivers go that have equal shares of edges, as ``edges.by_receiver`` has them."""
+    num = len(starts) - 2
     return _receiver(starts, num, number, parts), _receiver(starts, num, number + 1, parts)
 
 

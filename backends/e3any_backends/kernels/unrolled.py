@@ -83,12 +83,12 @@ def _address(program: Program) -> int:
 
 @cache
 def handler(name: str, code: int, function: int) -> Any:
-    """Return a function of C, under a name, that hands its argument and the address of code on to another one."""
+    """Return a function of C, under a name, that hands its argument on, with the address of code and its own one."""
     module = ir.Module(name)
     handle = ir.Function(module, _HANDLER, name)
     builder = ir.IRBuilder(handle.append_basic_block())
-    pointer = builder.inttoptr(INT(function), ir.FunctionType(INT, [INT, INT]).as_pointer())
-    builder.ret(builder.call(pointer, [handle.args[0], INT(code)]))
+    pointer = builder.inttoptr(INT(function), ir.FunctionType(INT, [INT, INT, INT]).as_pointer())
+    builder.ret(builder.call(pointer, [handle.args[0], INT(code), builder.ptrtoint(handle, INT)]))
     return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(compiled(module, name))
 
 

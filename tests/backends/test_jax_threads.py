@@ -1,0 +1,144 @@
+"""Kernels whose work is shared by threads of XLA's pool."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from e3any_backends import kernels
+from e3any_backends.kernels import contraction, pool
+from thread_cases import CASES, arguments, assert_rounding
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """Let parts be as small as they can be."""
+    monkeypatch.setattr(pool, "GRAIN", 1)
+    monkeypatch.setattr(pool, "_COPY", 0)
+
+
+def derivatives(function):
+    """Return a function that returns a value and first and second derivatives."""
+
+    def evaluate(*arrays):
+        numbers = tuple(range(len(arrays)))
+        square = lambda *a: (function(*a) ** 2).sum()
+        slopes = jax.grad(square, numbers)
+        second = jax.grad(lambda *a: sum((s**2).sum() for s in slopes(*a)), numbers)
+        return function(*arrays), *slopes(*arrays), *second(*arrays)
+
+    return evaluate
+
+
+def compiled(number, function, arrays):
+    """Compile a function for a number of threads."""
+    with kernels.threads(number):
+        return jax.jit(lambda *a: function(*a)).lower(*arrays).compile()
+
+
+def case(rng, name, num, dtype):
+    """Return a function with derivatives, and arguments."""
+    function, shapes = CASES[name][0](num, CASES[name][1])
+    return derivatives(function), [jnp.asarray(a) for a in arguments(rng, shapes, dtype)]
+
+
+@pytest.mark.parametrize("table_length", [2048, -1], ids=["programs", "tables"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("num", [0, 1, 40])
+@pytest.mark.parametrize("name", list(CASES))
+def test_results_of_several_threads_are_those_of_one(rng, monkeypatch, name, num, dtype, table_length):
+    if table_length < 0 and not name.startswith("product"):
+        pytest.skip("no tables of contractions")
+    monkeypatch.setattr(contraction, "MAX_ENTRIES", table_length)
+    contraction.plan.cache_clear()
+    function, arrays = case(rng, name, num, dtype)
+    expected = compiled(1, function, arrays)(*arrays)
+    for number in (2, 7):
+        program = compiled(number, function, arrays)
+        results = program(*arrays)
+        assert_rounding(map(np.asarray, results), map(np.asarray, expected))
+        for a, b in zip(program(*arrays), results, strict=True):
+            np.testing.assert_array_equal(a, b)
+    contraction.plan.cache_clear()
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_programs_say_how_many_parts_there_may_be(rng, monkeypatch, name):
+    function, shapes = CASES[name][0](40, CASES[name][1])
+    arrays = [jnp.asarray(a) for a in arguments(rng, shapes, "float32")]
+
+    def text():
+        return jax.jit(lambda *a: function(*a)).lower(*arrays).as_text()
+
+    with kernels.threads(3):
+        assert "parts = 3 : i64" in text()
+    assert "parts = 256 : i64" in text() or "parts = 40 : i64" in text()
+    monkeypatch.setattr(pool, "GRAIN", 1 << 40)
+    assert "parts = 1 : i64" in text()
+
+
+def test_operations_outside_of_programs_follow_the_number_of_threads(rng):
+    function, shapes = CASES["linear"][0](40, 16)
+    arrays = [jnp.asarray(a) for a in arguments(rng, shapes, "float64")]
+    with kernels.threads(1):
+        expected = function(*arrays)
+    with kernels.threads(5):
+        np.testing.assert_array_equal(function(*arrays), expected)
+
+
+def test_many_threads_may_run_programs_of_several_kernels_at_once(rng):
+    parts = [case(rng, name, 40, "float64") for name in ("product", "edges of vectors", "linear", "harmonics")]
+    arrays = [arguments for _, arguments in parts]
+    function = lambda arrays: [f(*a) for (f, _), a in zip(parts, arrays, strict=True)]
+    program = compiled(7, function, [arrays])
+    expected = jax.tree.leaves(program(arrays))
+    results: list[object] = [None] * 8
+
+    def call(n):
+        results[n] = [jax.block_until_ready(program(arrays)) for _ in range(20)]
+
+    threads = [threading.Thread(target=call, args=(n,)) for n in range(len(results))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert not any(thread.is_alive() for thread in threads)
+    for result in jax.tree.leaves(results, is_leaf=lambda r: isinstance(r, list) and len(r) == len(parts)):
+        for a, b in zip(jax.tree.leaves(result), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_parts_are_as_many_as_xla_has_threads(cpus):
+    code = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+from e3any_backends import kernels
+from e3any_backends.kernels import pool
+from thread_cases import CASES, arguments
+
+pool.GRAIN, pool._COPY = 1, 0
+function, shapes = CASES["linear"][0](400, 16)
+arrays = [jnp.asarray(a) for a in arguments(np.random.default_rng(0), shapes, "float32")]
+slopes = {}
+for number in (1, 4, 7):
+    with kernels.threads(number):
+        slope = jax.grad(lambda *a: (function(*a) ** 2).sum(), 1)
+        slopes[number] = jax.jit(slope)(*arrays)
+assert np.allclose(slopes[1], slopes[4], rtol=1e-4)
+assert (slopes[7] == slopes[4]).all()
+print((slopes[1] == slopes[4]).all())
+"""
+    path = os.pathsep.join(sys.path)
+    environment = {**os.environ, "PYTHONPATH": path, "NPROC": str(cpus), "PJRT_NPROC": str(cpus)}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    # Sums are rounded as those of one part, or not.
+    assert result.stdout.strip() == str(cpus == 1)
