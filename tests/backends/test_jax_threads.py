@@ -15,6 +15,10 @@ from e3any_backends import kernels
 from e3any_backends.kernels import contraction, pool
 from thread_cases import CASES, arguments, assert_rounding
 
+# Contractions may be programs of their own, or one loop over tables.
+PROGRAMS = [(name, 2048) for name in CASES]
+TABLES = [(name, -1) for name in CASES if name.startswith("product")]
+
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
@@ -48,14 +52,11 @@ def case(rng, name, num, dtype):
     return derivatives(function), [jnp.asarray(a) for a in arguments(rng, shapes, dtype)]
 
 
-@pytest.mark.parametrize("table_length", [2048, -1], ids=["programs", "tables"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("num", [0, 1, 40])
-@pytest.mark.parametrize("name", list(CASES))
-def test_results_of_several_threads_are_those_of_one(rng, monkeypatch, name, num, dtype, table_length):
-    if table_length < 0 and not name.startswith("product"):
-        pytest.skip("no tables of contractions")
-    monkeypatch.setattr(contraction, "MAX_ENTRIES", table_length)
+@pytest.mark.parametrize(("name", "max_entries"), PROGRAMS + TABLES)
+def test_results_of_several_threads_are_those_of_one(rng, monkeypatch, name, max_entries, num, dtype):
+    monkeypatch.setattr(contraction, "MAX_ENTRIES", max_entries)
     contraction.plan.cache_clear()
     function, arrays = case(rng, name, num, dtype)
     expected = compiled(1, function, arrays)(*arrays)
