@@ -21,7 +21,7 @@ def measure(calls: dict[str, Callable[[], Any]], samples: int, seconds: float) -
     """Return medians of process CPU time in milliseconds.
 
     The order rotates from sample to sample, and a call before each sample is thrown away, so that none runs always
-    after the same one. The first calls, which compile, are not measured; the second ones say how often to repeat them.
+    after the same one. The first calls, which compile, are not measured.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def measure(calls: dict[str, Callable[[], Any]], samples: int, seconds: float) -
     times: dict[str, list[float]] = {name: [] for name in names}
     for call in calls.values():
         call()
-    numbers = {name: math.ceil(_SAMPLE_MILLISECONDS / max(0.01, process_milliseconds(calls[name]))) for name in names}
+    numbers = {name: _number(calls[name]) for name in names}
     start = time.perf_counter()
     for i in range(samples):
         for name in names[i % len(names) :] + names[: i % len(names)]:
@@ -45,6 +45,16 @@ def measure(calls: dict[str, Callable[[], Any]], samples: int, seconds: float) -
         if i + 1 >= _LEAST_SAMPLES and time.perf_counter() - start > seconds:
             break
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _number(call: Callable[[], Any]) -> int:
+    """Return how often to repeat a call in a sample; the first ones take longer."""
+    number = 1
+    while True:
+        mean = process_milliseconds(call, number)
+        if mean * number >= _SAMPLE_MILLISECONDS:
+            return number
+        number = max(number + 1, math.ceil(_SAMPLE_MILLISECONDS / max(mean, 1e-3)))
 
 
 def process_milliseconds(call: Callable[[], Any], number: int = 1) -> float:

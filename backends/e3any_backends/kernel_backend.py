@@ -33,7 +33,9 @@ class KernelBackend(Backend):
         return self.apply("contraction", (number, FORMS.index(name), output), list(operands), [])
 
     def contract_features(self, operands: Sequence[Array], number: int, name: str, output: int) -> Array:
-        """Contract a form of features by a kernel, which takes them as they are."""
+        """Contract a form of features, by a kernel, which takes them as they are, if there is one."""
+        if not kernels.used():
+            return super().contract_features(operands, number, name, output)
         return self.apply("contraction", (number, FORMS.index(name), output, 1), list(operands), [])
 
     def serves_linear(self, x: Array, matrix: Array, precision: Any = None) -> bool:

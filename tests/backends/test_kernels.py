@@ -163,6 +163,19 @@ def test_arrays_need_not_be_contiguous(rng, only_kernels, library):
     assert_rounding(tensor(1)[0](*arrays), expected)
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_no_kernel_is_called_where_they_are_switched_off(rng, library, monkeypatch):
+    def fail(*_):
+        raise AssertionError("expected no kernel")
+
+    monkeypatch.setattr(contraction, "contract", fail)
+    arrays = as_library(library, *factors(rng, 1, [(6,), (6,)], 4))
+    with kernels.enabled(False):
+        tensor(1)[0](*arrays)
+    with pytest.raises(AssertionError, match="no kernel"):
+        tensor(1)[0](*arrays)
+
+
 @pytest.mark.usefixtures("programs_and_tables")
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
