@@ -3,10 +3,6 @@ r"""Contractions of sparse forms in eager PyTorch, as sums of products of slices
 Products of matrices over all pairs of components write every product to memory, and automatic differentiation keeps
 them. Here each non-zero coefficient is one multiplication and addition of slices of a component, in blocks of rows
 that stay in the cache, and nothing is kept but the operands.
-
-A form is linear in every slot. Its *slopes*, the derivatives by some slots for arrays in the others, have derivatives
-that are slopes again, with a cotangent in the place of an array. So one function serves values and derivatives of all
-orders.
 """
 
 from __future__ import annotations
@@ -21,16 +17,14 @@ import numpy as np
 import torch
 
 from e3any_backends import backend_of
-from e3any_backends._torch_modes import obstacle
 from e3any_backends._torch_products import Program, Slices, program_of, run
+from e3any_backends._torch_slopes import Arrays, Shape, value
 from e3any_backends.coupling import contract_entries
 from e3any_backends.tables import attribute
 
 __all__ = ["contract"]
 
-Shape: TypeAlias = tuple[int, ...]
 Key: TypeAlias = tuple[int, str]
-Arrays: TypeAlias = Sequence[torch.Tensor | None]
 
 # Numbers in a slice of a block: with fewer, calls take the time; with more, blocks leave the cache.
 _SLICE = 16384
@@ -42,13 +36,9 @@ _KEPT = 2**24
 
 def contract(operands: Sequence[torch.Tensor], number: int, name: str, output: int) -> torch.Tensor:
     """Contract a form; see :meth:`Backend.contract`."""
-    key, shapes = (number, name), _shapes((number, name), output, tuple(tuple(o.shape) for o in operands))
-    arrays = [*operands[:output], None, *operands[output:]]
-    if torch.is_grad_enabled():
-        slopes: Slices = _Slopes.apply(key, (output,), shapes, *arrays)  # type: ignore[no-untyped-call]
-    else:
-        slopes = _evaluate(key, (output,), shapes, arrays)
-    return slopes[0][0]
+    form = _Contraction(number, name)
+    shapes = _shapes(form, output, tuple(tuple(o.shape) for o in operands))
+    return value(form, output, shapes, operands)[0]
 
 
 @lru_cache(maxsize=512)
@@ -58,64 +48,22 @@ def _shapes(key: Key, output: int, shapes: tuple[Shape, ...]) -> tuple[Shape, ..
     return *shapes[:output], (1, *lead, attribute(*key).sizes[output], features), *shapes[output:]
 
 
-def _slopes(key: Key, wanted: Shape, shapes: tuple[Shape, ...], arrays: Arrays) -> Slices:
-    """Return the derivatives of a form by the wanted slots, summed to their shapes.
+class _Contraction(NamedTuple):
+    """A sparse form: an attribute of the tables of a number."""
 
-    Parameters
-    ----------
-    key : tuple
-        Number and attribute of the tables that have the form.
-    wanted : tuple of int
-        Slots.
-    shapes : tuple of tuple of int
-        The shape (S, *lead, components, F) of every slot, all of one rank.
-    arrays : sequence of tensors
-        The array of every slot, which is not read, and may be None, if it is the only wanted one.
-    """
-    if obstacle([a for a in arrays if a is not None]):
-        return [_plain_slope(key, slot, shapes[slot], arrays) for slot in wanted]
-    if not torch.is_grad_enabled():
-        return _evaluate(key, wanted, shapes, arrays)
-    slopes: Slices = _Slopes.apply(key, wanted, shapes, *arrays)  # type: ignore[no-untyped-call]
-    return slopes
+    number: int
+    name: str
 
+    def evaluate(self, wanted: Shape, shapes: tuple[Shape, ...], arrays: Arrays) -> Slices:
+        """Return derivatives by slots, summed over the axes along which a slot does not vary."""
+        return _evaluate(self, wanted, shapes, arrays)
 
-def _plain_slope(key: Key, slot: int, shape: Shape, arrays: Arrays) -> torch.Tensor:
-    """Return a derivative in the standard alone, for batches of gradients."""
-    others = [a[None] for s, a in enumerate(arrays) if s != slot and a is not None]
-    wide: torch.Tensor = contract_entries(backend_of(*others), others, attribute(*key), slot)
-    summed = tuple(n for n, size in enumerate(shape) if size == 1 != wide.shape[n])
-    return wide.sum(summed, keepdim=True).expand(shape) if summed else wide.expand(shape)
-
-
-class _Slopes(torch.autograd.Function):
-    """Derivatives of a form by some slots."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, key: Key, wanted: Shape, shapes: tuple[Shape, ...], *arrays: torch.Tensor | None
-    ) -> tuple[torch.Tensor, ...]:
-        """Return the derivatives."""
-        ctx.key, ctx.wanted, ctx.shapes = key, wanted, shapes
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*arrays)
-        return tuple(_evaluate(key, wanted, shapes, arrays))
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: torch.Tensor | None) -> Any:
-        """Return the derivatives by all other slots, with each cotangent in the place of its array."""
-        needed = [slot for slot in range(len(ctx.shapes)) if ctx.needs_input_grad[slot + 3]]
-        totals: list[torch.Tensor | None] = [None] * len(ctx.shapes)
-        for slot, cotangent in zip(ctx.wanted, cotangents, strict=True):
-            others = tuple(s for s in needed if s != slot)
-            if cotangent is None or not others:
-                continue
-            arrays = list(ctx.saved_tensors)
-            arrays[slot] = cotangent
-            for other, slope in zip(others, _slopes(ctx.key, others, ctx.shapes, arrays), strict=True):
-                total = totals[other]
-                totals[other] = slope if total is None else total + slope
-        return None, None, None, *totals
+    def plain(self, slot: int, shape: Shape, arrays: Arrays) -> torch.Tensor:
+        """Return a derivative in the standard alone."""
+        others = [a[None] for s, a in enumerate(arrays) if s != slot and a is not None]
+        wide: torch.Tensor = contract_entries(backend_of(*others), others, attribute(*self), slot)
+        summed = tuple(n for n, size in enumerate(shape) if size == 1 != wide.shape[n])
+        return wide.sum(summed, keepdim=True).expand(shape) if summed else wide.expand(shape)
 
 
 # -- plans --------------------------------------------------------------------------------------------------
