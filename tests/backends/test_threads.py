@@ -191,5 +191,7 @@ if not child:
 assert os.waitpid(child, 0)[1] == 0
 assert (call() == expected).all()
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    environment = {**os.environ, "E3ANY_THREADS": ""}  # which benchmarks set
+    options = {"capture_output": True, "text": True, "timeout": 300, "env": environment}
+    result = subprocess.run([sys.executable, "-c", code], **options)
     assert result.returncode == 0, result.stderr
