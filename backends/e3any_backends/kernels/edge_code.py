@@ -7,6 +7,7 @@ All harmonics of some degrees are computed together, in registers:
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 from llvmlite import binding, ir
 from numba.core import cgutils
 
-from e3any_backends.kernels.simd import BYTES
+from e3any_backends.kernels.simd import BYTES, repeated_number, sum_of_numbers
 from e3any_backends.kernels.unrolled import FLAGS, INT, SIGNATURE, compiled
 
 __all__ = ["EdgeProgram", "edge_program"]
@@ -93,7 +94,7 @@ def _groups(max_degree: int, room: int) -> list[list[int]]:
     return groups
 
 
-class _Writer:
+class _Writer(ABC):
     """What both programs have in common."""
 
     def __init__(self, function: Any, max_degree: int, dtype: str, width: int) -> None:
@@ -109,9 +110,9 @@ class _Writer:
 
     _num_places = 6
 
+    @abstractmethod
     def write(self) -> None:
         """Write the function."""
-        raise NotImplementedError
 
     def _table(self, pointer: Any, n: int) -> Any:
         return self._builder.load(self._builder.gep(pointer, [INT(n)]))
@@ -151,10 +152,7 @@ class _Writer:
         return self._builder.inttoptr(self._builder.add(self._places[n], position), self._number.as_pointer())
 
     def _repeated(self, pointer: Any) -> Any:
-        nothing = ir.Constant(self._vector, ir.Undefined)
-        first = self._builder.insert_element(nothing, self._builder.load(pointer), ir.IntType(32)(0))
-        places = ir.Constant(ir.VectorType(ir.IntType(32), self._vector.count), None)
-        return self._builder.shuffle_vector(first, nothing, places)
+        return repeated_number(self._builder, self._builder.load(pointer), self._vector)
 
     def _sums(self, num: int) -> list[Any]:
         """Return registers for sums, which are zero."""
@@ -244,11 +242,6 @@ class _Pull(_Writer):
                 self._store(self._builder.load(d_radial[l]), self._at(8, rows[l], offset))
         for m in harmonics:
             pointer = self._angular(7, edge, m)
-            total = self._builder.fadd(self._builder.load(pointer), self._total(self._builder.load(dy[m])), flags=FLAGS)
+            slope = sum_of_numbers(self._builder, self._builder.load(dy[m]))
+            total = self._builder.fadd(self._builder.load(pointer), slope, flags=FLAGS)
             self._builder.store(total, pointer)
-
-    def _total(self, vector: Any) -> Any:
-        name = f"llvm.vector.reduce.fadd.v{self._vector.count}{self._number.intrinsic_name}"
-        function_type = ir.FunctionType(self._number, [self._number, self._vector])
-        function = cgutils.get_or_insert_function(self._builder.module, function_type, name)
-        return self._builder.call(function, [self._number(0.0), vector], fastmath=FLAGS)

@@ -13,18 +13,9 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload, register_model
 
-__all__ = [
-    "BYTES",
-    "absolute",
-    "filled",
-    "load",
-    "load_columns",
-    "load_triples",
-    "repeated",
-    "select_less",
-    "square_root",
-]
-__all__ += ["store", "store_columns", "store_triples"]
+__all__ = ["BYTES", "absolute", "clear", "filled", "load", "load_columns", "load_triples", "repeated"]
+__all__ += ["repeated_number", "select_less", "square_root", "store", "store_columns", "store_triples"]
+__all__ += ["sum_of_numbers"]
 
 #: Bytes of a vector: one register of AVX-512, two of AVX2, four of Neon.
 BYTES = 64
@@ -58,8 +49,14 @@ def _repeated(context: Any, builder: Any, vector: Vector, type_: Any, value: Any
     """Return a value as a vector: a number is repeated."""
     if type_ == vector:
         return value
-    nothing = ir.Constant(context.get_value_type(vector), ir.Undefined)
-    first = builder.insert_element(nothing, context.cast(builder, value, type_, vector.dtype), ir.IntType(32)(0))
+    number = context.cast(builder, value, type_, vector.dtype)
+    return repeated_number(builder, number, context.get_value_type(vector))
+
+
+def repeated_number(builder: Any, number: Any, vector: Any) -> Any:
+    """Return a vector of one number, in the language of LLVM."""
+    nothing = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(nothing, number, ir.IntType(32)(0))
     return builder.shuffle_vector(first, nothing, _places([0] * vector.count))
 
 
@@ -113,19 +110,13 @@ def _function(name: str) -> Any:
 absolute, square_root = _function("llvm.fabs"), _function("llvm.sqrt")
 
 
-def _total(typing_context: Any, a: Vector) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        number = values[0].type.element
-        name = f"llvm.vector.reduce.fadd.v{a.count}{number.intrinsic_name}"
-        function_type = ir.FunctionType(number, [number, values[0].type])
-        function = cgutils.get_or_insert_function(builder.module, function_type, name)
-        return builder.call(function, [number(0.0), values[0]], fastmath=_FLAGS)
-
-    return a.dtype(a), emit
-
-
-#: Return the sum of the numbers of a vector, in any order.
-total: Any = intrinsic(_total)
+def sum_of_numbers(builder: Any, vector: Any) -> Any:
+    """Return the sum of the numbers of a vector, in any order, in the language of LLVM."""
+    number = vector.type.element
+    name = f"llvm.vector.reduce.fadd.v{vector.type.count}{number.intrinsic_name}"
+    function_type = ir.FunctionType(number, [number, vector.type])
+    function = cgutils.get_or_insert_function(builder.module, function_type, name)
+    return builder.call(function, [number(0.0), vector], fastmath=_FLAGS)
 
 
 def _filled(typing_context: Any, like: Vector, number: Any) -> Any:

@@ -12,6 +12,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from e3any_backends.kernels.simd import repeated_number
+
 __all__ = ["VECTOR_BYTES", "add_factors", "add_products", "add_two_factors", "add_two_products"]
 
 #: Size of the vectors: a few registers, so that additions need not wait for those before.
@@ -102,7 +104,7 @@ class _Emitter:
             begin, end = entry(groups, row, 2), entry(groups, row, 3)
             with cgutils.for_range_slice(builder, begin, end, intp(1), intp) as (e, _):
                 position = builder.mul(e, intp(2))
-                coefficient = _repeated(builder, entry(coefficients, e, 0), vector)
+                coefficient = repeated_number(builder, entry(coefficients, e, 0), vector)
                 products = [multiply(coefficient, a) for a in load(2, entry(columns, position, 0))]
                 if self._has_two_factors:
                     products = list(map(multiply, products, load(3, entry(columns, position, 1))))
@@ -114,11 +116,3 @@ class _Emitter:
                 product = multiply(scale, builder.load(total))
                 builder.store(add(builder.load(out, align=item), product), out, align=item)
         return context.get_dummy_value()
-
-
-def _repeated(builder: Any, number: Any, vector: Any) -> Any:
-    """Return a vector of one number."""
-    nothing = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(nothing, number, ir.IntType(32)(0))
-    places = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None)
-    return builder.shuffle_vector(first, nothing, places)
