@@ -161,7 +161,10 @@ def _pull_backward(
 
 
 def _sum(total: torch.Tensor | None, term: torch.Tensor) -> torch.Tensor:
-    return term if total is None else total + term
+    """Return a sum, in the memory of the total, which belongs to it, where nothing is recorded."""
+    if total is None:
+        return term
+    return total + term if torch.is_grad_enabled() else total.add_(term)
 
 
 # -- linear maps --------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import torch
 import torch._dynamo  # before anything of PyTorch is replaced, which it keeps lists of
 from e3any_backends import _torch_kernels, backend_of, kernels
 from e3any_backends.generic import Backend
-from e3any_backends.kernels import contraction, maps
+from e3any_backends.kernels import contraction, maps, memory, pool
 from e3any_torch import nn
 from torch.autograd import grad
 
@@ -444,7 +444,7 @@ def test_few_harmonics_take_the_plain_form(rng, library, caplog):
         so3.spherical_harmonics(many, 1)
         assert not caplog.records
         so3.spherical_harmonics(few, 1)
-    assert [r.getMessage() for r in caplog.records] == ["plain form of harmonics: fewer than 8192 numbers"]
+    assert [r.getMessage() for r in caplog.records] == ["plain form of harmonics: fewer than 1024 numbers"]
 
 
 def test_switch_is_local_to_its_block():
@@ -500,3 +500,26 @@ def test_kernels_need_no_place_on_disk(monkeypatch):
 
     monkeypatch.setattr(jit.numba, "njit", njit)
     assert jit.jit(len) is len
+
+
+@pytest.mark.parametrize("make", [memory.empty, memory.zeros])
+@pytest.mark.parametrize("shape", [(3,), (0, 5), (70_001,), (1, 300, 333)])
+def test_large_results_begin_where_a_line_of_the_cache_does(make, shape):
+    x = make(shape, np.float32)
+    assert (x.shape, x.dtype, x.flags.c_contiguous, x.flags.writeable) == (shape, np.float32, True, True)
+    assert x.size < 2**16 or x.ctypes.data % 64 == 0
+    assert make is memory.empty or not x.any()
+
+
+@pytest.mark.parametrize("features", [3, 16])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_derivatives_of_edges_that_are_passed_over_are_zero(rng, monkeypatch, features, threads):
+    src, dst = np.asarray([0, 9, 1, 1, -1, 0]), np.asarray([1, 0, 7, 0, 1, -2])
+    shapes = (2, 4, features), (len(src), 4), (len(src), 2, features)
+    operands, g = [rng.normal(size=shape) for shape in shapes], rng.normal(size=(2, 4, 4, features))
+    monkeypatch.setattr(pool, "GRAIN", 0.1)
+    monkeypatch.setattr(maps, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))
+    _, *slopes = maps.EdgeProducts(2).pull(operands, [src, dst], g, count=lambda: threads)
+    for slope in slopes:
+        sums = np.abs(slope).sum(axis=tuple(range(1, slope.ndim)))
+        np.testing.assert_array_equal(sums > 0, [True, False, False, True, False, False])

@@ -22,7 +22,7 @@ __all__ = ["LEAST_HARMONICS", "available", "enabled", "fills_vectors", "harmonic
 __all__ += ["threads", "used"]
 
 #: For fewer harmonics the first call of a kernel, which compiles it, costs more than thousands of calls gain.
-LEAST_HARMONICS = 8192
+LEAST_HARMONICS = 1024
 
 _logger = logging.getLogger("e3any")
 _most_threads = ContextVar("e3any_threads", default=int(os.environ.get("E3ANY_THREADS") or sys.maxsize))

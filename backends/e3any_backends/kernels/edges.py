@@ -11,7 +11,7 @@ import numpy as np
 
 from e3any_backends.generic import Array
 from e3any_backends.kernels.jit import jit, part
-from e3any_backends.kernels.shares import of_edges
+from e3any_backends.kernels.shares import of_edges, of_rows
 from e3any_backends.kernels.simd import clear
 from e3any_backends.kernels.unrolled import run
 
@@ -28,9 +28,9 @@ def work(x: Array, angular: Array) -> int:
 
 @jit
 def by_receiver(starts: Array, order: Array, src: Array, dst: Array, num_src: int) -> None:
-    """Write where the edges of each receiver start in an order of all valid edges, and the order.
+    """Write an order of edges, those of each receiver together, those that are passed over last, and where they start.
 
-    There are one more start than receivers, and room for another one; and room for all edges.
+    There are two more starts than receivers: where edges that are passed over begin, and where all end.
     """
     num_dst = len(starts) - 2
     for i in range(len(starts)):
@@ -42,8 +42,11 @@ def by_receiver(starts: Array, order: Array, src: Array, dst: Array, num_src: in
         starts[i + 2] += starts[i + 1]
     for e in range(len(dst)):
         if 0 <= src[e] < num_src and 0 <= dst[e] < num_dst:
-            order[starts[dst[e] + 1]] = e
-            starts[dst[e] + 1] += 1
+            receiver = dst[e]
+        else:
+            receiver = num_dst
+        order[starts[receiver + 1]] = e
+        starts[receiver + 1] += 1
 
 
 @jit
@@ -110,8 +113,12 @@ def pull(
     order: Array,
     code: int,
 ) -> None:
-    """Add the derivatives of the sum of ``g`` times the sums over edges to one part of the receivers."""
+    """Write the derivatives of ``g`` times the sums over edges of one part of the receivers, and add them to ``dx``."""
     begin, end = of_edges(starts, number, parts)
+    _clear_slopes(d_angular, d_radial, order[starts[begin] : starts[end]], code == 0)
+    passed, all_edges = starts[len(starts) - 2], len(order)
+    first, last = of_rows(all_edges - passed, 1, number, parts)
+    _clear_slopes(d_angular, d_radial, order[passed + first : passed + last], True)
     if code != 0:
         places, steps = np.empty(9, np.intp), np.empty(5, np.intp)
         senders = _senders(src, order, starts[begin], starts[end])
@@ -141,6 +148,15 @@ def pull(
 
 
 # -- code ---------------------------------------------------------------------------------------------------
+
+
+@part
+def _clear_slopes(d_angular: Array, d_radial: Array, edges: Array, has_radial: bool) -> None:
+    """Clear the derivatives of edges to which others are added, or which stay zero."""
+    for e in edges:
+        clear(d_angular[e])
+        if has_radial:
+            clear(d_radial[e])
 
 
 @jit

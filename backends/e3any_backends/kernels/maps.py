@@ -18,6 +18,7 @@ from e3any_backends.coupling import FORMS, SparseForm, feature_shapes
 from e3any_backends.generic import Array, Backend
 from e3any_backends.kernels import contraction, edges, harmonics, linear
 from e3any_backends.kernels.edge_code import edge_program
+from e3any_backends.kernels.memory import empty, zeros
 from e3any_backends.kernels.pool import Count, add_copies, cpus, num_parts, run
 from e3any_backends.tables import attribute
 
@@ -147,7 +148,7 @@ class _Contractions:
         plan = self._plan
         if plan is None:
             return self._by_wide_arrays(arrays, count)
-        results = [np.empty(shape, self.dtype) for shape in self.results]
+        results = [empty(shape, self.dtype) for shape in self.results]
         addresses = np.asarray([a.__array_interface__["data"][0] for a in (*arrays, *results)], np.intp)
         parts = num_parts(plan.work, count, plan.copied, plan.rows)
         if parts == 1:
@@ -177,7 +178,7 @@ class _Contractions:
 def _contract_parts(plan: contraction.Plan, addresses: Array, parts: int, arrays: list[Array]) -> None:
     """Evaluate contractions in parts, all of which but the first have copies of outputs that are sums over rows."""
     table = np.repeat(addresses[None], parts, axis=0)
-    copies = {n: np.empty((parts - 1, *arrays[n].shape), arrays[n].dtype) for n in plan.summed}
+    copies = {n: empty((parts - 1, *arrays[n].shape), arrays[n].dtype) for n in plan.summed}
     for n, copy in copies.items():
         table[1:, n] = copy.__array_interface__["data"][0] + np.arange(parts - 1) * arrays[n].nbytes
     run(contraction.contract, [(n, parts, row, plan.schedule, plan.code) for n, row in enumerate(table)])
@@ -233,7 +234,7 @@ class Linear:
         """Return the derivatives by rows and matrices."""
         x, w = operands
         parts = num_parts(linear.work(x, w), count, w.size)
-        dw = np.zeros((parts, *w.shape), w.dtype)
+        dw = zeros((parts, *w.shape), w.dtype)
         run(linear.slope, [(n, parts, dw[n], _rows(x), _rows(g), *indices) for n in range(parts)])
         add_copies(dw[0], dw[1:])
         dx = self.value([g, np.ascontiguousarray(w.swapaxes(1, 2))], indices, count=count)
@@ -246,7 +247,7 @@ class Linear:
 
     def affine(self, x: Array, w: Array, which: Array, bias: Array, *, count: Count = cpus) -> Array:
         """Return the products, with a bias added to those of component 0."""
-        out = np.empty(self.shape([x, w]), x.dtype)
+        out = empty(self.shape([x, w]), x.dtype)
         parts = num_parts(linear.work(x, w), count)
         run(linear.product, [(n, parts, _rows(out), _rows(x), w, which, bias) for n in range(parts)])
         return out
@@ -278,7 +279,7 @@ class EdgeProducts:
     def value(self, operands: list[Array], indices: list[Array], *, count: Count = cpus) -> Array:
         """Return the sums."""
         x, angular, _ = operands
-        out = np.empty(self.shape(operands), x.dtype)
+        out = empty(self.shape(operands), x.dtype)
         parts = num_parts(edges.work(x, angular), count)
         src, dst = indices
         rest = src, *_by_receiver(src, dst, len(x), self.num), _edge_code("edge_products", x, angular)
@@ -289,7 +290,8 @@ class EdgeProducts:
         """Return the derivatives by features, angular and radial parts."""
         x, angular, radial = operands
         parts = num_parts(3 * edges.work(x, angular), count, x.size)
-        dx, *slopes = (np.zeros(shape, g.dtype) for shape in ((parts, *x.shape), angular.shape, radial.shape))
+        dx = zeros((parts, *x.shape), g.dtype)
+        slopes = [empty(angular.shape, g.dtype), empty(radial.shape, g.dtype)]
         src, dst = indices
         listed = src, *_by_receiver(src, dst, len(x), self.num), _edge_code("edge_slopes", x, angular)
         rest = *slopes, *operands, _flat(g), *listed
@@ -345,7 +347,7 @@ class Harmonics:
         return self._call(count, harmonics.curve, r.shape, r, g, c)
 
     def _call(self, count: Count, kernel: Any, shape: Shape, *arrays: Array) -> Array:
-        out = np.empty(shape, arrays[0].dtype)
+        out = empty(shape, arrays[0].dtype)
         parts = num_parts(harmonics.work(arrays[0], len(self.order)), count)
         tables = harmonics.tables(self.factors, self.order, self.unit, out.dtype.name)
         rows = [*map(_matrix, (out, *arrays)), *tables]

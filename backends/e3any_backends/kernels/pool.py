@@ -55,6 +55,9 @@ def num_parts(work: float, count: Count = cpus, copied: int = 0, most: int = 1 <
 
 def run(function: Callable[..., None], parts: Sequence[tuple[Any, ...]]) -> None:
     """Call a kernel with the arguments of each part; return when all are done."""
+    if len(parts) == 1:
+        function(*parts[0])
+        return
     futures = [_submit(function, arguments) for arguments in parts[1:]]
     try:
         function(*parts[0])

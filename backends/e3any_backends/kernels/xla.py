@@ -246,14 +246,6 @@ def _edge_products(number: int, parts: int, frame: Array, like: Array, room: int
     edges.product(number, parts, out, *factors, src, starts, order, code)
 
 
-@inner
-def _sort_edges_of_slopes(frame: Array, like: Array, room: int) -> None:
-    _sort_edges(frame, like, room)
-    _, results = _buffers(frame)
-    clear(_matrix(results[1], like))
-    clear(_box(results[2], like))
-
-
 @inlined
 def _edge_slopes(number: int, parts: int, frame: Array, like: Array, room: int, copy: int, code: int) -> None:
     arguments, results = _buffers(frame)
@@ -337,7 +329,7 @@ _SIMPLE = _do_nothing, _add_nothing
 OPERATIONS: dict[str, Any] = {
     "contractions": (_do_nothing, _add_contractions, _contractions),
     "edge_products": (_sort_edges, _add_nothing, _edge_products),
-    "edge_slopes": (_sort_edges_of_slopes, _add_to_first, _edge_slopes),
+    "edge_slopes": (_sort_edges, _add_to_first, _edge_slopes),
     "linear_product": (*_SIMPLE, _linear_product),
     "linear_slope": (_do_nothing, _add_to_first, _linear_slope),
     "harmonics_value": (*_SIMPLE, _harmonics_value),
