@@ -109,6 +109,12 @@ class _Eager:
             derivatives = _Pull.apply(kernel, indices, g, *operands)  # type: ignore[no-untyped-call]
         return derivatives
 
+    def sum(self, total: torch.Tensor | None, term: torch.Tensor) -> torch.Tensor:
+        """Return a sum, in the memory of the total where a kernel has made it and nothing is recorded."""
+        if total is None:
+            return term
+        return total + term if torch.is_grad_enabled() or obstacle([total, term]) else total.add_(term)
+
 
 class _Compiled:
     """Both kernels as operators."""
@@ -124,6 +130,10 @@ class _Compiled:
         """Return the first derivatives."""
         derivatives: Tensors = _pull_operator(list(operands), indices, g, kernel.name, list(kernel.arguments))
         return derivatives
+
+    def sum(self, total: torch.Tensor | None, term: torch.Tensor) -> torch.Tensor:
+        """Return a sum."""
+        return term if total is None else total + term
 
 
 _EAGER, _COMPILED = _Eager(), _Compiled()
@@ -153,18 +163,11 @@ def _pull_backward(
         if cotangent is None:
             continue
         replaced = [*operands[:s], cotangent, *operands[s + 1 :]]
-        slope = _sum(slope, calls.value(kernel, replaced, indices))
+        slope = calls.sum(slope, calls.value(kernel, replaced, indices))
         for t, derivative in enumerate(calls.pull(kernel, replaced, indices, g)):
             if t != s:
-                derivatives[t] = _sum(derivatives[t], derivative)
+                derivatives[t] = calls.sum(derivatives[t], derivative)
     return slope, derivatives
-
-
-def _sum(total: torch.Tensor | None, term: torch.Tensor) -> torch.Tensor:
-    """Return a sum, in the memory of the total, which belongs to it, where nothing is recorded."""
-    if total is None:
-        return term
-    return total + term if torch.is_grad_enabled() else total.add_(term)
 
 
 # -- linear maps --------------------------------------------------------------------------------------------
