@@ -20,8 +20,8 @@ _SAMPLE_MILLISECONDS = 10.0
 def measure(calls: dict[str, Callable[[], Any]], samples: int, seconds: float) -> dict[str, float]:
     """Return medians of process CPU time in milliseconds.
 
-    The order rotates from sample to sample, and a call before each sample is thrown away, so that none runs always
-    after the same one. The first calls, which compile, are not measured.
+    The order rotates from sample to sample, so that none runs always after the same one, and a sample before each is
+    thrown away: caches and the heap are as others have left them. The first calls, which compile, are not measured.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def measure(calls: dict[str, Callable[[], Any]], samples: int, seconds: float) -
     start = time.perf_counter()
     for i in range(samples):
         for name in names[i % len(names) :] + names[: i % len(names)]:
-            calls[name]()
+            process_milliseconds(calls[name], numbers[name])
             times[name].append(process_milliseconds(calls[name], numbers[name]))
         if i + 1 >= _LEAST_SAMPLES and time.perf_counter() - start > seconds:
             break
@@ -48,9 +48,10 @@ def measure(calls: dict[str, Callable[[], Any]], samples: int, seconds: float) -
 
 
 def _number(call: Callable[[], Any]) -> int:
-    """Return how often to repeat a call in a sample; the first ones take longer."""
+    """Return how often to repeat a call in a sample, if it takes as long as after some calls of its own."""
     number = 1
     while True:
+        process_milliseconds(call, number)
         mean = process_milliseconds(call, number)
         if mean * number >= _SAMPLE_MILLISECONDS:
             return number
