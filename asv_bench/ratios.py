@@ -14,6 +14,7 @@ from pathlib import Path
 
 from instrument import table, targets
 from instrument.cases import CASES, SMALL
+from instrument.measure import use_one_core
 from instrument.results import Results
 
 
@@ -33,6 +34,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, and print tables."""
     args = arguments()
+    use_one_core()
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     results = Results.load(args.results)
     cases = [case for case in (SMALL if args.quick else CASES) if args.pattern in case.operation]

@@ -5,3 +5,7 @@ from pathlib import Path
 
 # asv imports this package alone.
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from instrument.measure import use_one_core
+
+use_one_core()

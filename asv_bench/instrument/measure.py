@@ -7,6 +7,7 @@ to be filled after what ran before.
 from __future__ import annotations
 
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -15,6 +16,12 @@ from typing import Any
 _LEAST_SAMPLES = 3
 # What a sample takes at least.
 _SAMPLE_MILLISECONDS = 10.0
+
+
+def use_one_core() -> None:
+    """Keep this process on one core, where systems can: XLA has a thread for every core, whatever its options say."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def measure(calls: dict[str, Callable[[], Any]], samples: int, seconds: float) -> dict[str, float]:
