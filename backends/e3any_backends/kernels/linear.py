@@ -7,16 +7,19 @@ registers, several at a time, as each has to wait for its last addition.
 from __future__ import annotations
 
 import numpy as np
+from llvmlite import binding
 
 from e3any_backends.generic import Array
 from e3any_backends.kernels.jit import jit, part
 from e3any_backends.kernels.shares import of_rows
-from e3any_backends.kernels.simd import BYTES, filled, load, repeated, store
+from e3any_backends.kernels.simd import BYTES, filled, load, load_like, load_number, load_pair, store
 
 __all__ = ["product", "slope", "work"]
 
 # Rows whose products are taken at once, and rows that are summed before they are added to what came before.
 _ROWS, _BLOCK = 6, 64
+# Whether there are registers for sums of two vectors: AVX-512 has 32, others fewer.
+_HAS_PAIRS = bool(binding.get_host_cpu_features().get("avx512f"))
 
 
 def work(x: Array, w: Array) -> int:
@@ -42,24 +45,35 @@ def product(number: int, parts: int, out: Array, x: Array, w: Array, which: Arra
 def _multiply(out: Array, x: Array, w: Array, bias: Array, rows: Array, number: int, has_bias: bool) -> None:
     """Multiply six rows with a matrix."""
     _, features, width = w.shape
+    lanes, first, j = BYTES // w.itemsize, number * features * width, 0
+    while _HAS_PAIRS and j + 2 * lanes <= width:
+        pair = load_pair(bias, j) if has_bias else filled(load_pair(bias, j), 0.0)
+        _multiply_vector(out, x, w, rows, first, j, pair)
+        j += 2 * lanes
+    while j < width:
+        vector = load(bias, j) if has_bias else filled(load(bias, j), 0.0)
+        _multiply_vector(out, x, w, rows, first, j, vector)
+        j += lanes
+
+
+@part
+def _multiply_vector(out: Array, x: Array, w: Array, rows: Array, first: int, j: int, begin: Array) -> None:
+    """Multiply six rows with columns of a matrix, as many as a vector has that is added to the products."""
+    features, width = x.shape[2], out.shape[2]
     a, b, c = rows[0] * features, rows[1] * features, rows[2] * features
     d, e, f = rows[3] * features, rows[4] * features, rows[5] * features
-    for j in range(0, width, BYTES // w.itemsize):
-        first = number * features * width + j
-        begin = load(bias, j)
-        if not has_bias:
-            begin = filled(begin, 0.0)
-        p, q, r, s, t, u = begin, begin, begin, begin, begin, begin
-        for k in range(features):
-            weight = load(w, first + k * width)
-            p, q, r = p + repeated(x, a + k) * weight, q + repeated(x, b + k) * weight, r + repeated(x, c + k) * weight
-            s, t, u = s + repeated(x, d + k) * weight, t + repeated(x, e + k) * weight, u + repeated(x, f + k) * weight
-        store(out, rows[0] * width + j, p)
-        store(out, rows[1] * width + j, q)
-        store(out, rows[2] * width + j, r)
-        store(out, rows[3] * width + j, s)
-        store(out, rows[4] * width + j, t)
-        store(out, rows[5] * width + j, u)
+    p, q, r, s, t, u = begin, begin, begin, begin, begin, begin
+    for k in range(features):
+        weight = load_like(begin, w, first + k * width + j)
+        p, q = p + load_number(x, a + k) * weight, q + load_number(x, b + k) * weight
+        r, s = r + load_number(x, c + k) * weight, s + load_number(x, d + k) * weight
+        t, u = t + load_number(x, e + k) * weight, u + load_number(x, f + k) * weight
+    store(out, rows[0] * width + j, p)
+    store(out, rows[1] * width + j, q)
+    store(out, rows[2] * width + j, r)
+    store(out, rows[3] * width + j, s)
+    store(out, rows[4] * width + j, t)
+    store(out, rows[5] * width + j, u)
 
 
 @jit
@@ -91,26 +105,36 @@ def _load_component(block: Array, x: Array, start: int, rows: int, i: int) -> No
 def _add_outer(dw: Array, x: Array, g: Array, rows: int, k: int, number: int) -> None:
     """Add products of eight features of x and all of g, summed over rows."""
     _, features, width = dw.shape
-    for j in range(0, width, BYTES // g.itemsize):
-        zero = filled(load(g, j), 0.0)
-        p, q, r, s, t, u, v, w = zero, zero, zero, zero, zero, zero, zero, zero
-        for n in range(rows):
-            at, weight = n * features + k, load(g, n * width + j)
-            p, q = p + repeated(x, at) * weight, q + repeated(x, at + 1) * weight
-            r, s = r + repeated(x, at + 2) * weight, s + repeated(x, at + 3) * weight
-            t, u = t + repeated(x, at + 4) * weight, u + repeated(x, at + 5) * weight
-            v, w = v + repeated(x, at + 6) * weight, w + repeated(x, at + 7) * weight
-        first = (number * features + k) * width + j
-        _add(dw, first, p)
-        _add(dw, first + width, q)
-        _add(dw, first + 2 * width, r)
-        _add(dw, first + 3 * width, s)
-        _add(dw, first + 4 * width, t)
-        _add(dw, first + 5 * width, u)
-        _add(dw, first + 6 * width, v)
-        _add(dw, first + 7 * width, w)
+    lanes, first, j = BYTES // g.itemsize, (number * features + k) * width, 0
+    while _HAS_PAIRS and j + 2 * lanes <= width:
+        _add_outer_vector(dw, x, g, rows, k, first, j, filled(load_pair(g, j), 0.0))
+        j += 2 * lanes
+    while j < width:
+        _add_outer_vector(dw, x, g, rows, k, first, j, filled(load(g, j), 0.0))
+        j += lanes
+
+
+@part
+def _add_outer_vector(dw: Array, x: Array, g: Array, rows: int, k: int, first: int, j: int, zero: Array) -> None:
+    """Add products of eight features of x and as many of g as a vector of zeros has."""
+    _, features, width = dw.shape
+    p, q, r, s, t, u, v, w = zero, zero, zero, zero, zero, zero, zero, zero
+    for n in range(rows):
+        at, weight = n * features + k, load_like(zero, g, n * width + j)
+        p, q = p + load_number(x, at) * weight, q + load_number(x, at + 1) * weight
+        r, s = r + load_number(x, at + 2) * weight, s + load_number(x, at + 3) * weight
+        t, u = t + load_number(x, at + 4) * weight, u + load_number(x, at + 5) * weight
+        v, w = v + load_number(x, at + 6) * weight, w + load_number(x, at + 7) * weight
+    _add(dw, first + j, p)
+    _add(dw, first + j + width, q)
+    _add(dw, first + j + 2 * width, r)
+    _add(dw, first + j + 3 * width, s)
+    _add(dw, first + j + 4 * width, t)
+    _add(dw, first + j + 5 * width, u)
+    _add(dw, first + j + 6 * width, v)
+    _add(dw, first + j + 7 * width, w)
 
 
 @part
 def _add(array: Array, position: int, vector: Array) -> None:
-    store(array, position, load(array, position) + vector)
+    store(array, position, load_like(vector, array, position) + vector)

@@ -13,9 +13,9 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload, register_model
 
-__all__ = ["BYTES", "absolute", "clear", "filled", "load", "load_columns", "load_triples", "repeated"]
-__all__ += ["repeated_number", "select_less", "square_root", "store", "store_columns", "store_triples"]
-__all__ += ["sum_of_numbers"]
+__all__ = ["BYTES", "absolute", "clear", "filled", "load", "load_columns", "load_like", "load_number", "load_pair"]
+__all__ += ["load_triples", "repeated_number", "select_less", "square_root", "store", "store_columns"]
+__all__ += ["store_triples", "sum_of_numbers"]
 
 #: Bytes of a vector: one register of AVX-512, two of AVX2, four of Neon.
 BYTES = 64
@@ -26,12 +26,12 @@ _FLAGS = ("contract", "reassoc", "nsz")
 
 
 class Vector(types.Type):  # type: ignore[misc, unused-ignore]
-    """The type of vectors of a floating-point type."""
+    """The type of vectors of a floating-point type, or of several such put together."""
 
-    def __init__(self, dtype: Any) -> None:
+    def __init__(self, dtype: Any, num: int = 1) -> None:
         self.dtype = dtype
-        self.count = BYTES * 8 // dtype.bitwidth
-        super().__init__(name=f"Vector({dtype})")
+        self.count = num * BYTES * 8 // dtype.bitwidth
+        super().__init__(name=f"Vector({dtype}, {num})")
 
 
 @register_model(Vector)
@@ -176,16 +176,30 @@ def _offset(number: int) -> Any:
 
 
 def _load(typing_context: Any, array: Any, position: Any) -> Any:
-    vector = Vector(array.dtype)
+    return _loading(Vector(array.dtype), array, types.intp)
 
+
+def _load_pair(typing_context: Any, array: Any, position: Any) -> Any:
+    return _loading(Vector(array.dtype, 2), array, types.intp)
+
+
+def _load_like(typing_context: Any, like: Vector, array: Any, position: Any) -> Any:
+    return _loading(like, like, array, types.intp)
+
+
+def _loading(vector: Vector, *arguments: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _Memory(context, builder, array, *values).load(_offset(0), vector.count)
+        return _Memory(context, builder, arguments[-2], *values[-2:]).load(_offset(0), vector.count)
 
-    return vector(array, types.intp), emit
+    return vector(*arguments), emit
 
 
 #: Return the vector of an array's numbers from a position on.
 load: Any = intrinsic(_load)
+#: Return two vectors as one.
+load_pair: Any = intrinsic(_load_pair)
+#: Return a vector of the type of another vector.
+load_like: Any = intrinsic(_load_like)
 
 
 def _store(typing_context: Any, array: Any, position: Any, value: Vector) -> Any:
@@ -200,20 +214,16 @@ def _store(typing_context: Any, array: Any, position: Any, value: Vector) -> Any
 store: Any = intrinsic(_store)
 
 
-def _load_repeated(typing_context: Any, array: Any, position: Any) -> Any:
-    vector = Vector(array.dtype)
-
+def _load_number(typing_context: Any, array: Any, position: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        number = builder.load(
-            builder.gep(context.make_array(array)(context, builder, value=values[0]).data, values[1:])
-        )
-        return _repeated(context, builder, vector, array.dtype, number)
+        data = context.make_array(array)(context, builder, value=values[0]).data
+        return builder.load(builder.gep(data, values[1:]))
 
-    return vector(array, types.intp), emit
+    return array.dtype(array, types.intp), emit
 
 
-#: Return a vector of the one number that an array has at a position.
-repeated: Any = intrinsic(_load_repeated)
+#: Return the one number that an array has at a position, whatever its axes.
+load_number: Any = intrinsic(_load_number)
 
 
 def _clear(typing_context: Any, array: Any) -> Any:
