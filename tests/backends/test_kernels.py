@@ -235,6 +235,19 @@ def test_linear_maps_are_those_of_the_plain_form(rng, only_kernels, library, dty
     assert_rounding(backend_of(x).linear(x, w, which, bias if has_bias else None), expected, 4.0)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [16, 32, 48])
+@pytest.mark.parametrize("rows", [1, 6, 67])
+def test_linear_maps_of_one_vector_or_more_are_sums_of_products(rng, dtype, width, rows):
+    x, w, _ = matrices(rng, 16, width, (rows,), dtype)
+    which, g = np.asarray([0, 1, 1, 0]), rng.normal(size=(rows, 4, width)).astype(dtype)
+    value, (dx, dw) = maps.Linear().value([x, w], [which]), maps.Linear().pull([x, w], [which], g)
+    assert_rounding(value, np.einsum("ncf,cfg->ncg", x, w[which]), 4.0)
+    assert_rounding(dx, np.einsum("ncg,cfg->ncf", g, w[which]), 4.0)
+    products = np.einsum("ncf,ncg->cfg", x, g)
+    assert_rounding(dw, np.stack([products[0] + products[3], products[1] + products[2]]), 4.0)
+
+
 def test_matrices_that_do_not_fill_vectors_are_left_to_libraries(rng):
     x, w, bias = as_library("torch", *matrices(rng, 8, 12))
     backend, which = backend_of(x), torch.tensor([0, 1, 1, 0])
