@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 _LEAST_SAMPLES = 3
-# What a sample takes at least.
-_SAMPLE_MILLISECONDS = 10.0
+# What a sample takes at least, and what is thrown away before it.
+_SAMPLE_MILLISECONDS, _WARM_MILLISECONDS = 10.0, 100.0
 
 
 def use_one_core() -> None:
@@ -27,8 +27,8 @@ def use_one_core() -> None:
 def measure(calls: dict[str, Callable[[], Any]], samples: int, seconds: float) -> dict[str, float]:
     """Return medians of process CPU time in milliseconds.
 
-    The order rotates from sample to sample, so that none runs always after the same one, and a sample before each is
-    thrown away: caches and the heap are as others have left them. The first calls, which compile, are not measured.
+    The order rotates from sample to sample, so that none runs always after the same one, and calls before each sample
+    are thrown away: caches and the heap are as others have left them. The first calls, which compile, are not measured.
 
     Parameters
     ----------
@@ -47,18 +47,25 @@ def measure(calls: dict[str, Callable[[], Any]], samples: int, seconds: float) -
     start = time.perf_counter()
     for i in range(samples):
         for name in names[i % len(names) :] + names[: i % len(names)]:
-            process_milliseconds(calls[name], numbers[name])
+            _warm_up(calls[name])
             times[name].append(process_milliseconds(calls[name], numbers[name]))
         if i + 1 >= _LEAST_SAMPLES and time.perf_counter() - start > seconds:
             break
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def _warm_up(call: Callable[[], Any]) -> None:
+    """Call until a call takes as long as it does among calls of its own."""
+    start = time.process_time()
+    while 1000 * (time.process_time() - start) < _WARM_MILLISECONDS:
+        call()
+
+
 def _number(call: Callable[[], Any]) -> int:
-    """Return how often to repeat a call in a sample, if it takes as long as after some calls of its own."""
+    """Return how often to repeat a call in a sample."""
+    _warm_up(call)
     number = 1
     while True:
-        process_milliseconds(call, number)
         mean = process_milliseconds(call, number)
         if mean * number >= _SAMPLE_MILLISECONDS:
             return number
