@@ -52,14 +52,14 @@ def test_other_numbers_are_an_error():
         check_agreement({"jax": lambda: ones, "e3x": lambda: ones * 1.01})
 
 
-@pytest.mark.parametrize(("milliseconds", "times"), [(4.0, 3), (20.0, 1)])
-def test_every_sample_follows_a_call_that_is_thrown_away(monkeypatch, milliseconds, times):
+@pytest.mark.parametrize(("milliseconds", "warm", "times"), [(6.4, 16, 2), (40.0, 3, 1)])
+def test_every_sample_follows_calls_that_are_thrown_away(monkeypatch, milliseconds, warm, times):
     log = []
     calls = {name: (lambda name=name: log.append(name)) for name in "ab"}
     monkeypatch.setattr("time.process_time", lambda: 1e-3 * milliseconds * len(log))
     result = measure(calls, samples=2, seconds=60.0)
-    a, b = "a" * (1 + times), "b" * (1 + times)
-    tried = 1 if times == 1 else 1 + times
+    a, b = "a" * (warm + times), "b" * (warm + times)
+    tried = warm + (1 if times == 1 else 1 + times)
     assert "".join(log) == "ab" + "a" * tried + "b" * tried + a + b + b + a
     assert result == pytest.approx({"a": milliseconds, "b": milliseconds})
 
