@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import doctest
-import importlib
+import importlib.util
 import inspect
 import os
 import re
@@ -50,6 +50,19 @@ def test_programs_of_the_readme_run_one_by_one(program, tmp_path):
 @pytest.mark.parametrize("page", PROGRAMS)
 def test_programs_of_a_page_run_one_after_the_other(page, tmp_path):
     run(PROGRAMS[page], tmp_path)
+
+
+def test_the_tree_of_the_architecture_is_that_of_the_sources():
+    path = DOCS / "source_tree.py"
+    spec = importlib.util.spec_from_file_location("source_tree", path)
+    source_tree = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(source_tree)
+    text = source_tree.PAGE.read_text(encoding="utf-8")
+    assert text == source_tree.page(text), "run `python docs/source_tree.py`"
+    assert text.count("conventions.py  ") == 1
+    assert "" not in [
+        summary for folder in source_tree.FOLDERS for name, summary in source_tree.rows(ROOT / folder) if ".py" in name
+    ]
 
 
 def test_programs_of_notebooks_are_cells_that_the_build_runs():
