@@ -38,6 +38,7 @@ lint: .venv/.installed-flax,torch,checkpoint,lint  ## Check style, format and ty
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	$(PYTHON) docs/stubs.py --check
 
 bench: .venv/.installed-flax,torch,fast,examples,bench  ## Benchmarks: results for asv, tables of ratios to peers and of targets
 	cd asv_bench && ../$(PYTHON) -m asv machine --yes > /dev/null

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import reduce
+from inspect import Parameter
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
-from e3any import Layout
 from e3any.nn import Layer, Variables
+from e3any.nn.interface import call_signature, constructor_signature, document, split_layouts
 from e3any.nn.layer import check_layer, check_layer_class
 from e3any_flax.linen import as_jax, draw
 
@@ -127,6 +128,9 @@ def to_nnx(layer: Layer, *inputs: Any, rngs: nnx.Rngs, **options: Any) -> LayerM
     return LayerModule(layer, *inputs, rngs=rngs, **options)
 
 
+_RNGS = Parameter("rngs", Parameter.KEYWORD_ONLY, annotation=nnx.Rngs)
+
+
 def nnx_class(description: type[Layer], module: str) -> type[LayerModule]:
     """Return a class of modules that is constructed from layouts of inputs and hyper-parameters.
 
@@ -151,9 +155,17 @@ def nnx_class(description: type[Layer], module: str) -> type[LayerModule]:
     check_layer_class(description)
 
     def __init__(self: LayerModule, *arguments: Any, rngs: nnx.Rngs, **options: Any) -> None:
-        layouts = [a for a in arguments if isinstance(a, Layout)]
-        rest = [a for a in arguments if not isinstance(a, Layout)]
+        layouts, rest = split_layouts(arguments)
         LayerModule.__init__(self, description(*rest, **options), *layouts, rngs=rngs)
 
-    members = {"__init__": __init__, "__doc__": description.__doc__, "__module__": module}
+    def __call__(self: LayerModule, *inputs: Any, rngs: nnx.Rngs | None = None, **options: Any) -> Any:
+        return LayerModule.__call__(self, *inputs, rngs=rngs, **options)
+
+    call = call_signature(description)
+    named = [p for p in call.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+    others = [p for p in call.parameters.values() if p.kind is Parameter.VAR_KEYWORD]
+    __call__.__signature__ = call.replace(parameters=[*named, _RNGS.replace(default=None), *others])  # type: ignore[attr-defined]
+    __call__.__doc__ = LayerModule.__call__.__doc__
+    members = {"__init__": __init__, "__call__": __call__, "__doc__": document(description), "__module__": module}
+    members["__signature__"] = constructor_signature(description, options=[_RNGS])
     return type(description.__name__, (LayerModule,), members)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from e3any.nn import Layer
+from e3any.nn.interface import constructor_signature, document
 from e3any.nn.layer import check_layer, check_layer_class, initialize
 
 __all__ = ["LayerFunction", "accept_lists", "function_class", "to_numpy"]
@@ -119,5 +120,6 @@ def function_class(description: type[Layer], module: str) -> type[LayerFunction]
     def __init__(self: LayerFunction, *arguments: Any, **options: Any) -> None:
         LayerFunction.__init__(self, description(*arguments, **options))
 
-    members = {"__init__": __init__, "__doc__": description.__doc__, "__module__": module}
+    members = {"__init__": __init__, "__doc__": document(description, layouts=False), "__module__": module}
+    members["__signature__"] = constructor_signature(description, layouts=False)
     return type(description.__name__, (LayerFunction,), members)

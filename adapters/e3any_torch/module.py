@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
+from inspect import Parameter
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map
 
 from e3any import Layout
 from e3any.nn import FactoredBasis, Layer, Parameters
+from e3any.nn.interface import call_signature, constructor_signature, document, non_default_fields, split_layouts
 from e3any.nn.layer import check_layer, check_layer_class, check_tree, initialize, leaves
 from e3any_torch.trees import to_numpy
 
@@ -20,8 +21,9 @@ __all__ = ["LayerModule", "module_class", "to_torch"]
 class _ModuleParameters(Parameters):
     """Parameters, and buffers, that are attributes of a module and of its children."""
 
-    def __init__(self, node: torch.nn.Module | None, training: bool, path: str = "") -> None:
+    def __init__(self, node: torch.nn.Module | None, training: bool, root: LayerModule, path: str = "") -> None:
         self._node = node
+        self._root = root
         self._path = path
         self.training = training
 
@@ -31,13 +33,14 @@ class _ModuleParameters(Parameters):
             found = "none" if value is None else tuple(value.shape)
             raise ValueError(
                 f"expected parameter {self._path + name!r} of shape {tuple(shape)}, got {found}: "
-                "the module was built for inputs of another layout"
+                f"the module {self._root._built_for()} was built for inputs of another layout"
             )
         return value
 
     def __truediv__(self, name: str) -> _ModuleParameters:
         # The child of a module that was built for another layout is missed once a parameter is asked of it.
-        return _ModuleParameters(getattr(self._node, name, None), bool(self.training), f"{self._path}{name}.")
+        child = getattr(self._node, name, None)
+        return _ModuleParameters(child, bool(self.training), self._root, f"{self._path}{name}.")
 
     def update(self, name: str, value: Any) -> None:
         with torch.no_grad():
@@ -89,6 +92,7 @@ class LayerModule(torch.nn.Module):
         super().__init__()
         check_layer(description)
         self.description = description
+        self._layouts = tuple(x for x in inputs if isinstance(x, Layout))
         self._generator = generator
         self._is_built = False
         if inputs or options or not _needs_inputs(description):
@@ -101,7 +105,12 @@ class LayerModule(torch.nn.Module):
         """Apply the layer to tensors; see ``forward`` of the description."""
         if not self._is_built:
             self._build(inputs, options)
-        return self.description(_ModuleParameters(self, self.training), *inputs, **options)
+        return self.description(_ModuleParameters(self, self.training, self), *inputs, **options)
+
+    def _built_for(self) -> str:
+        """Return the name of the layer, and the layouts that its module was built for."""
+        layouts = ", ".join(map(repr, self._layouts))
+        return type(self.description).__name__ + (f" for {layouts}" if layouts else "")
 
     def _build(self, inputs: Any, options: dict[str, Any]) -> None:
         device = next((x.device for x in inputs if isinstance(x, torch.Tensor)), None)
@@ -154,9 +163,32 @@ class LayerModule(torch.nn.Module):
             self._register((tuple(k.split(".")), value.clone()) for k, value in state.items())
         super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
 
+    def output_layout(self, *layouts: Layout) -> Layout:
+        """Return the layout of the output for layouts of inputs; by default for those that the module was built for.
+
+        Parameters
+        ----------
+        *layouts : Layout
+            Layouts of inputs.
+
+        Returns
+        -------
+        Layout
+            That of the output; see :meth:`e3any.nn.Layer.output_layout`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See :meth:`e3any.nn.Layer.output_layout`.
+        """
+        return self.description.output_layout(*(layouts or self._layouts))
+
     def extra_repr(self) -> str:
-        """Return the description."""
-        return repr(self.description)
+        """Return the layouts that the module was built for, and the hyper-parameters that are not the default ones."""
+        options = [f"{name}={value!r}" for name, value in non_default_fields(self.description).items()]
+        named = type(self) is LayerModule
+        first = [f"{type(self.description).__name__}({', '.join(options)})"] if named else options
+        return ", ".join([*map(repr, self._layouts), *first])
 
 
 def _needs_inputs(description: Layer) -> bool:
@@ -196,6 +228,9 @@ def to_torch(layer: Layer, *inputs: Any, generator: torch.Generator | None = Non
     return LayerModule(layer, *inputs, generator=generator, **options)
 
 
+_GENERATOR = Parameter("generator", Parameter.KEYWORD_ONLY, default=None, annotation=torch.Generator | None)
+
+
 def module_class(description: type[Layer], module: str) -> type[LayerModule]:
     """Return a class of modules that is constructed from layouts of inputs and hyper-parameters.
 
@@ -220,19 +255,17 @@ def module_class(description: type[Layer], module: str) -> type[LayerModule]:
     check_layer_class(description)
 
     def __init__(self: LayerModule, *arguments: Any, generator: torch.Generator | None = None, **options: Any) -> None:
-        layouts = [a for a in arguments if isinstance(a, Layout)]
-        rest = [a for a in arguments if not isinstance(a, Layout)]
+        layouts, rest = split_layouts(arguments)
         LayerModule.__init__(self, description(*rest, **options), *layouts, generator=generator)
 
     def forward(self: LayerModule, *inputs: Any, **options: Any) -> Any:
         return LayerModule.forward(self, *inputs, **options)
 
     # What reads the signature, such as torch.export, learns the names of inputs.
-    signature = inspect.signature(description.forward)
-    this, _, *rest = signature.parameters.values()
-    forward.__signature__ = signature.replace(parameters=[this, *rest])  # type: ignore[attr-defined]
+    forward.__signature__ = call_signature(description)  # type: ignore[attr-defined]
     forward.__doc__ = description.forward.__doc__
-    members = {"__init__": __init__, "forward": forward, "__doc__": description.__doc__, "__module__": module}
+    members = {"__init__": __init__, "forward": forward, "__doc__": document(description), "__module__": module}
+    members["__signature__"] = constructor_signature(description, options=[_GENERATOR])
     return type(description.__name__, (LayerModule,), members)
 
 

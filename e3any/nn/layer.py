@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from e3any_backends.tables import lookup
 
@@ -89,6 +89,11 @@ class Layer(abc.ABC):
     >>> sorted(Block(8).parameters(np.ones((1, 4, 8), np.float32)))
     ['dense']
     """
+
+    #: The inputs whose layouts modules of the layer are constructed from, in this order, and how many of the last ones
+    #: may be missing.
+    layouts: ClassVar[tuple[str, ...]] = ("inputs",)
+    num_optional_layouts: ClassVar[int] = 0
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -163,12 +168,44 @@ class Layer(abc.ABC):
         dict
             A nested dictionary of :class:`ParameterSpec`.
         """
+        tree: dict[str, Any] = {}
+        self._record(tree, inputs, options)
+        return tree
+
+    def output_layout(self, *inputs: Any, **options: Any) -> Layout:
+        """Return the layout of the output for given layouts of inputs.
+
+        Parameters
+        ----------
+        *inputs, **options
+            See :meth:`parameters`.
+
+        Returns
+        -------
+        Layout
+            Degrees, features and parities of the output.
+
+        Raises
+        ------
+        ValueError
+            If inputs do not fit together, or the output has not the shape of features.
+        TypeError
+            If the output is no array, such as the tuples that some basis functions return.
+
+        Examples
+        --------
+        >>> from e3any import Layout, nn
+        >>> nn.TensorDense(features=8).output_layout(Layout(max_degree=0, features=16))
+        Layout(max_degree=0, features=8, pseudotensors=False)
+        """
+        return Layout.of(self._record({}, inputs, options), "outputs")
+
+    def _record(self, tree: dict[str, Any], inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Apply the layer to an example, write down its parameters, and return its outputs."""
         if any(isinstance(i, Layout) for i in inputs) or not (inputs or options):
             inputs, found = self.example(*inputs)
             options = {**found, **options}
-        tree: dict[str, Any] = {}
-        self.forward(Recorder(tree), *inputs, **options)
-        return tree
+        return self.forward(Recorder(tree), *inputs, **options)
 
 
 def _default(initializer: Initializer) -> Any:

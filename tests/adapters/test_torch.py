@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from dataclasses import dataclass
 from functools import partial
@@ -47,7 +48,7 @@ def test_classes_carry_their_own_name_and_documentation(name):
     module = getattr(e3any_torch.nn, name)
     assert issubclass(module, e3any_torch.LayerModule)
     assert (module.__name__, module.__module__) == (name, "e3any_torch.nn")
-    assert module.__doc__ == getattr(nn, name).__doc__
+    assert inspect.getdoc(module).startswith(inspect.getdoc(getattr(nn, name)))
 
 
 @pytest.mark.parametrize(
@@ -281,13 +282,11 @@ def test_trees_of_other_parameters_are_refused_and_nothing_is_copied(x):
 
 def test_inputs_of_another_layout_are_refused():
     module = e3any_torch.nn.Dense(Layout(1, 3), 4)
-    expected = (
-        r"expected parameter '0\+\.kernel' of shape \(2, 4\), got \(3, 4\): the module was built for inputs of an"
-    )
+    expected = r"expected parameter '0\+\.kernel' of shape \(2, 4\), got \(3, 4\): the module Dense for Layout\("
     with pytest.raises(ValueError, match=expected):
         module(torch.ones(1, 4, 2))
     for shape, name in (((2, 4, 3), r"1\+"), ((1, 9, 3), r"2\+")):
-        expected = rf"expected parameter '{name}\.kernel' of shape \(3, 4\), got none: the module was built for inputs"
+        expected = rf"expected parameter '{name}\.kernel' of shape \(3, 4\), got none: the module Dense for Layout\("
         with pytest.raises(ValueError, match=expected):
             module(torch.ones(shape))
 
@@ -307,7 +306,7 @@ def test_missing_and_unknown_hyper_parameters_are_refused():
 
 
 def test_module_shows_its_description():
-    assert "Dense(features=4, use_bias=True" in repr(e3any_torch.nn.Dense(LAYOUT, 4))
+    assert "features=4" in repr(e3any_torch.nn.Dense(LAYOUT, 4))
 
 
 def test_masks_of_degrees_are_tensors():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
@@ -198,6 +198,9 @@ class MultiHeadAttention(_Attention):
         If a dtype is none of floating-point numbers.
     """
 
+    layouts: ClassVar[tuple[str, ...]] = ("inputs_q", "inputs_kv", "basis")
+    num_optional_layouts: ClassVar[int] = 1
+
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return two nodes with the layouts of queries, and of keys and values, and one edge with that of the basis."""
         return _example(2, layouts) or super().example(*layouts)
@@ -270,6 +273,9 @@ class SelfAttention(_Attention):
 
     Formulas, parameters, hyper-parameters and errors are those of :class:`MultiHeadAttention`.
     """
+
+    layouts: ClassVar[tuple[str, ...]] = ("inputs", "basis")
+    num_optional_layouts: ClassVar[int] = 1
 
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return two nodes with the layout of the inputs, and one edge with that of the basis."""

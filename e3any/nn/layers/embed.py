@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from e3any_backends import Array, backend_of
@@ -43,6 +43,8 @@ class Embed(Layer):
     TypeError
         If a dtype is none of floating-point numbers.
     """
+
+    layouts: ClassVar[tuple[str, ...]] = ()
 
     num_embeddings: int
     features: int

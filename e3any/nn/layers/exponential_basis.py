@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from e3any_backends import Array
@@ -43,6 +43,8 @@ class ExponentialBasis(Layer):
     TypeError
         If ``initial_gamma`` is no number, or ``param_dtype`` none of floating-point numbers.
     """
+
+    layouts: ClassVar[tuple[str, ...]] = ()
 
     initial_gamma: float = 1.0
     param_dtype: Any = "float32"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from e3any_backends import Array
@@ -69,6 +69,8 @@ class FusedTensor(Layer):
     TypeError
         If a dtype is none of floating-point numbers.
     """
+
+    layouts: ClassVar[tuple[str, ...]] = ("inputs1", "inputs2")
 
     max_degree: int | None = None
     include_pseudotensors: bool = True

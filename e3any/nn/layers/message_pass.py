@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from e3any_backends import Array
@@ -63,6 +63,8 @@ class MessagePass(Convolution):
     TypeError
         If a dtype is none of floating-point numbers.
     """
+
+    layouts: ClassVar[tuple[str, ...]] = ("inputs", "basis")
 
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return two nodes with the layouts of inputs and basis, and one edge."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from e3any_backends import Array, Backend
@@ -66,6 +66,8 @@ class PathMessagePass(Layer):
     TypeError
         If ``hidden`` is no sequence, the activation no function, or a dtype none of floating-point numbers.
     """
+
+    layouts: ClassVar[tuple[str, ...]] = ("inputs", "basis")
 
     max_degree: int | None = None
     hidden: Sequence[int] = (64, 64)

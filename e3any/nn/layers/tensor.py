@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from e3any_backends import Array
 
@@ -55,6 +55,8 @@ class Tensor(Layer):
     TypeError
         If a dtype is none of floating-point numbers.
     """
+
+    layouts: ClassVar[tuple[str, ...]] = ("inputs1", "inputs2")
 
     max_degree: int | None = None
     include_pseudotensors: bool = True

@@ -1,0 +1,874 @@
+"""Written by docs/stubs.py: the layers of :mod:`e3any_torch.nn` as type checkers and editors see them."""
+
+# mypy: disable-error-code="override"
+from collections.abc import Callable, Sequence
+from typing import Any, overload
+import torch
+from e3any_torch.module import LayerModule
+from e3any import Layout
+from e3any.nn import FactoredBasis as FactoredBasis
+from e3any.nn import Layer as Layer
+from e3any.nn import ParameterSpec as ParameterSpec
+from e3any.nn import Parameters as Parameters
+from e3any.nn import Variables as Variables
+from e3any.nn import add as add
+from e3any.nn import basic_bernstein as basic_bernstein
+from e3any.nn import basic_chebyshev as basic_chebyshev
+from e3any.nn import basic_fourier as basic_fourier
+from e3any.nn import basic_gaussian as basic_gaussian
+from e3any.nn import basis as basis
+from e3any.nn import bent_identity as bent_identity
+from e3any.nn import bessel as bessel
+from e3any.nn import celu as celu
+from e3any.nn import change_max_degree_or_type as change_max_degree_or_type
+from e3any.nn import cosine_cutoff as cosine_cutoff
+from e3any.nn import elu as elu
+from e3any.nn import even_degree_mask as even_degree_mask
+from e3any.nn import exponential_bernstein as exponential_bernstein
+from e3any.nn import exponential_chebyshev as exponential_chebyshev
+from e3any.nn import exponential_fourier as exponential_fourier
+from e3any.nn import exponential_gaussian as exponential_gaussian
+from e3any.nn import exponential_mapping as exponential_mapping
+from e3any.nn import gate as gate
+from e3any.nn import gelu as gelu
+from e3any.nn import hard_silu as hard_silu
+from e3any.nn import hard_swish as hard_swish
+from e3any.nn import hard_tanh as hard_tanh
+from e3any.nn import initializers as initializers
+from e3any.nn import leaky_relu as leaky_relu
+from e3any.nn import mish as mish
+from e3any.nn import norm_activation as norm_activation
+from e3any.nn import odd_degree_mask as odd_degree_mask
+from e3any.nn import polynomial_cutoff as polynomial_cutoff
+from e3any.nn import pool as pool
+from e3any.nn import reciprocal_bernstein as reciprocal_bernstein
+from e3any.nn import reciprocal_chebyshev as reciprocal_chebyshev
+from e3any.nn import reciprocal_fourier as reciprocal_fourier
+from e3any.nn import reciprocal_gaussian as reciprocal_gaussian
+from e3any.nn import reciprocal_mapping as reciprocal_mapping
+from e3any.nn import rectangular_window as rectangular_window
+from e3any.nn import reflect as reflect
+from e3any.nn import relu as relu
+from e3any.nn import relu6 as relu6
+from e3any.nn import rotate as rotate
+from e3any.nn import selu as selu
+from e3any.nn import serf as serf
+from e3any.nn import shifted_softplus as shifted_softplus
+from e3any.nn import silu as silu
+from e3any.nn import sinc as sinc
+from e3any.nn import smooth_cutoff as smooth_cutoff
+from e3any.nn import smooth_damping as smooth_damping
+from e3any.nn import smooth_switch as smooth_switch
+from e3any.nn import smooth_window as smooth_window
+from e3any.nn import soft_sign as soft_sign
+from e3any.nn import swish as swish
+from e3any.nn import triangular_window as triangular_window
+
+class BatchNorm(LayerModule):
+    r"""Normalise every feature of every irrep by its mean square over a batch; scalars are centred as well."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout,
+        /,
+        momentum: float = ...,
+        epsilon: float = ...,
+        use_bias: bool = ...,
+        use_scale: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        scale_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        momentum: float = ...,
+        epsilon: float = ...,
+        use_bias: bool = ...,
+        use_scale: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        scale_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(
+        self, inputs: torch.Tensor, *, use_running_average: bool | None = ..., where: torch.Tensor | None = ...
+    ) -> torch.Tensor: ...
+    def __call__(
+        self, inputs: torch.Tensor, *, use_running_average: bool | None = ..., where: torch.Tensor | None = ...
+    ) -> torch.Tensor: ...
+
+class Dense(LayerModule):
+    r"""A linear map of features, with its own kernel for every degree and parity."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout,
+        /,
+        features: int,
+        use_bias: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        features: int,
+        use_bias: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor: ...
+
+class Dropout(LayerModule):
+    r"""Set random irreps to zero in training."""
+    @overload
+    def __init__(self, inputs: Layout, /, rate: float, *, generator: torch.Generator | None = ...) -> None: ...
+    @overload
+    def __init__(self, rate: float, *, generator: torch.Generator | None = ...) -> None: ...
+    def forward(self, inputs: torch.Tensor, *, deterministic: bool | None = ...) -> torch.Tensor: ...
+    def __call__(self, inputs: torch.Tensor, *, deterministic: bool | None = ...) -> torch.Tensor: ...
+
+class Embed(LayerModule):
+    r"""Learned scalar features for integers, such as atomic numbers."""
+    def __init__(
+        self,
+        num_embeddings: int,
+        features: int,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        embedding_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor: ...
+
+class ExponentialBasis(LayerModule):
+    r"""Basis functions of displacement vectors, with a learned rate of the exponential mapping."""
+    def __init__(
+        self, initial_gamma: float = ..., param_dtype: Any = ..., *, generator: torch.Generator | None = ...
+    ) -> None: ...
+    def forward(self, r: torch.Tensor, *, radial_fn: Callable[..., torch.Tensor], **options: Any) -> Any: ...
+    def __call__(self, r: torch.Tensor, *, radial_fn: Callable[..., torch.Tensor], **options: Any) -> Any: ...
+
+class FusedTensor(LayerModule):
+    r"""Couple two features by products of matrices."""
+    @overload
+    def __init__(
+        self,
+        inputs1: Layout,
+        inputs2: Layout,
+        /,
+        max_degree: int | None = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        max_degree: int | None = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs1: torch.Tensor, inputs2: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, inputs1: torch.Tensor, inputs2: torch.Tensor) -> torch.Tensor: ...
+
+class Gate(LayerModule):
+    r"""Activate scalars, and gate everything else by functions of a linear map of the scalars."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout,
+        /,
+        activation: Any = ...,
+        gate_activation: Any = ...,
+        use_bias: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        activation: Any = ...,
+        gate_activation: Any = ...,
+        use_bias: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor: ...
+
+class LayerNorm(LayerModule):
+    r"""Normalise the features of every degree and parity; those of scalars are centred as well."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout,
+        /,
+        epsilon: float = ...,
+        use_bias: bool = ...,
+        use_scale: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        scale_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        epsilon: float = ...,
+        use_bias: bool = ...,
+        use_scale: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        scale_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor: ...
+
+class MessagePass(LayerModule):
+    r"""Sum the products of neighbours' features with learned filters."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout,
+        basis: Layout,
+        /,
+        max_degree: int | None = ...,
+        use_basis_bias: bool = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        use_fused_tensor: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        dense_kernel_init: Any = ...,
+        dense_bias_init: Any = ...,
+        tensor_kernel_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        max_degree: int | None = ...,
+        use_basis_bias: bool = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        use_fused_tensor: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        dense_kernel_init: Any = ...,
+        dense_bias_init: Any = ...,
+        tensor_kernel_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(
+        self,
+        inputs: torch.Tensor,
+        basis: torch.Tensor | FactoredBasis | None = ...,
+        weights: torch.Tensor | None = ...,
+        *,
+        adj_idx: torch.Tensor | None = ...,
+        where: torch.Tensor | None = ...,
+        dst_idx: torch.Tensor | None = ...,
+        src_idx: torch.Tensor | None = ...,
+        num_segments: int | None = ...,
+        indices_are_sorted: bool = ...,
+    ) -> torch.Tensor: ...
+    def __call__(
+        self,
+        inputs: torch.Tensor,
+        basis: torch.Tensor | FactoredBasis | None = ...,
+        weights: torch.Tensor | None = ...,
+        *,
+        adj_idx: torch.Tensor | None = ...,
+        where: torch.Tensor | None = ...,
+        dst_idx: torch.Tensor | None = ...,
+        src_idx: torch.Tensor | None = ...,
+        num_segments: int | None = ...,
+        indices_are_sorted: bool = ...,
+    ) -> torch.Tensor: ...
+
+class MultiHeadAttention(LayerModule):
+    r"""Sum the products of neighbours' features with learned filters, weighted by attention."""
+    @overload
+    def __init__(
+        self,
+        inputs_q: Layout,
+        inputs_kv: Layout,
+        basis: Layout,
+        /,
+        max_degree: int | None = ...,
+        use_basis_bias: bool = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        use_fused_tensor: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        dense_kernel_init: Any = ...,
+        dense_bias_init: Any = ...,
+        tensor_kernel_init: Any = ...,
+        num_heads: int = ...,
+        qkv_features: int | None = ...,
+        out_features: int | None = ...,
+        use_relative_positional_encoding_qk: bool = ...,
+        use_relative_positional_encoding_v: bool = ...,
+        query_kernel_init: Any = ...,
+        query_bias_init: Any = ...,
+        query_use_bias: bool = ...,
+        key_kernel_init: Any = ...,
+        key_bias_init: Any = ...,
+        key_use_bias: bool = ...,
+        value_kernel_init: Any = ...,
+        value_bias_init: Any = ...,
+        value_use_bias: bool = ...,
+        output_kernel_init: Any = ...,
+        output_bias_init: Any = ...,
+        output_use_bias: bool = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        inputs_q: Layout,
+        inputs_kv: Layout,
+        /,
+        max_degree: int | None = ...,
+        use_basis_bias: bool = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        use_fused_tensor: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        dense_kernel_init: Any = ...,
+        dense_bias_init: Any = ...,
+        tensor_kernel_init: Any = ...,
+        num_heads: int = ...,
+        qkv_features: int | None = ...,
+        out_features: int | None = ...,
+        use_relative_positional_encoding_qk: bool = ...,
+        use_relative_positional_encoding_v: bool = ...,
+        query_kernel_init: Any = ...,
+        query_bias_init: Any = ...,
+        query_use_bias: bool = ...,
+        key_kernel_init: Any = ...,
+        key_bias_init: Any = ...,
+        key_use_bias: bool = ...,
+        value_kernel_init: Any = ...,
+        value_bias_init: Any = ...,
+        value_use_bias: bool = ...,
+        output_kernel_init: Any = ...,
+        output_bias_init: Any = ...,
+        output_use_bias: bool = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        max_degree: int | None = ...,
+        use_basis_bias: bool = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        use_fused_tensor: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        dense_kernel_init: Any = ...,
+        dense_bias_init: Any = ...,
+        tensor_kernel_init: Any = ...,
+        num_heads: int = ...,
+        qkv_features: int | None = ...,
+        out_features: int | None = ...,
+        use_relative_positional_encoding_qk: bool = ...,
+        use_relative_positional_encoding_v: bool = ...,
+        query_kernel_init: Any = ...,
+        query_bias_init: Any = ...,
+        query_use_bias: bool = ...,
+        key_kernel_init: Any = ...,
+        key_bias_init: Any = ...,
+        key_use_bias: bool = ...,
+        value_kernel_init: Any = ...,
+        value_bias_init: Any = ...,
+        value_use_bias: bool = ...,
+        output_kernel_init: Any = ...,
+        output_bias_init: Any = ...,
+        output_use_bias: bool = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(
+        self,
+        inputs_q: torch.Tensor,
+        inputs_kv: torch.Tensor,
+        basis: torch.Tensor | FactoredBasis | None = ...,
+        cutoff_value: torch.Tensor | None = ...,
+        *,
+        adj_idx: torch.Tensor | None = ...,
+        where: torch.Tensor | None = ...,
+        dst_idx: torch.Tensor | None = ...,
+        src_idx: torch.Tensor | None = ...,
+        num_segments: int | None = ...,
+        indices_are_sorted: bool = ...,
+    ) -> torch.Tensor: ...
+    def __call__(
+        self,
+        inputs_q: torch.Tensor,
+        inputs_kv: torch.Tensor,
+        basis: torch.Tensor | FactoredBasis | None = ...,
+        cutoff_value: torch.Tensor | None = ...,
+        *,
+        adj_idx: torch.Tensor | None = ...,
+        where: torch.Tensor | None = ...,
+        dst_idx: torch.Tensor | None = ...,
+        src_idx: torch.Tensor | None = ...,
+        num_segments: int | None = ...,
+        indices_are_sorted: bool = ...,
+    ) -> torch.Tensor: ...
+
+class NormActivation(LayerModule):
+    r"""Activate the norm of every irrep, and leave its direction; see :func:`e3any.nn.norm_activation`."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout,
+        /,
+        activation: Any = ...,
+        use_bias: bool = ...,
+        normalize: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        activation: Any = ...,
+        use_bias: bool = ...,
+        normalize: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor: ...
+
+class PathMessagePass(LayerModule):
+    r"""Sum couplings of neighbours with harmonics, weighted for every edge, path and feature by a network."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout,
+        basis: Layout,
+        /,
+        max_degree: int | None = ...,
+        hidden: Sequence[int] = ...,
+        activation: Any = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        max_degree: int | None = ...,
+        hidden: Sequence[int] = ...,
+        activation: Any = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(
+        self,
+        inputs: torch.Tensor,
+        basis: FactoredBasis,
+        *,
+        adj_idx: torch.Tensor | None = ...,
+        where: torch.Tensor | None = ...,
+        dst_idx: torch.Tensor | None = ...,
+        src_idx: torch.Tensor | None = ...,
+        num_segments: int | None = ...,
+        indices_are_sorted: bool = ...,
+    ) -> torch.Tensor: ...
+    def __call__(
+        self,
+        inputs: torch.Tensor,
+        basis: FactoredBasis,
+        *,
+        adj_idx: torch.Tensor | None = ...,
+        where: torch.Tensor | None = ...,
+        dst_idx: torch.Tensor | None = ...,
+        src_idx: torch.Tensor | None = ...,
+        num_segments: int | None = ...,
+        indices_are_sorted: bool = ...,
+    ) -> torch.Tensor: ...
+
+class RMSNorm(LayerModule):
+    r"""Divide the features of every degree and parity by their root mean square."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout,
+        /,
+        epsilon: float = ...,
+        use_scale: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        scale_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        epsilon: float = ...,
+        use_scale: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        scale_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor: ...
+
+class Residual(LayerModule):
+    r"""Add the input of a layer to its output."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout,
+        /,
+        layer: Layer,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        layer: Layer,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs: torch.Tensor, *others: Any, **options: Any) -> torch.Tensor: ...
+    def __call__(self, inputs: torch.Tensor, *others: Any, **options: Any) -> torch.Tensor: ...
+
+class SelfAttention(LayerModule):
+    r"""Attend to neighbours, with queries, keys and values from the same features."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout,
+        basis: Layout,
+        /,
+        max_degree: int | None = ...,
+        use_basis_bias: bool = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        use_fused_tensor: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        dense_kernel_init: Any = ...,
+        dense_bias_init: Any = ...,
+        tensor_kernel_init: Any = ...,
+        num_heads: int = ...,
+        qkv_features: int | None = ...,
+        out_features: int | None = ...,
+        use_relative_positional_encoding_qk: bool = ...,
+        use_relative_positional_encoding_v: bool = ...,
+        query_kernel_init: Any = ...,
+        query_bias_init: Any = ...,
+        query_use_bias: bool = ...,
+        key_kernel_init: Any = ...,
+        key_bias_init: Any = ...,
+        key_use_bias: bool = ...,
+        value_kernel_init: Any = ...,
+        value_bias_init: Any = ...,
+        value_use_bias: bool = ...,
+        output_kernel_init: Any = ...,
+        output_bias_init: Any = ...,
+        output_use_bias: bool = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        inputs: Layout,
+        /,
+        max_degree: int | None = ...,
+        use_basis_bias: bool = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        use_fused_tensor: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        dense_kernel_init: Any = ...,
+        dense_bias_init: Any = ...,
+        tensor_kernel_init: Any = ...,
+        num_heads: int = ...,
+        qkv_features: int | None = ...,
+        out_features: int | None = ...,
+        use_relative_positional_encoding_qk: bool = ...,
+        use_relative_positional_encoding_v: bool = ...,
+        query_kernel_init: Any = ...,
+        query_bias_init: Any = ...,
+        query_use_bias: bool = ...,
+        key_kernel_init: Any = ...,
+        key_bias_init: Any = ...,
+        key_use_bias: bool = ...,
+        value_kernel_init: Any = ...,
+        value_bias_init: Any = ...,
+        value_use_bias: bool = ...,
+        output_kernel_init: Any = ...,
+        output_bias_init: Any = ...,
+        output_use_bias: bool = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        max_degree: int | None = ...,
+        use_basis_bias: bool = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        use_fused_tensor: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        dense_kernel_init: Any = ...,
+        dense_bias_init: Any = ...,
+        tensor_kernel_init: Any = ...,
+        num_heads: int = ...,
+        qkv_features: int | None = ...,
+        out_features: int | None = ...,
+        use_relative_positional_encoding_qk: bool = ...,
+        use_relative_positional_encoding_v: bool = ...,
+        query_kernel_init: Any = ...,
+        query_bias_init: Any = ...,
+        query_use_bias: bool = ...,
+        key_kernel_init: Any = ...,
+        key_bias_init: Any = ...,
+        key_use_bias: bool = ...,
+        value_kernel_init: Any = ...,
+        value_bias_init: Any = ...,
+        value_use_bias: bool = ...,
+        output_kernel_init: Any = ...,
+        output_bias_init: Any = ...,
+        output_use_bias: bool = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(
+        self,
+        inputs: torch.Tensor,
+        basis: torch.Tensor | FactoredBasis | None = ...,
+        cutoff_value: torch.Tensor | None = ...,
+        *,
+        adj_idx: torch.Tensor | None = ...,
+        where: torch.Tensor | None = ...,
+        dst_idx: torch.Tensor | None = ...,
+        src_idx: torch.Tensor | None = ...,
+        num_segments: int | None = ...,
+        indices_are_sorted: bool = ...,
+    ) -> torch.Tensor: ...
+    def __call__(
+        self,
+        inputs: torch.Tensor,
+        basis: torch.Tensor | FactoredBasis | None = ...,
+        cutoff_value: torch.Tensor | None = ...,
+        *,
+        adj_idx: torch.Tensor | None = ...,
+        where: torch.Tensor | None = ...,
+        dst_idx: torch.Tensor | None = ...,
+        src_idx: torch.Tensor | None = ...,
+        num_segments: int | None = ...,
+        indices_are_sorted: bool = ...,
+    ) -> torch.Tensor: ...
+
+class SymmetricContraction(LayerModule):
+    r"""Sum all couplings of up to ``correlation`` copies of a feature with weights that depend on a category."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout,
+        /,
+        num_embeddings: int,
+        correlation: int = ...,
+        max_degree: int | None = ...,
+        include_pseudotensors: bool | None = ...,
+        cartesian_order: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        weight_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        num_embeddings: int,
+        correlation: int = ...,
+        max_degree: int | None = ...,
+        include_pseudotensors: bool | None = ...,
+        cartesian_order: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        weight_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs: torch.Tensor, categories: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, inputs: torch.Tensor, categories: torch.Tensor) -> torch.Tensor: ...
+
+class Tensor(LayerModule):
+    r"""Couple two features, with a learned weight for every coupling path and feature."""
+    @overload
+    def __init__(
+        self,
+        inputs1: Layout,
+        inputs2: Layout,
+        /,
+        max_degree: int | None = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        max_degree: int | None = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs1: torch.Tensor, inputs2: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, inputs1: torch.Tensor, inputs2: torch.Tensor) -> torch.Tensor: ...
+
+class TensorDense(LayerModule):
+    r"""Couple two linear maps of the same features."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout,
+        /,
+        features: int | None = ...,
+        max_degree: int | None = ...,
+        use_bias: bool = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        use_fused_tensor: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        dense_kernel_init: Any = ...,
+        dense_bias_init: Any = ...,
+        tensor_kernel_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        features: int | None = ...,
+        max_degree: int | None = ...,
+        use_bias: bool = ...,
+        include_pseudotensors: bool = ...,
+        cartesian_order: bool | None = ...,
+        use_fused_tensor: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        dense_kernel_init: Any = ...,
+        dense_bias_init: Any = ...,
+        tensor_kernel_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor: ...
