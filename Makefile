@@ -18,7 +18,7 @@ OLDEST := tests/laws tests/test_layout.py tests/test_checkpoint.py tests/adapter
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: .venv/.installed-flax,torch,fast,examples  ## Train a force field (FRAMEWORK=flax or torch; EXAMPLE=tetracubes or moment_of_inertia)
+demo: .venv/.installed-flax,torch,examples  ## Train a force field (FRAMEWORK=flax or torch; EXAMPLE=tetracubes or moment_of_inertia)
 	$(PYTHON) docs/examples/$(EXAMPLE).py --framework $(FRAMEWORK) $(ARGS)
 
 test: .venv/.installed-flax,torch,examples,test  ## Run the tests on two processes
@@ -40,16 +40,16 @@ lint: .venv/.installed-flax,torch,checkpoint,lint  ## Check style, format and ty
 	$(PYTHON) -m mypy
 	$(PYTHON) docs/stubs.py --check
 
-bench: .venv/.installed-flax,torch,fast,examples,bench  ## Benchmarks: results for asv, tables of ratios to peers and of targets
+bench: .venv/.installed-flax,torch,examples,bench  ## Benchmarks: results for asv, tables of ratios to peers and of targets
 	cd asv_bench && ../$(PYTHON) -m asv machine --yes > /dev/null
 	cd asv_bench && ../$(PYTHON) -m asv run --python=same --set-commit-hash $$(git rev-parse HEAD)
 	cd asv_bench && ../$(PYTHON) -m asv publish
 	$(PYTHON) -W ignore asv_bench/ratios.py --targets $(ARGS)
 
-bench-quick: .venv/.installed-flax,torch,fast,examples,bench  ## Run every benchmark and peer once on tiny inputs
+bench-quick: .venv/.installed-flax,torch,examples,bench  ## Run every benchmark and peer once on tiny inputs
 	$(PYTHON) -W ignore asv_bench/quick.py
 
-docs: .venv/.installed-flax,torch,fast,docs,examples  ## Build the documentation
+docs: .venv/.installed-flax,torch,docs,examples  ## Build the documentation
 	$(PYTHON) -m sphinx -W -b html docs docs/_build/html $(ARGS)
 
 clean:  ## Remove what the other targets made, except .venv and runs/

@@ -79,7 +79,6 @@ def _tensors() -> Iterator[Target]:
     yield Target("Tensor, P=1, JAX: e3x", "jax", ("e3x",), one, 6)
     yield Target("Tensor, P=2, JAX: e3x", "jax", ("e3x",), two, 4)
     yield Target("Tensor, JAX: best of all peers", "jax", _ANY_PEERS, one + two, 2)
-    yield Target("Tensor, torch plain: best of e3nn", "torch plain", _E3NN, one + two, 2)
     yield Target("Tensor, torch with kernels: best of e3nn", "torch", _E3NN, one + two, 8)
     fused = _keys("fused_tensor", [(l, 1, 32) for l in range(1, 7)], "forward", "backward")
     yield Target("FusedTensor, JAX: e3x", "jax", ("e3x",), fused, 1)
@@ -91,7 +90,6 @@ def _messages() -> Iterator[Target]:
     yield Target("MessagePass, JAX: e3x", "jax", ("e3x",), keys, 10)
     yield Target("MessagePass, JAX: best of all peers", "jax", (*_ANY_PEERS, "cuequivariance-torch"), keys, 2)
     best = "best of e3nn and cuequivariance"
-    yield Target(f"MessagePass, torch plain: {best}", "torch plain", _TORCH_PEERS, keys, 1)
     yield Target(f"MessagePass, torch with kernels: {best}", "torch", _TORCH_PEERS, keys, 4)
     array = _keys("message_pass", [(2, 1, 64, "sparse", "array")], "backward")
     yield Target("MessagePass, array basis, JAX: e3x", "jax", ("e3x",), array, 1)

@@ -106,20 +106,6 @@ class TorchBackend(KernelBackend):
             kernels.say(operation, reason)
         return not reason
 
-    def has_contraction(self, *tensors: torch.Tensor) -> bool:
-        """Return whether there is a kernel for contractions, or products of slices serve."""
-        if kernels.used():
-            return super().has_contraction(*tensors)
-        return _is_eager(*tensors)
-
-    def contract(self, operands: Sequence[Array], number: int, name: str, output: int) -> Array:
-        """Contract a form by a kernel, or by products of slices."""
-        if kernels.used():
-            return super().contract(operands, number, name, output)
-        from e3any_backends import _torch_contraction
-
-        return _torch_contraction.contract(operands, number, name, output)
-
     def apply(self, name: str, arguments: tuple[Any, ...], operands: list[Array], indices: list[Array]) -> Array:
         """Return the value of the map of a name."""
         from e3any_backends import _torch_kernels
@@ -182,10 +168,6 @@ class TorchBackend(KernelBackend):
         self, x: Array, angular: Array, radial: Array, src: Array, dst: Array, num: int, indices_are_sorted: bool
     ) -> Array:
         """Sum products over edges in blocks, whose products are computed again for derivatives."""
-        if _is_eager(x, angular, radial) and x.shape[-1] == radial.shape[-1]:
-            from e3any_backends import _torch_edges
-
-            return _torch_edges.sum_products(x, angular, radial, src, dst, num, indices_are_sorted)
         sums = partial(super().sum_products, num=num, indices_are_sorted=indices_are_sorted)
         # Compilers see one size of many, and checkpoints do not go with the transformations of torch.func.
         if torch.compiler.is_compiling() or not all(map(_has_memory, (x, angular, radial))):
@@ -240,15 +222,6 @@ def _tensor(
             _tensors.clear()
         _tensors[key] = result
     return result
-
-
-def _is_eager(*tensors: torch.Tensor) -> bool:
-    """Return whether tensors are on the CPU, not of 16 bits, and nothing but automatic differentiation looks on."""
-    if torch.compiler.is_compiling():
-        return False
-    from e3any_backends._torch_modes import obstacle
-
-    return not obstacle(tensors)
 
 
 def _is_plain(x: torch.Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Sums of products over edges in PyTorch where neither kernels nor sums of bags serve, block by block."""
+"""Sums of products over edges in PyTorch without kernels, block by block."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ NODES, EDGES = 4, 11
 
 @pytest.fixture(autouse=True)
 def _blocks(monkeypatch):
-    """Have blocks of two edges, no kernels and no sums of bags."""
+    """Have blocks of two edges and no kernels."""
     monkeypatch.setattr(backend_module, "_BLOCK_BYTES", 2 * 8 * 3 * 2)
-    monkeypatch.setattr(backend_module, "_is_eager", lambda *_: False)
     with kernels.enabled(False):
         yield
 
