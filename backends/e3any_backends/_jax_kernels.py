@@ -8,6 +8,7 @@ compiled, which is the specification.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache, lru_cache, partial
 from typing import Any
 
@@ -78,7 +79,9 @@ def _lowering(operation: str, by_kernel: Rule, plain: Rule) -> Rule:
     """Return the lowering for CPUs."""
 
     def evaluate(*operands: Array, program: Any) -> Any:
-        results = by_kernel(*operands, program=program)
+        results = None
+        with suppress(kernels.KernelError):
+            results = by_kernel(*operands, program=program)
         if results is None:
             kernels.say(operation, f"operands of shape {', '.join(str(o.shape) for o in operands)}")
             results = plain(*operands, program=program)
@@ -98,7 +101,7 @@ def _obstacle(context: Any) -> str:
     """Return why a kernel can't serve a program."""
     module = context.module_context
     if not kernels.used():
-        return "kernels are switched off or numba is not installed"
+        return "kernels are switched off or do not work here"
     if module.lowering_parameters.for_export:
         return "exported programs run without e3any"
     if getattr(module.axis_context, "num_devices", 0) != 1:

@@ -8,6 +8,7 @@ the first derivatives are again values and first derivatives of the map.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,8 @@ import torch
 
 from e3any_backends import backend_of
 from e3any_backends._torch_modes import obstacle
-from e3any_backends.generic import Array
+from e3any_backends.generic import Array, Backend
+from e3any_backends.kernels import KernelError
 from e3any_backends.kernels.maps import MAPS, Harmonics, Linear, MultilinearMap
 
 __all__ = ["apply", "harmonics", "linear"]
@@ -38,12 +40,30 @@ def _numpy(tensors: Sequence[torch.Tensor]) -> list[Array]:
 
 
 def _value(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors) -> torch.Tensor:
-    return torch.from_numpy(kernel.value(_numpy(operands), _numpy(indices), count=torch.get_num_threads))
+    with suppress(KernelError):
+        return torch.from_numpy(kernel.value(_numpy(operands), _numpy(indices), count=torch.get_num_threads))
+    return _own(_plain(kernel, operands, indices))
 
 
 def _pull(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors, g: torch.Tensor) -> Tensors:
-    derivatives = kernel.pull(_numpy(operands), _numpy(indices), *_numpy([g]), count=torch.get_num_threads)
-    return [torch.from_numpy(d) for d in derivatives]
+    with suppress(KernelError):
+        derivatives = kernel.pull(_numpy(operands), _numpy(indices), *_numpy([g]), count=torch.get_num_threads)
+        return [torch.from_numpy(d) for d in derivatives]
+    return [_own(d) for d in _plain_pull(kernel, operands, indices, g)]
+
+
+def _harmonics(
+    kernel: Harmonics, name: str, plain: Callable[..., torch.Tensor], *tensors: torch.Tensor
+) -> torch.Tensor:
+    """Return what a kernel of harmonics does, or a function of the same tensors."""
+    with suppress(KernelError):
+        return torch.from_numpy(getattr(kernel, name)(*_numpy(tensors), count=torch.get_num_threads))
+    return plain(*tensors)
+
+
+def _own(x: torch.Tensor) -> torch.Tensor:
+    """Return a tensor that nothing else has the memory of, as kernels do."""
+    return x.clone(memory_format=torch.contiguous_format)
 
 
 class _Value(torch.autograd.Function):
@@ -101,8 +121,7 @@ class _Eager:
     ) -> Sequence[torch.Tensor]:
         """Return the first derivatives."""
         if obstacle([g, *operands]):
-            pull = torch.func.vjp(lambda *o: _plain(kernel, o, indices), *operands)[1]
-            derivatives: Sequence[torch.Tensor] = pull(g)
+            derivatives: Sequence[torch.Tensor] = _plain_pull(kernel, operands, indices, g)
         elif not torch.is_grad_enabled():
             derivatives = _pull(kernel, operands, indices, g)
         else:
@@ -142,6 +161,14 @@ _EAGER, _COMPILED = _Eager(), _Compiled()
 def _plain(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors) -> torch.Tensor:
     value: torch.Tensor = kernel.plain(backend_of(*operands), list(operands), indices)
     return value
+
+
+def _plain_pull(
+    kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors, g: torch.Tensor
+) -> Sequence[torch.Tensor]:
+    pull = torch.func.vjp(lambda *o: _plain(kernel, o, indices), *operands)[1]
+    derivatives: Sequence[torch.Tensor] = pull(g)
+    return derivatives
 
 
 def _pull_backward(
@@ -192,7 +219,10 @@ class _Affine(torch.autograd.Function):
     def forward(ctx: Any, which: torch.Tensor, x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """Call the kernel."""
         ctx.save_for_backward(which, x, w)
-        return torch.from_numpy(Linear().affine(*_numpy([x, w, which, bias]), count=torch.get_num_threads))
+        with suppress(KernelError):
+            return torch.from_numpy(Linear().affine(*_numpy([x, w, which, bias]), count=torch.get_num_threads))
+        result: torch.Tensor = Backend.linear(backend_of(x), x, w, which, bias)
+        return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
@@ -229,7 +259,7 @@ class _Harmonics(torch.autograd.Function):
         """Call the kernel of values."""
         ctx.kernel, ctx.plain = kernel, plain
         ctx.save_for_backward(r)
-        return torch.from_numpy(kernel.value(*_numpy([r]), count=torch.get_num_threads))
+        return _harmonics(kernel, "value", plain, r)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
@@ -248,19 +278,20 @@ class _HarmonicsPull(torch.autograd.Function):
         """Call the kernel of derivatives."""
         ctx.kernel, ctx.plain = kernel, plain
         ctx.save_for_backward(r, g)
-        return torch.from_numpy(kernel.pull(*_numpy([r, g]), count=torch.get_num_threads))
+        return _harmonics(kernel, "pull", partial(_plain_slope, plain), r, g)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> Any:
         """Call the kernel of second derivatives, unless there are to be third ones."""
         r, g = ctx.saved_tensors
-        if torch.is_grad_enabled() or obstacle([r, g, *cotangents]):
-            slope = partial(_plain_slope, ctx.plain)
-            return None, None, *torch.func.vjp(slope, r, g)[1](*cotangents)
-        arrays = _numpy([r, g, *cotangents])
-        curve = ctx.kernel.curve(*arrays, count=torch.get_num_threads)
-        push = ctx.kernel.push(arrays[0], arrays[2], count=torch.get_num_threads)
-        return None, None, torch.from_numpy(curve), torch.from_numpy(push)
+        if not torch.is_grad_enabled() and not obstacle([r, g, *cotangents]):
+            with suppress(KernelError):
+                arrays = _numpy([r, g, *cotangents])
+                curve = ctx.kernel.curve(*arrays, count=torch.get_num_threads)
+                push = ctx.kernel.push(arrays[0], arrays[2], count=torch.get_num_threads)
+                return None, None, torch.from_numpy(curve), torch.from_numpy(push)
+        slope = partial(_plain_slope, ctx.plain)
+        return None, None, *torch.func.vjp(slope, r, g)[1](*cotangents)
 
 
 def _plain_slope(plain: Any, r: torch.Tensor, g: torch.Tensor) -> torch.Tensor:

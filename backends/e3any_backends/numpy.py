@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import array_api_compat.numpy
@@ -55,7 +56,11 @@ class NumpyBackend(KernelBackend):
         from e3any_backends.kernels.maps import MAPS
 
         operands, indices = ([np.ascontiguousarray(a) for a in arrays] for arrays in (operands, indices))
-        return MAPS[name](*arguments).value(operands, indices)
+        kernel = MAPS[name](*arguments)
+        try:
+            return kernel.value(operands, indices)
+        except kernels.KernelError:
+            return kernel.plain(self, operands, indices)
 
     def harmonics(
         self,
@@ -69,7 +74,8 @@ class NumpyBackend(KernelBackend):
         if self.served("harmonics", r) and not kernels.harmonics_are_few(r, len(order)):
             from e3any_backends.kernels.maps import Harmonics
 
-            return Harmonics(factors, order, unit).value(np.ascontiguousarray(r))
+            with suppress(kernels.KernelError):
+                return Harmonics(factors, order, unit).value(np.ascontiguousarray(r))
         return plain(r)
 
     def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
@@ -95,7 +101,9 @@ class NumpyBackend(KernelBackend):
         from e3any_backends.kernels.maps import Linear
 
         arrays = map(np.ascontiguousarray, (x, w, which, np.zeros(w.shape[2], w.dtype) if bias is None else bias))
-        return Linear().affine(*arrays)
+        with suppress(kernels.KernelError):
+            return Linear().affine(*arrays)
+        return super().linear(x, w, which, bias, precision)
 
     def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw uniform numbers in [0, 1) from a :class:`numpy.random.Generator`."""

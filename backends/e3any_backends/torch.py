@@ -123,6 +123,8 @@ class TorchBackend(KernelBackend):
         """Evaluate harmonics, by a kernel if there is one."""
         if not self.served("harmonics", r) or kernels.harmonics_are_few(r, len(order)):
             return plain(r)
+        if torch.compiler.is_compiling() and not kernels.harmonics_compile(_name(r.dtype)):
+            return plain(r)
         from e3any_backends import _torch_kernels
 
         return _torch_kernels.harmonics(plain, r, factors, order, unit)
@@ -224,6 +226,10 @@ def _tensor(
     return result
 
 
+def _name(dtype: torch.dtype) -> str:
+    return "float64" if dtype == torch.float64 else "float32"
+
+
 def _is_plain(x: torch.Tensor) -> bool:
     """Return whether a tensor outlives the transformation or the inference mode that it was made in."""
     return _has_memory(x) and not x.is_inference()
@@ -240,5 +246,5 @@ def _has_memory(x: torch.Tensor) -> bool:
 
 # Compilers call these and take what they return as constant. That is all that torch.compiler.assume_constant_result
 # does, which imports the compiler first.
-for _function in (lookup, _tensor, kernels.used, kernels.say):
+for _function in (lookup, _tensor, kernels.used, kernels.harmonics_compile, kernels.say):
     setattr(_function, "_dynamo_marked_constant", True)  # noqa: B010

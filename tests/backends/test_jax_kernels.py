@@ -146,7 +146,7 @@ def test_switch_holds_for_what_is_compiled_in_its_block(rng, caplog):
     with kernels.enabled(False), caplog.at_level(logging.DEBUG, logger="e3any"):
         assert not calls_kernel(lambda *a: couple(small())(*a), *arrays)
         plain = couple(small())(*arrays)
-    assert "plain form of contraction: kernels are switched off or numba is not installed" in caplog.messages
+    assert "plain form of contraction: kernels are switched off or do not work here" in caplog.messages
     assert calls_kernel(lambda *a: couple(small())(*a), *arrays)
     assert_parity(couple(small())(*arrays), plain)
 

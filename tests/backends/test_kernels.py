@@ -503,18 +503,6 @@ def test_numba_is_optional_and_loaded_late():
     assert float(plain) == pytest.approx(float(value), rel=1e-12)
 
 
-def test_kernels_need_no_place_on_disk(monkeypatch):
-    from e3any_backends.kernels import jit
-
-    def njit(cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return lambda function: function
-
-    monkeypatch.setattr(jit.numba, "njit", njit)
-    assert jit.jit(len) is len
-
-
 @pytest.mark.parametrize("make", [memory.empty, memory.zeros])
 @pytest.mark.parametrize("shape", [(3,), (0, 5), (70_001,), (1, 300, 333)])
 def test_large_results_begin_where_a_line_of_the_cache_does(make, shape):

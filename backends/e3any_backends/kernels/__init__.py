@@ -2,7 +2,8 @@
 
 The plain form of every operation is the specification and the fallback. A kernel is used for arrays of NumPy, tensors
 of PyTorch and programs of JAX on the CPU in float32 and float64; the logger ``e3any`` says at level DEBUG why one is
-not. numba is imported when the first kernel is called.
+not. numba is imported when the first kernel is called. Whatever goes wrong when kernels are imported or compiled
+switches them off for the rest of the process, with one warning.
 """
 
 from __future__ import annotations
@@ -10,43 +11,145 @@ from __future__ import annotations
 import importlib
 import logging
 import math
+import operator
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["LEAST_HARMONICS", "available", "enabled", "fills_vectors", "harmonics_are_few", "most_threads", "say"]
-__all__ += ["threads", "used"]
+import numpy as np
+
+__all__ = ["LEAST_HARMONICS", "KernelError", "available", "enabled", "fills_vectors", "give_up", "harmonics_are_few"]
+__all__ += ["harmonics_compile", "most_threads", "say", "threads", "used", "warn"]
+
+T = TypeVar("T")
 
 #: For fewer harmonics the first call of a kernel, which compiles it, costs more than thousands of calls gain.
 LEAST_HARMONICS = 1024
 
 _logger = logging.getLogger("e3any")
-_most_threads = ContextVar("e3any_threads", default=int(os.environ.get("E3ANY_THREADS") or sys.maxsize))
-_switch = ContextVar("e3any_kernels", default=os.environ.get("E3ANY_KERNELS", "1") != "0")
+_WORDS = {
+    "": True,
+    **dict.fromkeys(("1", "true", "on", "yes"), True),
+    **dict.fromkeys(("0", "false", "off", "no"), False),
+}
+
+
+def _threads_of(value: str) -> int:
+    """Return how many threads the environment variable allows."""
+    if not value.strip():
+        return sys.maxsize
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ValueError(
+            f"expected the environment variable E3ANY_THREADS to be an integer >= 1, got {value!r}; "
+            "without it kernels use as many threads as the library that calls them"
+        )
+    return number
+
+
+def _switch_of(value: str) -> bool:
+    """Return whether the environment variable switches kernels on."""
+    word = value.strip().lower()
+    if word not in _WORDS:
+        raise ValueError(
+            "expected the environment variable E3ANY_KERNELS to be 1, true, on or yes, or 0, false, off or no, "
+            f"got {value!r}; without it kernels are on"
+        )
+    return _WORDS[word]
+
+
+_threads_at_start: int = _threads_of(os.environ.get("E3ANY_THREADS", ""))
+_switch_at_start: bool = _switch_of(os.environ.get("E3ANY_KERNELS", ""))
+_most_threads = ContextVar("e3any_threads", default=_threads_at_start)
+_switch = ContextVar("e3any_kernels", default=_switch_at_start)
+_failures: list[str] = []
+_warned: set[str] = set()
+
+
+class KernelError(Exception):
+    """A kernel does not work here; the reference has to be used."""
+
+
+# -- whether kernels work -----------------------------------------------------------------------------------
+
+
+def available() -> bool:
+    """Return whether kernels work: their modules can be imported, and none has failed since; the first call tries."""
+    return _import() and not _failures
 
 
 @cache
-def available() -> bool:
-    """Return whether numba can be imported; the first call tries."""
+def _import() -> bool:
+    from e3any_backends.kernels.pool import undisturbed
+
+    return undisturbed(_try_import)
+
+
+def _try_import() -> bool:
     try:
-        importlib.import_module("numba")
-    except ImportError as error:
-        _logger.debug("no kernels: %s", error)
+        numba = importlib.import_module("numba")
+        if numba.config.DISABLE_JIT:
+            raise KernelError("NUMBA_DISABLE_JIT is set")
+        for name in ("maps", "xla"):
+            importlib.import_module(f"{__name__}.{name}")
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "numba":
+            _logger.debug("no kernels: %s", error)
+        else:
+            give_up(error)
         return False
     return True
 
 
+def harmonics_compile(dtype: str) -> bool:
+    """Compile all kernels of harmonics for numbers of a dtype, before a program is made that cannot do without."""
+    return _compile_harmonics(dtype)
+
+
+@cache
+def _compile_harmonics(dtype: str) -> bool:
+    from e3any_backends.kernels.maps import Harmonics
+
+    kernel, r = Harmonics((1.0, 1.0), (0, 1, 2, 3), True), np.zeros((1, 3), dtype)
+    try:
+        g = kernel.push(r, kernel.pull(r, kernel.value(r)))
+        kernel.curve(r, g, r)
+    except KernelError:
+        return False
+    return True
+
+
+def give_up(error: Exception) -> KernelError:
+    """Switch kernels off for the rest of the process, warn of it once, and return what to raise."""
+    reason = f"{type(error).__name__}: {error}"
+    _failures.append(reason)
+    warn("kernels", f"kernels are switched off, and the reference is used, which is slower: {reason}")
+    return KernelError(reason)
+
+
+def warn(subject: str, message: str) -> None:
+    """Log a warning, the first of a subject only."""
+    if subject not in _warned:
+        _warned.add(subject)
+        _logger.warning("%s", message)
+
+
+# -- what users choose --------------------------------------------------------------------------------------
+
+
 def used() -> bool:
-    """Return whether kernels are switched on and can be compiled."""
+    """Return whether kernels are switched on and work."""
     return _switch.get() and available()
 
 
-@contextmanager
-def enabled(value: bool = True) -> Iterator[None]:
+def enabled(value: bool = True) -> AbstractContextManager[None]:
     """Switch kernels on or off within a ``with`` statement.
 
     The environment variable ``E3ANY_KERNELS=0`` switches them off from the start. Programs that have been compiled
@@ -57,17 +160,29 @@ def enabled(value: bool = True) -> Iterator[None]:
     value : bool
         Whether kernels are used.
 
+    Raises
+    ------
+    TypeError
+        If ``value`` is neither True nor False.
+
     Examples
     --------
     >>> with enabled(False):
     ...     used()
     False
     """
-    token = _switch.set(value)
+    if not isinstance(value, bool):
+        raise TypeError(f"expected value to be True or False, got {value!r}")
+    return _within(_switch, value)
+
+
+@contextmanager
+def _within(variable: ContextVar[T], value: T) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        _switch.reset(token)
+        variable.reset(token)
 
 
 def most_threads() -> int:
@@ -75,8 +190,7 @@ def most_threads() -> int:
     return _most_threads.get()
 
 
-@contextmanager
-def threads(most: int) -> Iterator[None]:
+def threads(most: int) -> AbstractContextManager[None]:
     """Let kernels use at most so many threads within a ``with`` statement.
 
     Kernels use as many threads as PyTorch, :func:`torch.get_num_threads`, for tensors; as the process has CPUs, or
@@ -90,19 +204,28 @@ def threads(most: int) -> Iterator[None]:
     most : int
         The number of threads.
 
+    Raises
+    ------
+    TypeError
+        If ``most`` is no integer.
+    ValueError
+        If it is less than one.
+
     Examples
     --------
     >>> with threads(2):
     ...     most_threads()
     2
     """
-    if most < 1:
-        raise ValueError(f"expected at least one thread, got {most}")
-    token = _most_threads.set(most)
     try:
-        yield
-    finally:
-        _most_threads.reset(token)
+        number = None if isinstance(most, bool) else operator.index(most)
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"expected most to be an integer >= 1, got {most!r}")
+    if number < 1:
+        raise ValueError(f"expected most to be an integer >= 1, got {most!r}")
+    return _within(_most_threads, number)
 
 
 def harmonics_are_few(r: Any, components: int) -> bool:

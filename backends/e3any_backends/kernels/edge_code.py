@@ -18,6 +18,7 @@ import numpy as np
 from llvmlite import binding, ir
 from numba.core import cgutils
 
+from e3any_backends.kernels.jit import guarded
 from e3any_backends.kernels.simd import BYTES, repeated_number, sum_of_numbers
 from e3any_backends.kernels.unrolled import FLAGS, INT, SIGNATURE, compiled
 
@@ -76,6 +77,7 @@ def edge_program(operation: str, harmonics: int, features: int, dtype: str) -> E
 
 
 @cache
+@guarded
 def _address(program: EdgeProgram) -> int:
     writer = _Value if program.operation == "edge_products" else _Pull
     module = ir.Module(program.name)

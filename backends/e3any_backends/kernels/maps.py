@@ -181,7 +181,8 @@ def _contract_parts(plan: contraction.Plan, addresses: Array, parts: int, arrays
     copies = {n: empty((parts - 1, *arrays[n].shape), arrays[n].dtype) for n in plan.summed}
     for n, copy in copies.items():
         table[1:, n] = copy.__array_interface__["data"][0] + np.arange(parts - 1) * arrays[n].nbytes
-    run(contraction.contract, [(n, parts, row, plan.schedule, plan.code) for n, row in enumerate(table)])
+    rows = [(n, parts, row, plan.schedule, plan.code) for n, row in enumerate(table)]
+    run(contraction.contract, rows, memory=[*arrays, *copies.values()])
     for n, copy in copies.items():
         add_copies(arrays[n], copy)
 

@@ -19,6 +19,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
+from e3any_backends.kernels.jit import guarded
 from e3any_backends.kernels.simd import BYTES
 
 __all__ = ["FLAGS", "INT", "MAX_ENTRIES", "SIGNATURE", "Program", "compiled", "handler", "run"]
@@ -75,6 +76,7 @@ class Program:
 
 
 @cache
+@guarded
 def _address(program: Program) -> int:
     module = ir.Module(program.name)
     _Writer(program).write(ir.Function(module, SIGNATURE, program.name))
@@ -82,6 +84,7 @@ def _address(program: Program) -> int:
 
 
 @cache
+@guarded
 def handler(name: str, code: int, function: int) -> Any:
     """Return a function of C, under a name, that hands its argument on, with the address of code and its own one."""
     module = ir.Module(name)

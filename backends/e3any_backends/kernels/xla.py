@@ -15,7 +15,7 @@ from numba.extending import overload
 from e3any_backends.generic import Array
 from e3any_backends.kernels import edges, harmonics, linear, tasks
 from e3any_backends.kernels.contraction import Schedule, contract
-from e3any_backends.kernels.jit import address_as_pointer, c_function, inlined, inner
+from e3any_backends.kernels.jit import address_as_pointer, c_function, guarded, inlined, inner
 from e3any_backends.kernels.pages import advise
 from e3any_backends.kernels.simd import clear
 from e3any_backends.kernels.tasks import WORD
@@ -375,6 +375,7 @@ for _function, _chosen in ((_begin, _begin_of), (_end, _end_of), (_part, _part_o
     overload(_function, strict=False, prefer_literal=True)(_chosen)  # else numba compares annotations
 
 
+@guarded
 def handler(name: str, dtype: Any) -> Any:
     """Compile the function of C of an operation for numbers of a dtype.
 
