@@ -27,9 +27,22 @@ __all__ = [
     "check_size",
     "check_vectors",
     "floating_backend",
+    "shown",
 ]
 
+_LONGEST = 160
 _FLOATING = ("float64", "float32", "bfloat16", "float16")
+
+
+def shown(value: Any) -> str:
+    """Return what errors show of a value: its repr on one line, without the middle of a long one."""
+    try:
+        text = repr(value)
+    except Exception as error:  # whatever the class of a user raises; the error that is being written matters more
+        text = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
+    if "\n" in text:
+        text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST * 2 // 3]} ... {text[-_LONGEST // 4 :]}"
 
 
 def check_integer(value: Any, name: str, least: int | None = 0) -> None:

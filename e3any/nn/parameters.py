@@ -12,6 +12,8 @@ import numpy as np
 from e3any_backends import backend_of, generator_backend
 from e3any_backends.generic import dtype_name
 
+from e3any.checks import shown
+from e3any.dotted_names import DEEPEST
 from e3any.nn.initializers import Initializer
 
 Array: TypeAlias = Any
@@ -286,7 +288,15 @@ def is_training(p: Parameters, inference: bool | None, name: str) -> bool:
 
 
 def leaves(tree: Tree, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield (path, leaf) of a nested mapping, depth first in the order of the mapping."""
+    """Yield (path, leaf) of a nested mapping, depth first in the order of the mapping.
+
+    Raises
+    ------
+    ValueError
+        If it is nested too deeply, or contains itself.
+    """
+    if len(path) > DEEPEST:
+        raise ValueError(f"expected a tree of at most {DEEPEST} levels, got {shown(path)}")
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from leaves(value, (*path, name))
