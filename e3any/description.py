@@ -22,6 +22,7 @@ from e3any.checks import check_dtype, shown
 from e3any.layout import Layout
 from e3any.nn import initializers
 from e3any.nn.layer import Layer, check_layer, check_layer_class
+from e3any.public_names import core_function
 from e3any.strict_json import parse
 
 __all__ = ["VERSION", "describe", "layer_of"]
@@ -130,7 +131,7 @@ def _encoded(value: Any, where: str, depth: int = 0) -> Json:
     if isinstance(value, partial) and not value.args and _is_public(value.func):
         return _encoded_partial(value, where, depth)
     if _is_public(value):
-        return {"function": value.__name__}
+        return {"function": core_function(value).__name__}
     try:
         check_dtype(value, where)
     except TypeError:
@@ -160,16 +161,18 @@ def _check_name(layer_class: type, where: str) -> None:
 
 
 def _is_public(function: Any) -> bool:
+    function = core_function(function)
     return isfunction(function) and _FUNCTIONS.get(function.__name__) is function
 
 
 def _encoded_partial(value: partial[Any], where: str, depth: int) -> Json:
+    function = core_function(value.func)
     try:
-        _check_options(value.func, value.keywords)
+        _check_options(function, value.keywords)
     except ValueError as error:
         raise TypeError(f"{error} at {where}") from None
     options = {name: _encoded(v, f"{where}.{name}", depth + 1) for name, v in value.keywords.items()}
-    return {"function": value.func.__name__, "options": options}
+    return {"function": function.__name__, "options": options}
 
 
 def _check_options(function: Callable[..., Any], options: Mapping[str, Any]) -> None:

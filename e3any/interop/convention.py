@@ -17,6 +17,10 @@ from e3any.conventions import degree_slice
 __all__ = ["CONVENTIONS", "Convention", "change_of_basis"]
 
 
+def _positive(l: int, m: int) -> int:
+    return 1
+
+
 @dataclass(frozen=True)
 class Convention:
     """How a library writes components, harmonics and couplings.
@@ -41,7 +45,7 @@ class Convention:
 
     orders: Callable[[int], Sequence[int]]
     axes: tuple[int, int, int] = (0, 1, 2)
-    sign: Callable[[int, int], int] = lambda l, m: 1
+    sign: Callable[[int, int], int] = _positive
     normalization: Normalization = "racah"
     unit_couplings: bool = False
     columns: bool = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -28,9 +27,12 @@ __all__ = [
 Kind: TypeAlias = Literal["features", "vectors", "invariant"]
 
 #: Error that is allowed for every floating-point dtype, relative to the largest value of an array.
-TOLERANCES: Mapping[str, float] = MappingProxyType(
-    {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2, "bfloat16": 6e-2}
-)
+TOLERANCES: Mapping[str, float] = {
+    "float64": 1e-12,
+    "float32": 1e-5,
+    "float16": 1e-2,
+    "bfloat16": 6e-2,
+}
 
 
 def to_numpy(x: Any) -> NDArray[Any]:
