@@ -190,7 +190,7 @@ def _check_metadata(metadata: Any) -> None:
 def _key(names: tuple[str, ...]) -> str:
     key = dotted(names)
     if key == NOTES:
-        raise ValueError(f"expected another name than that of the notes, got {NOTES!r}")
+        raise ValueError(f"expected another name than that of the notes, got {shown(NOTES)}")
     return key
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from e3any_backends import backend_of, generator_backend
 from e3any_backends.generic import dtype_name
 
-from e3any.checks import shown
+from e3any.checks import cut, shown
 from e3any.dotted_names import DEEPEST
 from e3any.nn.initializers import Initializer
 
@@ -134,7 +134,7 @@ class TreeParameters(Parameters):
 
     def _missing(self, name: str) -> Any:
         present = ", ".join(map(str, self._tree)) or "nothing"
-        raise ValueError(f"expected a parameter {self._path + name!r}, got a tree that has {present} there")
+        raise ValueError(f"expected a parameter {self._path + name!r}, got a tree that has {cut(present)} there")
 
 
 class Variables(TreeParameters):
@@ -190,7 +190,7 @@ class Variables(TreeParameters):
         if root._generator is None:
             return super().uniform(shape, like)
         if generator_backend(root._generator) is not backend:
-            raise TypeError(f"expected a generator of {backend.xp.__name__}, got {root._generator!r}")
+            raise TypeError(f"expected a generator of {backend.xp.__name__}, got {shown(root._generator)}")
         first, root._generator = backend.split(root._generator, 2)
         return backend.random_uniform(first, shape, backend.widened(like[..., :0]).dtype)
 
@@ -364,7 +364,9 @@ def check_tree(tree: Tree, specs: Tree) -> None:
     ours, theirs = (dict(_by_path(nesting)) for nesting in (specs, tree))
     missing, unknown = sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
     if missing or unknown:
-        raise ValueError(f"expected the parameters of the layer, got a tree that lacks {missing} and adds {unknown}")
+        raise ValueError(
+            f"expected the parameters of the layer, got a tree that lacks {shown(missing)} and adds {shown(unknown)}"
+        )
     for name, expected in ours.items():
         found = theirs[name]
         if _shape(found, name) != _shape(expected, name):
