@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from inspect import isfunction
+from inspect import isfunction, signature
 from typing import Any
 
 __all__ = ["adopt", "core_function", "with_namespace"]
@@ -36,6 +36,7 @@ def with_namespace(function: Callable[..., Any], xp: Any) -> Callable[..., Any]:
     def wrapped(*arguments: Any, **options: Any) -> Any:
         return function(*arguments, **{"xp": xp, **options})
 
+    wrapped.__signature__ = signature(functools.partial(function, xp=xp))  # type: ignore[attr-defined]
     return wrapped
 
 
