@@ -7,11 +7,10 @@ conventions (:mod:`e3any.conventions`), and, where it was saved with its layer, 
 
 from __future__ import annotations
 
-import json
 import os
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,17 @@ from e3any_backends.generic import dtype_name
 from numpy.typing import NDArray
 
 from e3any import conventions
+from e3any.checks import shown
 from e3any.description import describe, layer_of
+from e3any.dotted_names import dotted, nested
+from e3any.files import replace_file
 from e3any.nn.layer import Layer, leaves
+from e3any.safetensors_format import DTYPES, NOTES, Entry, content, read_array, read_header
 
 __all__ = ["load", "load_layer", "load_metadata", "save"]
 
 _FORMAT = "e3any"
-_RESERVED = "__metadata__"
 _LAYER = "layer"
-_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-_DTYPES = ("float64", "float32", "float16", "bfloat16", *_INTEGERS, "bool")
 
 
 def save(
@@ -55,24 +55,23 @@ def save(
     Raises
     ------
     ValueError
-        If a name is empty or contains a dot, or is that of the notes in such files, ``__metadata__``.
+        If a name is empty or contains a dot, or is that of the notes in such files, ``__metadata__``; if there is a
+        folder, a device or a pipe at the path.
     TypeError
         If a name or a note is no string, a leaf no NumPy array of real numbers or bools, or if the layer can't be
         described, see :func:`e3any.description.describe`.
-    """
-    from safetensors.numpy import save as to_bytes
 
+    Notes
+    -----
+    Symbolic links are followed. A file that is there keeps its permissions.
+    """
     if not isinstance(tree, Mapping):
         raise TypeError(f"expected a mapping of arrays, got {type(tree).__name__}")
-    for name, note in (metadata or {}).items():
-        if not (isinstance(name, str) and isinstance(note, str)):
-            raise TypeError(f"expected metadata of strings, got {name!r}: {note!r}")
-    tensors = {_key(names): _contiguous(names, leaf) for names, leaf in leaves(tree)}
+    _check_metadata(metadata)
+    arrays = {_key(names): _checked(names, leaf) for names, leaf in leaves(tree)}
     described = {} if layer is None else {_LAYER: describe(layer)}
     notes = {**(metadata or {}), **described, "format": _FORMAT, "conventions": str(conventions.VERSION)}
-    # A file of no arrays, which several releases of safetensors write wrongly, is a header alone.
-    content = _with_sorted_notes(to_bytes(tensors, metadata=notes)) if tensors else _header({_RESERVED: notes})
-    _write(Path(path), content)
+    replace_file(path, content(arrays, notes))
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -86,7 +85,9 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        A nested dictionary of NumPy arrays.
+        A nested dictionary of NumPy arrays. Parameters of bfloat16, which NumPy itself lacks, have that dtype of the
+        package ``ml_dtypes`` where it is installed, as with JAX, and else are of float32, with the same values:
+        ``load_tree`` and ``to_state_dict`` of the adapters and :func:`save` know them as bfloat16 then too.
 
     Raises
     ------
@@ -95,20 +96,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError
         If the file is damaged, is no checkpoint of this library, or follows other conventions.
     """
-    with _opened(path) as (file, _):
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    tree: dict[str, Any] = {}
-    for key, value in tensors.items():
-        *names, last = key.split(".")
-        node = tree
-        for name in names:
-            node = node.setdefault(name, {})
-            if not isinstance(node, dict):
-                raise ValueError(f"expected either a parameter or a node at {name!r}, got both in {key!r}")
-        if last in node:
-            raise ValueError(f"expected either a parameter or a node at {last!r}, got both in {key!r}")
-        node[last] = value
-    return tree
+    with _opened(path) as (file, entries, _):
+        return nested([(entry.key, read_array(file, entry)) for entry in entries])
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -124,7 +113,7 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     dict of str
         The notes. Errors are those of :func:`load`.
     """
-    with _opened(path) as (_, notes):
+    with _opened(path) as (_, _, notes):
         return notes
 
 
@@ -159,74 +148,58 @@ def load_layer(path: str | os.PathLike[str], classes: Sequence[type[Layer]] = ()
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Any, dict[str, str]]]:
+def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BufferedReader, list[Entry], dict[str, str]]]:
     """Open a checkpoint; what replaces the file meanwhile does not change what is read."""
-    from safetensors import SafetensorError, safe_open
-
     if not Path(path).is_file():
         raise FileNotFoundError(f"expected a checkpoint, got no file at {os.fspath(path)!r}")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            notes = dict(file.metadata() or {})
-            _check_notes(notes)
-            yield file, notes
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"expected a safetensors file, got a damaged one at {os.fspath(path)!r}: {error}") from None
+    with Path(path).open("rb") as file:
+        try:
+            entries, notes = read_header(file)
+        except ValueError as error:
+            raise _damaged(path, error) from None
+        _check_notes(notes)
+        try:
+            yield file, entries, notes
+        except ValueError as error:
+            raise _damaged(path, error) from None
+
+
+def _damaged(path: str | os.PathLike[str], error: ValueError) -> ValueError:
+    return ValueError(f"expected a safetensors file, got a damaged one at {os.fspath(path)!r}: {error}")
 
 
 def _check_notes(notes: Mapping[str, str]) -> None:
     if notes.get("format") != _FORMAT:
-        raise ValueError(f"expected a checkpoint of format {_FORMAT!r}, got {notes.get('format')!r}")
+        raise ValueError(f"expected a checkpoint of format {_FORMAT!r}, got {shown(notes.get('format'))}")
     if notes.get("conventions") != str(conventions.VERSION):
-        raise ValueError(f"expected conventions {conventions.VERSION}, got {notes.get('conventions')!r}")
+        raise ValueError(f"expected conventions {conventions.VERSION}, got {shown(notes.get('conventions'))}")
+
+
+def _check_metadata(metadata: Any) -> None:
+    if not isinstance(metadata, Mapping | None):
+        raise TypeError(f"expected metadata to be a mapping of strings, got {shown(metadata)}")
+    for name, note in (metadata or {}).items():
+        if not (isinstance(name, str) and isinstance(note, str)):
+            raise TypeError(f"expected metadata of strings, got {shown(name)}: {shown(note)}")
+        try:
+            (name + note).encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"expected metadata of whole characters, got {shown(name)}: {shown(note)}") from None
 
 
 def _key(names: tuple[str, ...]) -> str:
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"expected names to be strings, got {name!r} in {names}")
-        if not name or "." in name:
-            raise ValueError(f"expected names without dots, got {name!r} in {names}")
-    if names == (_RESERVED,):
-        raise ValueError(f"expected another name than that of the notes, got {_RESERVED!r}")
-    return ".".join(names)
+    key = dotted(names)
+    if key == NOTES:
+        raise ValueError(f"expected another name than that of the notes, got {shown(NOTES)}")
+    return key
 
 
-def _contiguous(names: tuple[str, ...], leaf: Any) -> NDArray[Any]:
+def _checked(names: tuple[str, ...], leaf: Any) -> NDArray[Any]:
+    where = repr("/".join(names))
     if not isinstance(leaf, np.ndarray):
-        raise TypeError(f"expected a NumPy array at {'/'.join(names)!r}, got {type(leaf).__name__}")
-    if dtype_name(leaf.dtype) not in _DTYPES:
-        raise TypeError(f"expected an array of real numbers or bools at {'/'.join(names)!r}, got dtype {leaf.dtype}")
-    return np.asarray(leaf, order="C")
-
-
-def _with_sorted_notes(content: bytes) -> bytes:
-    """Sort the notes in the header, which safetensors writes in random order, so that equal trees give equal files."""
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end])
-    return _header(header) + content[end:]
-
-
-def _header(header: dict[str, Any]) -> bytes:
-    """Return the length and the text of a header, the notes first and sorted, padded to 8 bytes."""
-    ordered = {
-        _RESERVED: dict(sorted(header[_RESERVED].items())),
-        **{k: v for k, v in header.items() if k != _RESERVED},
-    }
-    text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file beside its place and move it there in one step."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:  # with the permissions that files have by default
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        raise TypeError(f"expected a NumPy array at {where}, got {type(leaf).__name__}")
+    if isinstance(leaf, np.ma.MaskedArray):
+        raise TypeError(f"expected an array without a mask at {where}, got a masked one; fill it first")
+    if dtype_name(leaf.dtype) not in DTYPES:
+        raise TypeError(f"expected an array of real numbers or bools at {where}, got dtype {leaf.dtype}")
+    return leaf

@@ -26,17 +26,34 @@ __all__ = [
     "check_number",
     "check_size",
     "check_vectors",
+    "cut",
     "floating_backend",
+    "shown",
 ]
 
+_LONGEST = 160
 _FLOATING = ("float64", "float32", "bfloat16", "float16")
+
+
+def shown(value: Any) -> str:
+    """Return what errors show of a value: its repr on one line, without the middle of a long one."""
+    try:
+        text = repr(value)
+    except Exception as error:  # whatever the class of a user raises; the error that is being written matters more
+        text = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
+    return cut(" ".join(text.split()) if "\n" in text else text)
+
+
+def cut(text: str) -> str:
+    """Return a text without the middle of a long one."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST * 2 // 3]} ... {text[-_LONGEST // 4 :]}"
 
 
 def check_integer(value: Any, name: str, least: int | None = 0) -> None:
     """Raise a ValueError unless ``value`` is an integer, and not less than ``least``."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or (least is not None and value < least):
         bound = "" if least is None else f" >= {least}"
-        raise ValueError(f"expected {name} to be an integer{bound}, got {value!r}")
+        raise ValueError(f"expected {name} to be an integer{bound}, got {shown(value)}")
 
 
 def check_degree(degree: Any, name: str = "max_degree") -> None:
@@ -61,29 +78,29 @@ def check_size(num: Any, name: str) -> None:
 def check_number(value: Any, name: str, least: float | None = None) -> None:
     """Raise a TypeError unless ``value`` is a number, and a ValueError if it is NaN or less than ``least``."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"expected {name} to be a number, got {value!r}")
+        raise TypeError(f"expected {name} to be a number, got {shown(value)}")
     if value != value or (least is not None and value < least):
         bound = "" if least is None else f" >= {least}"
-        raise ValueError(f"expected {name} to be a number{bound}, got {value!r}")
+        raise ValueError(f"expected {name} to be a number{bound}, got {shown(value)}")
 
 
 def check_fraction(value: Any, name: str) -> None:
     """Raise an error unless ``value`` is a number in [0, 1]."""
     check_number(value, name, least=0.0)
     if value > 1.0:
-        raise ValueError(f"expected {name} to be a number <= 1, got {value!r}")
+        raise ValueError(f"expected {name} to be a number <= 1, got {shown(value)}")
 
 
 def check_callable(function: Any, name: str) -> None:
     """Raise a TypeError unless ``function`` can be called."""
     if not callable(function):
-        raise TypeError(f"expected {name} to be a function, got {function!r}")
+        raise TypeError(f"expected {name} to be a function, got {shown(function)}")
 
 
 def check_dtype(dtype: Any, name: str = "dtype") -> None:
     """Raise a TypeError unless ``dtype`` is a floating-point dtype of any library, the name of one, or None."""
     if dtype is not None and dtype_name(dtype) not in _FLOATING:
-        raise TypeError(f"expected {name} to be one of {_FLOATING}, got {dtype!r}")
+        raise TypeError(f"expected {name} to be one of {_FLOATING}, got {shown(dtype)}")
 
 
 def floating_backend(**arrays: Array) -> Backend:
@@ -91,7 +108,7 @@ def floating_backend(**arrays: Array) -> Backend:
     backend = backend_of(*arrays.values())
     for name, x in arrays.items():
         if not hasattr(x, "dtype"):
-            raise TypeError(f"expected {name} to be an array, got {x!r}")
+            raise TypeError(f"expected {name} to be an array, got {shown(x)}")
         if not backend.is_floating(x):
             raise TypeError(f"expected {name} to be a floating-point array, got dtype {x.dtype}")
     return backend
@@ -116,4 +133,4 @@ def check_axis(axis: Any, ndim: int) -> None:
     for number in axes:
         check_integer(number, "axis", least=None)
     if not all(-ndim <= number < ndim for number in axes) or len({number % ndim for number in axes}) < len(axes):
-        raise ValueError(f"expected different axes of an array that has {ndim}, got {axis}")
+        raise ValueError(f"expected different axes of an array that has {ndim}, got {shown(axis)}")

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
+from e3any.checks import shown
+
 Normalization = Literal["racah", "schmidt", "4pi", "orthonormal"]
 
 _DEFAULTS: dict[str, Any] = {"cartesian_order": True, "normalization": "racah", "use_fused_tensor": False}
@@ -132,17 +134,17 @@ def _update(**settings: Any) -> None:
 def _check(settings: dict[str, Any]) -> None:
     for name, value in settings.items():
         if name not in _DEFAULTS:
-            raise ValueError(f"expected a setting of {sorted(_DEFAULTS)}, got {name!r}")
+            raise ValueError(f"expected a setting of {sorted(_DEFAULTS)}, got {shown(name)}")
         if name == "normalization":
             check_normalization(value)
         elif not isinstance(value, bool):
-            raise ValueError(f"expected {name} to be True or False, got {value!r}")
+            raise ValueError(f"expected {name} to be True or False, got {shown(value)}")
 
 
 def check_normalization(value: Any) -> None:
     """Raise a ValueError unless ``value`` names a normalisation."""
     if value not in get_args(Normalization):
-        raise ValueError(f"expected a normalization of {get_args(Normalization)}, got {value!r}")
+        raise ValueError(f"expected a normalization of {get_args(Normalization)}, got {shown(value)}")
 
 
 def setting_or_default(name: str, value: Any) -> Any:

@@ -7,20 +7,23 @@ executed: classes are looked up by name among the layers of :mod:`e3any.nn` and 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from functools import partial
-from inspect import isabstract, isclass, isfunction
+from inspect import isabstract, isclass, isfunction, signature
 from typing import Any, TypeAlias
 
 import numpy as np
 from e3any_backends.generic import dtype_name
 
-from e3any import nn
-from e3any.checks import check_dtype
+from e3any import arrays_as_json, nn
+from e3any.checks import check_dtype, shown
 from e3any.layout import Layout
 from e3any.nn import initializers
 from e3any.nn.layer import Layer, check_layer, check_layer_class
+from e3any.public_names import core_function
+from e3any.strict_json import parse
 
 __all__ = ["VERSION", "describe", "layer_of"]
 
@@ -28,6 +31,9 @@ __all__ = ["VERSION", "describe", "layer_of"]
 VERSION = 1
 
 Json: TypeAlias = Any
+
+# What encodes and decodes calls itself for every level.
+_DEEPEST = 100
 
 _PUBLIC = {n: getattr(m, n) for m in (initializers, nn) for n in m.__all__}
 _FUNCTIONS = {n: x for n, x in _PUBLIC.items() if isfunction(x)}
@@ -52,7 +58,7 @@ def describe(layer: Layer) -> str:
     Raises
     ------
     TypeError
-        If ``layer`` is no layer, or a field of another kind.
+        If ``layer`` is no layer, or a field of another kind; if a class has the name of another one of e3any.nn.
 
     Examples
     --------
@@ -61,7 +67,9 @@ def describe(layer: Layer) -> str:
     True
     """
     check_layer(layer)
-    return json.dumps({"version": VERSION, "layer": _encoded(layer, type(layer).__name__)}, sort_keys=True)
+    return json.dumps(
+        {"version": VERSION, "layer": _encoded(layer, type(layer).__name__)}, sort_keys=True, allow_nan=False
+    )
 
 
 def layer_of(description: str, classes: Sequence[type[Layer]] = ()) -> Layer:
@@ -90,63 +98,130 @@ def layer_of(description: str, classes: Sequence[type[Layer]] = ()) -> Layer:
     for layer_class in classes:
         check_layer_class(layer_class)
     try:
-        content = json.loads(description)
+        content = parse(description)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"expected a description of a layer in JSON, got {description!r}") from error
-    if not isinstance(content, dict) or content.get("version") != VERSION:
-        version = content.get("version") if isinstance(content, dict) else content
-        raise ValueError(f"expected a description of version {VERSION}, got {version!r}")
-    layer = _decoded(content.get("layer"), _CLASSES | {c.__name__: c for c in classes})
+        message = f"expected a description of a layer in JSON, got {shown(description)}: {error}"
+        raise ValueError(message) from error
+    version = content.get("version") if isinstance(content, dict) else None
+    if type(version) is not int or version != VERSION:
+        raise ValueError(f"expected a description of version {VERSION}, got {shown(version)} in {shown(content)}")
+    if content.keys() != {"version", "layer"}:
+        raise ValueError(f"expected a version and a layer, got {shown(sorted(content))}")
+    layer = _decoded(content["layer"], _CLASSES | {c.__name__: c for c in classes})
     if not isinstance(layer, Layer):
-        raise ValueError(f"expected the description of a layer, got {layer!r}")
+        raise ValueError(f"expected the description of a layer, got {shown(layer)}")
     return layer
 
 
-def _encoded(value: Any, where: str) -> Json:
+def _encoded(value: Any, where: str, depth: int = 0) -> Json:
     """Return a value as JSON; ``where`` is its name in errors."""
+    if depth > _DEEPEST:
+        raise TypeError(f"expected hyper-parameters nested at most {_DEEPEST} times, got {where[:80]}...")
+    value = value.item() if isinstance(value, np.generic) else value
     if value is None or isinstance(value, bool | int | float | str):
-        return value
+        return _plain(value, where)
     if isinstance(value, list | tuple):
-        return [_encoded(v, f"{where}[{i}]") for i, v in enumerate(value)]
+        return [_encoded(v, f"{where}[{i}]", depth + 1) for i, v in enumerate(value)]
     if isinstance(value, np.ndarray):
-        return {"array": value.tolist(), "dtype": value.dtype.name}
+        return arrays_as_json.encoded(value, where)
     if isinstance(value, Layer) or type(value) in _CLASSES.values():
-        entries = {f.name: _encoded(getattr(value, f.name), f"{where}.{f.name}") for f in fields(value) if f.init}
+        _check_name(type(value), where)
+        entries = {f.name: _encoded(getattr(value, f.name), f"{where}.{f.name}", depth + 1) for f in _given(value)}
         return {"class": type(value).__name__, "fields": entries}
-    if isinstance(value, partial) and not value.args:
-        options = {name: _encoded(v, f"{where}.{name}") for name, v in value.keywords.items()}
-        return {**_encoded(value.func, where), "options": options}
-    if isfunction(value) and _FUNCTIONS.get(value.__name__) is value:
-        return {"function": value.__name__}
+    if isinstance(value, partial) and not value.args and _is_public(value.func):
+        return _encoded_partial(value, where, depth)
+    if _is_public(value):
+        return {"function": core_function(value).__name__}
     try:
         check_dtype(value, where)
     except TypeError:
-        raise TypeError(f"expected {where} to be a hyper-parameter that can be described, got {value!r}") from None
+        raise TypeError(f"expected {where} to be a hyper-parameter that can be described, got {shown(value)}") from None
     return dtype_name(value)
 
 
-def _decoded(value: Json, classes: Mapping[str, Any]) -> Any:
+def _plain(value: Any, where: str) -> Json:
+    """Return None, a string or a number as strict JSON has it, which has no infinite numbers."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(float(value))}
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise TypeError(f"expected {where} to be an integer of at most 64 bits, got one of {value.bit_length()}")
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise TypeError(f"expected {where} to be a string of whole characters, got {shown(value)}")
+    return value
+
+
+def _given(value: Any) -> list[Field[Any]]:
+    return [f for f in fields(value) if f.init]
+
+
+def _check_name(layer_class: type, where: str) -> None:
+    name = layer_class.__name__
+    if _CLASSES.get(name, layer_class) is not layer_class:
+        raise TypeError(f"expected {where} of a class with another name than that of e3any.nn, got {name}")
+
+
+def _is_public(function: Any) -> bool:
+    function = core_function(function)
+    return isfunction(function) and _FUNCTIONS.get(function.__name__) is function
+
+
+def _encoded_partial(value: partial[Any], where: str, depth: int) -> Json:
+    function = core_function(value.func)
+    try:
+        _check_options(function, value.keywords)
+    except ValueError as error:
+        raise TypeError(f"{error} at {where}") from None
+    options = {name: _encoded(v, f"{where}.{name}", depth + 1) for name, v in value.keywords.items()}
+    return {"function": function.__name__, "options": options}
+
+
+def _check_options(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raise a ValueError unless a function has options of given names, beside its first argument."""
+    parameters = list(signature(function).parameters.values())
+    # What has no default and comes first is what a layer applies the function to.
+    first = [p.name for p in parameters[:1] if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    known = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    any_name = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    unknown = sorted(set(options) & set(first) if any_name else set(options) - (known - set(first)))
+    if unknown:
+        raise ValueError(f"expected options of {function.__name__} among {sorted(known)}, got {shown(unknown)}")
+
+
+def _decoded(value: Json, classes: Mapping[str, Any], depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        raise ValueError(f"expected a description nested at most {_DEEPEST} times, got one nested more deeply")
     if isinstance(value, list):
-        return tuple(_decoded(v, classes) for v in value)
+        return tuple(_decoded(v, classes, depth + 1) for v in value)
     if not isinstance(value, dict):
         return value
     if "array" in value:
-        return np.asarray(value["array"], value.get("dtype"))
-    if "function" in value:
+        return arrays_as_json.decoded(value)
+    if value.keys() == {"float"} and value["float"] in ("inf", "-inf", "nan"):
+        return float(value["float"])
+    options = value.get("options", value.get("fields", {}))
+    if not isinstance(options, dict):
+        raise ValueError(f"expected hyper-parameters by name, got {shown(options)}")
+    if value.keys() in ({"function"}, {"function", "options"}):
         function = _known(value["function"], _FUNCTIONS, "function")
-        options = {name: _decoded(v, classes) for name, v in value.get("options", {}).items()}
-        return partial(function, **options) if options else function
-    if "class" not in value or not isinstance(value.get("fields"), dict):
-        raise ValueError(f"expected a class and its fields, got {value!r}")
+        _check_options(function, options)
+        chosen = {name: _decoded(v, classes, depth + 1) for name, v in options.items()}
+        return partial(function, **chosen) if "options" in value else function
+    if value.keys() != {"class", "fields"}:
+        raise ValueError(f"expected a class and its fields, got {shown(value)}")
     found = _known(value["class"], classes, "class")
-    arguments = {name: _decoded(v, classes) for name, v in value["fields"].items()}
+    arguments = {name: _decoded(v, classes, depth + 1) for name, v in options.items()}
+    return _constructed(found, arguments)
+
+
+def _constructed(found: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     try:
         return found(**arguments)
-    except TypeError as error:
-        raise ValueError(f"expected fields of {found.__name__}, got {sorted(arguments)}: {error}") from error
+    except Exception as error:  # what a class of the user raises depends on what is wrong with a field
+        message = f"expected fields of {found.__name__}, got {shown(sorted(arguments))}: {error}"
+        raise ValueError(message) from error
 
 
 def _known(name: Any, known: Mapping[str, Callable[..., Any]], kind: str) -> Any:
     if not isinstance(name, str) or name not in known:
-        raise ValueError(f"expected a {kind} of e3any.nn or one that is given, got {name!r}")
+        raise ValueError(f"expected a {kind} of e3any.nn or one that is given, got {shown(name)}")
     return known[name]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from e3any.checks import check_degree
+from e3any.checks import check_degree, shown
 
 __all__ = ["Layout"]
 
@@ -83,7 +83,7 @@ class Layout:
             If ``x`` is no array.
         """
         if not hasattr(x, "shape"):
-            raise TypeError(f"expected {name} to be an array, got {x!r}")
+            raise TypeError(f"expected {name} to be an array, got {shown(x)}")
         shape = tuple(x.shape)
         expected = f"expected {name} of shape (..., 1 or 2, (max_degree+1)**2, features)"
         if len(shape) < 3:

@@ -213,7 +213,7 @@ def test_files_have_the_permissions_that_new_files_have(path, tree):
 
 def start(script: str, *arguments: object) -> subprocess.Popen:
     """Start a Python program."""
-    folders = [str(Path(__file__).parents[1] / folder) for folder in (".", "backends")]
+    folders = [str(Path(__file__).parents[1] / folder) for folder in (".", "backends", "adapters")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
     return subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)], env=environment)
 

@@ -11,6 +11,9 @@ import jax
 import numpy as np
 from flax import serialization
 
+from e3any.checks import cut, shown
+from e3any.nn.layer import leaves
+
 __all__ = ["load_e3x"]
 
 
@@ -55,7 +58,9 @@ def _from_msgpack(content: bytes, where: str) -> Any:
     try:
         return serialization.msgpack_restore(content)
     except Exception as error:  # what is raised depends on where the damage is
-        raise ValueError(f"expected variables that Flax has serialized, got damaged {where}: {error}") from error
+        raise ValueError(
+            f"expected variables that Flax has serialized, got damaged {where}: {cut(str(error))}"
+        ) from error
 
 
 def _from_orbax(path: Path) -> Any:
@@ -65,7 +70,7 @@ def _from_orbax(path: Path) -> Any:
     folder = next((folder for folder in (path, path / "default") if (folder / "_METADATA").is_file()), None)
     if folder is None:
         present = sorted(entry.name for entry in path.iterdir())
-        raise ValueError(f"expected a checkpoint of Orbax in {str(path)!r}, got a folder that has {present}")
+        raise ValueError(f"expected a checkpoint of Orbax in {str(path)!r}, got a folder that has {shown(present)}")
     handler = ocp.PyTreeCheckpointHandler()
     try:
         item = epath.Path(folder.absolute())
@@ -81,18 +86,25 @@ def _params(tree: Any, where: str) -> dict[str, Any]:
     while isinstance(tree, Mapping) and "params" in tree:
         tree = tree["params"]
     if not isinstance(tree, Mapping) or not tree:
-        raise ValueError(f"expected a nested mapping of parameters in {where}, got {type(tree).__name__}: {tree!r:.80}")
+        raise ValueError(
+            f"expected a nested mapping of parameters in {where}, got {type(tree).__name__}: {shown(tree)}"
+        )
+    for _ in leaves(tree):
+        pass  # raises what is nested too deeply
     return _arrays(tree, where)
 
 
 def _arrays(tree: Mapping[Any, Any], where: str, path: str = "") -> dict[str, Any]:
-    """Return a nested mapping with arrays that can be written to; a ValueError names a leaf that is none."""
+    """Return a nested mapping with arrays that can be written to; a ValueError names what is none."""
     arrays: dict[str, Any] = {}
     for name, value in tree.items():
+        if type(name) not in (str, int) or str(name) in arrays:
+            raise ValueError(f"expected different names of parameters at {path!r} in {where}, got {shown(name)}")
         if isinstance(value, Mapping):
             arrays[str(name)] = _arrays(value, where, f"{path}{name}/")
-        elif isinstance(value, np.ndarray | np.generic):
+        elif isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
             arrays[str(name)] = np.array(value)
         else:
-            raise ValueError(f"expected an array at '{path}{name}' in {where}, got {type(value).__name__}")
+            kind = f"dtype {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+            raise ValueError(f"expected an array at {shown(f'{path}{name}')} in {where}, got {kind}")
     return arrays

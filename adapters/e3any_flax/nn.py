@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from e3any import nn as _core
 from e3any.nn import *  # noqa: F403
+from e3any.public_names import adopt
 from e3any_flax.linen import linen_class
 
 __all__ = list(_core.__all__)
@@ -59,3 +60,6 @@ def even_degree_mask(max_degree: int) -> Any:
 def odd_degree_mask(max_degree: int) -> Any:
     """Return which components have an odd degree, see :func:`e3any.nn.odd_degree_mask`."""
     return _core.odd_degree_mask(max_degree, xp=jnp)
+
+
+adopt(__name__)

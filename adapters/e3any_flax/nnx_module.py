@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from e3any.checks import shown
 from e3any.nn import Layer, Variables
 from e3any.nn.interface import call_signature, constructor_signature, document, split_layouts
 from e3any.nn.layer import check_layer, check_layer_class
@@ -86,7 +87,7 @@ def _to_numpy(x: Any) -> Any:
 def _register(node: nnx.Module, tree: Mapping[str, Any], specs: Mapping[str, Any]) -> None:
     for name, value in tree.items():
         if hasattr(node, name):
-            raise ValueError(f"expected names that are no attributes of {type(node).__name__}, got {name!r}")
+            raise ValueError(f"expected names that are no attributes of {type(node).__name__}, got {shown(name)}")
         if isinstance(value, Mapping):
             setattr(node, name, nnx.Dict())
             _register(getattr(node, name), value, specs[name])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 
 from e3any import so3 as _core
+from e3any.public_names import adopt, with_namespace
 from e3any.so3 import *  # noqa: F403
 
 __all__ = list(_core.__all__)
 
-clebsch_gordan: Any = partial(_core.clebsch_gordan, xp=jnp)
-clebsch_gordan_for_degrees: Any = partial(_core.clebsch_gordan_for_degrees, xp=jnp)
-delley_quadrature: Any = partial(_core.delley_quadrature, xp=jnp)
-lebedev_quadrature: Any = partial(_core.lebedev_quadrature, xp=jnp)
+clebsch_gordan: Any = with_namespace(_core.clebsch_gordan, jnp)
+clebsch_gordan_for_degrees: Any = with_namespace(_core.clebsch_gordan_for_degrees, jnp)
+delley_quadrature: Any = with_namespace(_core.delley_quadrature, jnp)
+lebedev_quadrature: Any = with_namespace(_core.lebedev_quadrature, jnp)
+
+adopt(__name__)

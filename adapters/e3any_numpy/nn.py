@@ -7,6 +7,7 @@ import inspect
 from e3any import nn as _core
 from e3any.nn import *  # noqa: F403
 from e3any.nn import Layer
+from e3any.public_names import adopt
 from e3any_numpy.function import accept_lists, function_class
 
 __all__ = list(_core.__all__)
@@ -17,3 +18,5 @@ for _name in __all__:
         globals()[_name] = accept_lists(_value)
     elif inspect.isclass(_value) and issubclass(_value, Layer) and _value is not Layer:
         globals()[_name] = function_class(_value, __name__)
+
+adopt(__name__)

@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from e3any.bfloat16 import bfloat16_bits, from_bfloat16_bits
+from e3any.checks import shown
+from e3any.dotted_names import dotted, nested
 from e3any.nn.layer import check_tree, leaves
 
 __all__ = ["load_tree", "to_numpy", "to_state_dict", "to_tree"]
@@ -35,24 +39,34 @@ def to_tree(params: torch.nn.Module | Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The tree, ready for :func:`e3any.checkpoint.save`; bfloat16, which NumPy lacks, becomes float32.
+        The tree, ready for :func:`e3any.checkpoint.save`. Tensors of bfloat16, which NumPy lacks, become arrays as
+        :func:`e3any.checkpoint.load` has them.
 
     Raises
     ------
+    ValueError
+        If a name is empty, or that of a tensor and of others with further names, such as ``a`` and ``a.b``.
     TypeError
-        If ``params`` is neither.
+        If ``params`` is neither, or something in it is no tensor that NumPy has a dtype for.
     """
     if not isinstance(params, torch.nn.Module | Mapping):
         raise TypeError(f"expected a module or a mapping of tensors, got {type(params).__name__}")
     named = params.state_dict() if isinstance(params, torch.nn.Module) else params
-    tree: dict[str, Any] = {}
-    for key, value in named.items():
-        *names, last = key.split(".")
-        node = tree
-        for name in names:
-            node = node.setdefault(name, {})
-        node[last] = to_numpy(value).copy()
-    return tree
+    return nested([(key, _array(key, value)) for key, value in named.items()])
+
+
+def _array(key: str, value: Any) -> NDArray[Any]:
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"expected a tensor at {shown(key)}, got {type(value).__name__}")
+    x = value.detach().cpu().contiguous()
+    if x.dtype == torch.bfloat16:
+        return from_bfloat16_bits(x.view(torch.int16).numpy().view(np.uint16).copy())
+    try:
+        return x.numpy().copy()
+    except TypeError as error:
+        raise TypeError(f"expected a tensor of a dtype of NumPy at {shown(key)}, got {x.dtype}: {error}") from None
 
 
 def to_state_dict(tree: Mapping[str, Any]) -> dict[str, torch.Tensor]:
@@ -70,12 +84,14 @@ def to_state_dict(tree: Mapping[str, Any]) -> dict[str, torch.Tensor]:
 
     Raises
     ------
+    ValueError
+        If a name is empty or contains a dot.
     TypeError
-        If the tree is no mapping.
+        If the tree is no mapping, or a name no string.
     """
     if not isinstance(tree, Mapping):
         raise TypeError(f"expected a mapping of parameters, got {type(tree).__name__}")
-    return {".".join(names): _tensor(value) for names, value in leaves(tree)}
+    return {dotted(names): _tensor(value) for names, value in leaves(tree)}
 
 
 def load_tree(module: torch.nn.Module, tree: Mapping[str, Any]) -> None:
@@ -106,8 +122,5 @@ def load_tree(module: torch.nn.Module, tree: Mapping[str, Any]) -> None:
 
 def _tensor(value: Any) -> torch.Tensor:
     array = np.array(value)
-    return (
-        torch.from_numpy(array.astype(np.float32)).bfloat16()
-        if array.dtype.name == "bfloat16"
-        else torch.from_numpy(array)
-    )
+    bits = bfloat16_bits(array)
+    return torch.from_numpy(array) if bits is None else torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16)

@@ -165,7 +165,7 @@ class Backend:
         """Return the library's own dtype for a name such as ``"float32"``, or for a dtype of any library."""
         found = getattr(self.xp, dtype_name(dtype), None)
         if found is None:
-            raise TypeError(f"expected a dtype of {self.xp.__name__}, got {dtype!r}")
+            raise TypeError(f"expected a dtype of {self.xp.__name__}, got {dtype!r:.100}")
         return found
 
     def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:

@@ -74,6 +74,11 @@ class Tables:
         object.__setattr__(self, "number", next(_numbers))
         _known[self.number] = self
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A copy, or what another process has pickled, is another object: its number may be that of something else.
+        vars(self).update(state)
+        Tables.__post_init__(self)
+
 
 def attribute(number: int, name: str) -> Any:
     """Return an attribute of the object of a number."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from e3any.checks import check_axis, check_integer, floating_backend
 from e3any.config import Normalization, normalization_or_default
 from e3any.conventions import component_degrees, normalization_factor
-from e3any.interop.convention import CONVENTIONS, change_of_basis
+from e3any.interop.convention import Convention, change_of_basis, convention_of
 
 __all__ = [
     "from_clebsch_gordan",
@@ -25,15 +25,15 @@ __all__ = [
 ]
 
 
-def to_components(x: Array, convention: str, *, axis: int = -2) -> Array:
+def to_components(x: Array, convention: Convention | str, *, axis: int = -2) -> Array:
     r"""Return components of all degrees as another library has them, :math:`x'_l = Q_l x_l`.
 
     Parameters
     ----------
     x : array of shape (..., (L+1)^2, ...)
         Components in Cartesian order, such as features (..., P, (L+1)^2, F).
-    convention : str
-        A name in :data:`CONVENTIONS`.
+    convention : Convention or str
+        A convention, or its name in :data:`CONVENTIONS`.
     axis : int
         The axis of components.
 
@@ -52,7 +52,7 @@ def to_components(x: Array, convention: str, *, axis: int = -2) -> Array:
     return _multiply(change_of_basis(convention, _degree(x, axis)), x, axis)
 
 
-def from_components(x: Array, convention: str, *, axis: int = -2) -> Array:
+def from_components(x: Array, convention: Convention | str, *, axis: int = -2) -> Array:
     r"""Return components of another library as e3any has them, :math:`x_l = Q_l^T x'_l`.
 
     The inverse of :func:`to_components`, with its arguments; errors are those of :func:`to_components`.
@@ -60,15 +60,17 @@ def from_components(x: Array, convention: str, *, axis: int = -2) -> Array:
     return _multiply(change_of_basis(convention, _degree(x, axis)).T, x, axis)
 
 
-def to_spherical_harmonics(y: Array, convention: str, *, normalization: Normalization | None = None) -> Array:
+def to_spherical_harmonics(
+    y: Array, convention: Convention | str, *, normalization: Normalization | None = None
+) -> Array:
     r"""Return harmonics of e3any as another library has them, :math:`Y'_l = \mathcal N_l Q_l Y_l`.
 
     Parameters
     ----------
     y : array of shape (..., (L+1)^2)
         Harmonics in Cartesian order and Racah's normalisation.
-    convention : str
-        A name in :data:`CONVENTIONS`.
+    convention : Convention or str
+        A convention, or its name in :data:`CONVENTIONS`.
     normalization : {'racah', '4pi', 'orthonormal'}, optional
         The normalisation of the result, in e3nn ``'norm'``, ``'component'`` and ``'integral'``; by default that of the
         convention.
@@ -89,7 +91,9 @@ def to_spherical_harmonics(y: Array, convention: str, *, normalization: Normaliz
     return to_components(y, convention, axis=-1) * backend_of(y).constant(factors, like=y)
 
 
-def from_spherical_harmonics(y: Array, convention: str, *, normalization: Normalization | None = None) -> Array:
+def from_spherical_harmonics(
+    y: Array, convention: Convention | str, *, normalization: Normalization | None = None
+) -> Array:
     r"""Return harmonics of another library as e3any has them, :math:`Y_l = Q_l^T Y'_l / \mathcal N_l`.
 
     The inverse of :func:`to_spherical_harmonics`, with its arguments; errors are those of
@@ -99,15 +103,15 @@ def from_spherical_harmonics(y: Array, convention: str, *, normalization: Normal
     return from_components(y / backend_of(y).constant(factors, like=y), convention, axis=-1)
 
 
-def to_wigner_d(d: Array, convention: str) -> Array:
+def to_wigner_d(d: Array, convention: Convention | str) -> Array:
     r"""Return a Wigner-D matrix of e3any as another library has it, :math:`Q D^T Q^T` for columns.
 
     Parameters
     ----------
     d : array of shape (..., (L+1)^2, (L+1)^2)
         The matrix of the rotation R that acts on rows, in Cartesian order.
-    convention : str
-        A name in :data:`CONVENTIONS`.
+    convention : Convention or str
+        A convention, or its name in :data:`CONVENTIONS`.
 
     Returns
     -------
@@ -123,20 +127,20 @@ def to_wigner_d(d: Array, convention: str) -> Array:
     """
     _check_cube(d, "d", 2)
     d = to_components(to_components(d, convention, axis=-1), convention, axis=-2)
-    return backend_of(d).xp.matrix_transpose(d) if CONVENTIONS[convention].columns else d
+    return backend_of(d).xp.matrix_transpose(d) if convention_of(convention).columns else d
 
 
-def from_wigner_d(d: Array, convention: str) -> Array:
+def from_wigner_d(d: Array, convention: Convention | str) -> Array:
     r"""Return a Wigner-D matrix of another library as e3any has it, :math:`Q^T D'^T Q` of one for columns.
 
     The inverse of :func:`to_wigner_d`, with its arguments; errors are those of :func:`to_wigner_d`.
     """
     _check_cube(d, "d", 2)
     d = from_components(from_components(d, convention, axis=-1), convention, axis=-2)
-    return backend_of(d).xp.matrix_transpose(d) if CONVENTIONS[convention].columns else d
+    return backend_of(d).xp.matrix_transpose(d) if convention_of(convention).columns else d
 
 
-def to_clebsch_gordan(cg: Array, convention: str) -> Array:
+def to_clebsch_gordan(cg: Array, convention: Convention | str) -> Array:
     r"""Return Clebsch-Gordan coefficients of all degrees as another library has them.
 
     .. math:: C'_{ijk} = \mathcal N \sum_{abc} Q_{ia} Q_{jb} Q_{kc} \, C_{abc}
@@ -145,8 +149,8 @@ def to_clebsch_gordan(cg: Array, convention: str) -> Array:
     ----------
     cg : array of shape ((L1+1)^2, (L2+1)^2, (L3+1)^2)
         The coefficients of :func:`e3any.so3.clebsch_gordan`, in Cartesian order.
-    convention : str
-        A name in :data:`CONVENTIONS`.
+    convention : Convention or str
+        A convention, or its name in :data:`CONVENTIONS`.
 
     Returns
     -------
@@ -166,7 +170,7 @@ def to_clebsch_gordan(cg: Array, convention: str) -> Array:
     return cg / backend_of(cg).constant(_coupling_norms(convention, cg), like=cg)
 
 
-def from_clebsch_gordan(cg: Array, convention: str) -> Array:
+def from_clebsch_gordan(cg: Array, convention: Convention | str) -> Array:
     """Return Clebsch-Gordan coefficients of another library as e3any has them.
 
     The inverse of :func:`to_clebsch_gordan`, with its arguments; errors are those of :func:`to_clebsch_gordan`.
@@ -208,15 +212,15 @@ def _multiply(matrix: NDArray[np.float64], x: Array, axis: int) -> Array:
     return backend.xp.moveaxis(product, -1, axis)
 
 
-def _factors(convention: str, max_degree: int, normalization: Normalization | None) -> NDArray[np.float64]:
+def _factors(convention: Convention | str, max_degree: int, normalization: Normalization | None) -> NDArray[np.float64]:
     change_of_basis(convention, max_degree)  # raises what is wrong with the convention
-    default = CONVENTIONS[convention].normalization
+    default = convention_of(convention).normalization
     chosen = normalization_or_default(default if normalization is None else normalization)
     return np.asarray([normalization_factor(chosen, int(l)) for l in component_degrees(max_degree)])
 
 
-def _coupling_norms(convention: str, cg: Array) -> NDArray[np.float64]:
+def _coupling_norms(convention: Convention | str, cg: Array) -> NDArray[np.float64]:
     degree = _degree(cg, 2)
     change_of_basis(convention, degree)  # raises what is wrong with the convention
     degrees = component_degrees(degree)
-    return np.sqrt(2.0 * degrees + 1) if CONVENTIONS[convention].unit_couplings else np.ones(len(degrees))
+    return np.sqrt(2.0 * degrees + 1) if convention_of(convention).unit_couplings else np.ones(len(degrees))

@@ -7,10 +7,10 @@ from typing import Any, Literal, TypeAlias
 
 from e3any_backends import Array, backend_of
 
-from e3any.checks import check_degree, floating_backend
+from e3any.checks import check_degree, floating_backend, shown
 from e3any.conventions import degree_slice, parity_names
 from e3any.interop.arrays import from_components, to_components
-from e3any.interop.convention import change_of_basis
+from e3any.interop.convention import Convention, change_of_basis
 from e3any.layout import Layout
 
 __all__ = ["dense_parameters", "from_features", "linear_weights", "to_features"]
@@ -18,15 +18,17 @@ __all__ = ["dense_parameters", "from_features", "linear_weights", "to_features"]
 GradientNormalization: TypeAlias = Literal["path", "element"]
 
 
-def to_features(x: Array, convention: str, irreps: Sequence[tuple[int, int]], *, features_first: bool = True) -> Array:
+def to_features(
+    x: Array, convention: Convention | str, irreps: Sequence[tuple[int, int]], *, features_first: bool = True
+) -> Array:
     """Return features as the flat array of another library.
 
     Parameters
     ----------
     x : array of shape (..., P, (L+1)^2, F)
         Features.
-    convention : str
-        A name in :data:`CONVENTIONS`.
+    convention : Convention or str
+        A convention, or its name in :data:`CONVENTIONS`.
     irreps : sequence of (int, int)
         Degree and parity, 1 or -1, of all irreps, in their order there: (1, -1) is ``1o`` of e3nn. Each has the
         multiplicity F.
@@ -54,7 +56,12 @@ def to_features(x: Array, convention: str, irreps: Sequence[tuple[int, int]], *,
 
 
 def from_features(
-    x: Array, convention: str, irreps: Sequence[tuple[int, int]], layout: Layout, *, features_first: bool = True
+    x: Array,
+    convention: Convention | str,
+    irreps: Sequence[tuple[int, int]],
+    layout: Layout,
+    *,
+    features_first: bool = True,
 ) -> Array:
     """Return the flat array of another library as features.
 
@@ -192,7 +199,7 @@ def linear_weights(
 def _norm(layout: Layout, gradient_normalization: str) -> float:
     """Return what kernels are smaller by than weights."""
     if gradient_normalization not in ("path", "element"):
-        raise ValueError(f"expected gradient_normalization 'path' or 'element', got {gradient_normalization!r}")
+        raise ValueError(f"expected gradient_normalization 'path' or 'element', got {shown(gradient_normalization)}")
     return 1.0 if gradient_normalization == "element" else layout.features**0.5
 
 
@@ -208,7 +215,7 @@ def _zeros(x: Array, *shape: int) -> Array:
 def check_layout(layout: Layout) -> None:
     """Raise a TypeError unless ``layout`` is one."""
     if not isinstance(layout, Layout):
-        raise TypeError(f"expected a Layout, got {layout!r}")
+        raise TypeError(f"expected a Layout, got {shown(layout)}")
 
 
 def kernel_of(params: Mapping[str, Any], *names: str) -> Array:
@@ -217,7 +224,7 @@ def kernel_of(params: Mapping[str, Any], *names: str) -> Array:
         if not isinstance(params, Mapping):
             raise TypeError(f"expected a mapping of parameters, got {type(params).__name__}")
         if name not in params:
-            raise ValueError(f"expected parameters {name!r}, got {sorted(params)}")
+            raise ValueError(f"expected parameters {name!r}, got {shown(sorted(params))}")
         params = params[name]
     return params
 
@@ -229,10 +236,10 @@ def positions_of(layout: Layout, irreps: Sequence[tuple[int, int]]) -> list[tupl
         places[l, 1 if name.endswith("+") else -1] = p, l
     found = []
     if not isinstance(irreps, Sequence) or not irreps:
-        raise ValueError(f"expected a sequence of irreps (degree, parity), got {irreps!r}")
+        raise ValueError(f"expected a sequence of irreps (degree, parity), got {shown(irreps)}")
     for irrep in irreps:
         if not isinstance(irrep, tuple) or irrep not in places:
-            raise ValueError(f"expected irreps among {sorted(places)}, each once, got {list(irreps)}")
+            raise ValueError(f"expected irreps among {sorted(places)}, each once, got {shown(list(irreps))}")
         found.append(places.pop(irrep))
     return found
 
@@ -242,5 +249,5 @@ def _names(layout: Layout, irreps: Sequence[tuple[int, int]]) -> list[str]:
     positions = positions_of(layout, irreps)
     names = {(p, l): name for p, l, name in parity_names(layout.max_degree, layout.num_parities)}
     if len(positions) != len(names):
-        raise ValueError(f"expected all {len(names)} irreps of {layout}, got {list(irreps)}")
+        raise ValueError(f"expected all {len(names)} irreps of {layout}, got {shown(list(irreps))}")
     return [names[place] for place in positions]

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from e3any_backends import Array
 
-from e3any.checks import floating_backend
+from e3any.checks import floating_backend, shown
 from e3any.interop.features import check_layout, kernel_of, positions_of
 from e3any.layout import Layout
 
@@ -104,20 +104,20 @@ def _kernel_shape(layouts: tuple[Layout, Layout, Layout]) -> tuple[int, ...]:
 def _places(paths: Sequence[Path], layouts: tuple[Layout, Layout, Layout]) -> tuple[Any, Any]:
     """Return where the weights of paths are in a flattened kernel, and the roots of the numbers of paths."""
     if not isinstance(layouts, Sequence) or len(layouts) != 3:
-        raise ValueError(f"expected three layouts, got {layouts!r}")
+        raise ValueError(f"expected three layouts, got {shown(layouts)}")
     for layout in layouts:
         check_layout(layout)
     if not isinstance(paths, Sequence) or not all(isinstance(path, tuple) and len(path) == 3 for path in paths):
-        raise ValueError(f"expected a sequence of paths of three irreps, got {paths!r}")
+        raise ValueError(f"expected a sequence of paths of three irreps, got {shown(paths)}")
     numbers = Counter(path[2] for path in paths)
     found: dict[int, float] = {}
     for path in paths:
         each = [positions_of(layout, [irrep])[0] for layout, irrep in zip(layouts, path, strict=True)]
         (l1, p1), (l2, p2), (l3, p3) = path
         if not (abs(l1 - l2) <= l3 <= l1 + l2 and p3 == p1 * p2):
-            raise ValueError(f"expected paths that couple, |l1-l2| <= l3 <= l1+l2 and p3 = p1 p2, got {path}")
+            raise ValueError(f"expected paths that couple, |l1-l2| <= l3 <= l1+l2 and p3 = p1 p2, got {shown(path)}")
         place = int(np.ravel_multi_index([n for pair in each for n in pair], _kernel_shape(layouts)))
         if place in found:
-            raise ValueError(f"expected every path once, got {path} twice")
+            raise ValueError(f"expected every path once, got {shown(path)} twice")
         found[place] = numbers[path[2]] ** 0.5
     return np.asarray(list(found), np.int64), np.asarray(list(found.values()))

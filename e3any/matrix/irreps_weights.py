@@ -9,7 +9,7 @@ from typing import Any
 
 from e3any_backends import Array, generator_backend
 
-from e3any.checks import check_degree, check_degrees, check_dtype, check_number, floating_backend
+from e3any.checks import check_degree, check_degrees, check_dtype, check_number, floating_backend, shown
 from e3any.conventions import degree_slice
 
 __all__ = ["combine_irreps", "init_matrix_irreps_weights", "make_dict_irreps_mult"]
@@ -93,7 +93,7 @@ def init_matrix_irreps_weights(
     check_number(stddev, "stddev", least=0.0)
     check_dtype(dtype)
     if not isinstance(dict_irreps, Mapping) or not dict_irreps:
-        raise ValueError(f"expected dict_irreps with at least one degree, got {dict_irreps!r}")
+        raise ValueError(f"expected dict_irreps with at least one degree, got {shown(dict_irreps)}")
     check_degrees([*dict_irreps.keys(), *dict_irreps.values()], "dict_irreps")
     dtype = None if dtype is None else backend.dtype(dtype)
     num = max(dict_irreps) + 1
@@ -129,7 +129,7 @@ def combine_irreps(inputs: Array, weights: Sequence[Array], precision: Any = Non
         If ``weights`` is no sequence, or an array is none of floating-point numbers.
     """
     if not hasattr(weights, "__len__") or len(weights) == 0:
-        raise TypeError(f"expected a sequence of weights, got {weights!r}")
+        raise TypeError(f"expected a sequence of weights, got {shown(weights)}")
     backend = floating_backend(inputs=inputs, **{f"weights of degree {l}": w for l, w in enumerate(weights)})
     if inputs.ndim < 2 or inputs.shape[-2] < len(weights) ** 2:
         raise ValueError(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from e3any_backends import Array, Backend
 
-from e3any.checks import check_degree, check_degrees, check_integer, floating_backend
+from e3any.checks import check_degree, check_degrees, check_integer, floating_backend, shown
 from e3any.config import cartesian_order_or_default
 from e3any.conventions import degree_slice
 from e3any.matrix.irreps_weights import make_dict_irreps_mult
@@ -159,7 +159,7 @@ def make_square_matrix(
     check_degree(max_degree)
     check_integer(mult, "mult")
     if not degrees or max_degree < max(degrees):
-        raise ValueError(f"expected degrees, all <= max_degree = {max_degree}, got {list(degrees)}")
+        raise ValueError(f"expected degrees, all <= max_degree = {max_degree}, got {shown(list(degrees))}")
     for l, count in make_dict_irreps_mult(degrees, len(irreps) - 1).items():
         if count * mult**2 > irreps[l].shape[-1]:
             raise ValueError(f"expected {count * mult**2} irreps of degree {l}, got {irreps[l].shape[-1]}")
@@ -222,7 +222,7 @@ def get_traces(mat: Array, ls: Sequence[int], mult: int, shift_by_id: bool = Fal
 
 def _checked_backend(irreps: Sequence[Array]) -> Backend:
     if not irreps:
-        raise ValueError(f"expected irreps of at least one degree, got {irreps!r}")
+        raise ValueError(f"expected irreps of at least one degree, got {shown(irreps)}")
     backend = floating_backend(**{f"irreps of degree {l}": x for l, x in enumerate(irreps)})
     for l, x in enumerate(irreps):
         if x.ndim < 2 or x.shape[-2] != 2 * l + 1 or x.shape[:-2] != irreps[0].shape[:-2]:

@@ -6,7 +6,7 @@ import numpy as np
 from e3any_backends import Array, Backend
 from numpy.typing import NDArray
 
-from e3any.checks import check_broadcast
+from e3any.checks import check_broadcast, shown
 
 __all__ = ["mean_decay", "mean_decay_and_rest", "nodes", "scalar_like", "sigmoid", "softplus", "weights"]
 
@@ -28,7 +28,7 @@ def scalar_like(backend: Backend, value: Array | float, like: Array) -> Array | 
             raise ValueError(f"expected a number or an array, got {value}")
         return float(value)
     if not backend.owns(value):
-        raise TypeError(f"expected a number or an array of {backend.xp.__name__}, got {value!r}")
+        raise TypeError(f"expected a number or an array of {backend.xp.__name__}, got {shown(value)}")
     check_broadcast("shapes of a parameter and an array", value.shape, like.shape)
     return backend.promote(value, like, dtype=like.dtype)[0]
 

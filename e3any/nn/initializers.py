@@ -17,7 +17,7 @@ import numpy as np
 from e3any_backends import generator_backend
 from numpy.typing import NDArray
 
-from e3any.checks import check_broadcast, check_degrees, check_number
+from e3any.checks import check_broadcast, check_degrees, check_number, shown
 
 Array: TypeAlias = Any
 Distribution: TypeAlias = Literal["truncated_normal", "normal", "uniform"]
@@ -296,7 +296,7 @@ def fused_tensor_uniform(scale: Any = 1.0, mask: Any = True, dtype: Any = "float
 
 def _check_mode(mode: Any) -> None:
     if mode not in get_args(Mode):
-        raise ValueError(f"expected 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}")
+        raise ValueError(f"expected 'fan_in', 'fan_out' or 'fan_avg', got {shown(mode)}")
 
 
 def _check(scale: Any, distribution: Any) -> None:
@@ -307,7 +307,7 @@ def _check(scale: Any, distribution: Any) -> None:
     else:
         check_number(scale, "scale", least=0.0)
     if distribution not in get_args(Distribution):
-        raise ValueError(f"expected 'truncated_normal', 'normal' or 'uniform', got {distribution!r}")
+        raise ValueError(f"expected 'truncated_normal', 'normal' or 'uniform', got {shown(distribution)}")
 
 
 def _check_shape(shape: Any) -> None:

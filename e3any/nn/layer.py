@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from e3any_backends.tables import lookup
 
-from e3any.checks import check_dtype
+from e3any.checks import check_dtype, shown
 from e3any.config import setting_or_default
 from e3any.layout import Layout
 from e3any.nn.initializers import Initializer
@@ -225,10 +225,10 @@ def _initializer(number: int) -> Initializer:
 def check_layer(layer: Any) -> None:
     """Raise a TypeError unless ``layer`` is the description of a layer."""
     if not isinstance(layer, Layer):
-        raise TypeError(f"expected the description of a layer, got {layer!r}")
+        raise TypeError(f"expected the description of a layer, got {shown(layer)}")
 
 
 def check_layer_class(layer_class: Any) -> None:
     """Raise a TypeError unless ``layer_class`` is a class of such descriptions."""
     if not (isinstance(layer_class, type) and issubclass(layer_class, Layer)):
-        raise TypeError(f"expected a class of descriptions of layers, got {layer_class!r}")
+        raise TypeError(f"expected a class of descriptions of layers, got {shown(layer_class)}")

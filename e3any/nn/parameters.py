@@ -12,6 +12,8 @@ import numpy as np
 from e3any_backends import backend_of, generator_backend
 from e3any_backends.generic import dtype_name
 
+from e3any.checks import cut, shown
+from e3any.dotted_names import DEEPEST
 from e3any.nn.initializers import Initializer
 
 Array: TypeAlias = Any
@@ -132,7 +134,7 @@ class TreeParameters(Parameters):
 
     def _missing(self, name: str) -> Any:
         present = ", ".join(map(str, self._tree)) or "nothing"
-        raise ValueError(f"expected a parameter {self._path + name!r}, got a tree that has {present} there")
+        raise ValueError(f"expected a parameter {self._path + name!r}, got a tree that has {cut(present)} there")
 
 
 class Variables(TreeParameters):
@@ -188,7 +190,7 @@ class Variables(TreeParameters):
         if root._generator is None:
             return super().uniform(shape, like)
         if generator_backend(root._generator) is not backend:
-            raise TypeError(f"expected a generator of {backend.xp.__name__}, got {root._generator!r}")
+            raise TypeError(f"expected a generator of {backend.xp.__name__}, got {shown(root._generator)}")
         first, root._generator = backend.split(root._generator, 2)
         return backend.random_uniform(first, shape, backend.widened(like[..., :0]).dtype)
 
@@ -286,7 +288,15 @@ def is_training(p: Parameters, inference: bool | None, name: str) -> bool:
 
 
 def leaves(tree: Tree, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield (path, leaf) of a nested mapping, depth first in the order of the mapping."""
+    """Yield (path, leaf) of a nested mapping, depth first in the order of the mapping.
+
+    Raises
+    ------
+    ValueError
+        If it is nested too deeply, or contains itself.
+    """
+    if len(path) > DEEPEST:
+        raise ValueError(f"expected a tree of at most {DEEPEST} levels, got {shown(path)}")
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from leaves(value, (*path, name))
@@ -354,7 +364,9 @@ def check_tree(tree: Tree, specs: Tree) -> None:
     ours, theirs = (dict(_by_path(nesting)) for nesting in (specs, tree))
     missing, unknown = sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
     if missing or unknown:
-        raise ValueError(f"expected the parameters of the layer, got a tree that lacks {missing} and adds {unknown}")
+        raise ValueError(
+            f"expected the parameters of the layer, got a tree that lacks {shown(missing)} and adds {shown(unknown)}"
+        )
     for name, expected in ours.items():
         found = theirs[name]
         if _shape(found, name) != _shape(expected, name):

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from e3any_backends import Array, backend_of
 
-from e3any.checks import check_size, floating_backend
+from e3any.checks import check_size, floating_backend, shown
 from e3any.layout import Layout
 from e3any.ops.indexed import indexed_max, indexed_sum
 
@@ -63,14 +63,14 @@ def pool(x: Array, batch_segments: Array, num_graphs: int, reduction: Reduction 
 def _check(x: Array, layout: Layout, batch_segments: Array, num_graphs: Any, reduction: Any) -> None:
     backend = backend_of(x, batch_segments)
     if reduction not in get_args(Reduction):
-        raise ValueError(f"expected reduction to be one of {get_args(Reduction)}, got {reduction!r}")
+        raise ValueError(f"expected reduction to be one of {get_args(Reduction)}, got {shown(reduction)}")
     if reduction == "max" and (layout.max_degree or layout.pseudotensors):
         raise ValueError(f"expected scalars of even parity for the largest, got features of {layout}")
     if num_graphs is None:
         raise TypeError("expected num_graphs to be an integer, got None")
     check_size(num_graphs, "num_graphs")
     if not hasattr(batch_segments, "shape") or not backend.is_integer(batch_segments):
-        raise TypeError(f"expected batch_segments to be an integer array, got {batch_segments!r}")
+        raise TypeError(f"expected batch_segments to be an integer array, got {shown(batch_segments)}")
     if x.ndim != 4 or tuple(batch_segments.shape) != tuple(x.shape[:1]):
         raise ValueError(
             f"expected x of shape (N, P, components, F) and batch_segments of shape (N,), got {tuple(x.shape)} and "

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
 
-from e3any.checks import check_integer
+from e3any.checks import check_integer, shown
 
 __all__ = [
     "dense_pairwise_indices",
@@ -317,7 +317,7 @@ def gather_dst(inputs: Array, *, adj_idx: Array | None = None, dst_idx: Array | 
 
 def _check_is_array(inputs: Any) -> None:
     if not hasattr(inputs, "shape"):
-        raise TypeError(f"expected inputs to be an array, got {inputs!r}")
+        raise TypeError(f"expected inputs to be an array, got {shown(inputs)}")
 
 
 def _shape(x: Any) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from e3any_backends import Array, backend_of
 
-from e3any.checks import check_axis, check_integer, check_number
+from e3any.checks import check_axis, check_integer, check_number, shown
 from e3any.ops.index_lists import check_sparse_list, index_kind
 
 __all__ = ["bucket_size", "pad_dense_indices", "pad_graphs", "pad_rows", "pad_sparse_indices"]
@@ -92,7 +92,7 @@ def pad_rows(x: Array, size: int, *, axis: int = 0, value: float = 0) -> Array:
     check_integer(size, "size")
     check_axis(axis, x.ndim)
     if not isinstance(value, (bool, int, float, np.number)):
-        raise TypeError(f"expected value to be a number, got {value!r}")
+        raise TypeError(f"expected value to be a number, got {shown(value)}")
     num, axis = x.shape[axis], axis % x.ndim
     _check_rows(x, size, axis)
     if num == size:
@@ -287,7 +287,7 @@ def _check_graph(graph: Mapping[str, Array], names: set[str], padded_names: set[
     if not isinstance(graph, Mapping):
         raise TypeError(f"expected graphs to be mappings, got {type(graph).__name__}")
     if not names <= set(graph):
-        raise ValueError(f"expected arrays under {sorted(names)} in every graph, got {sorted(graph)}")
+        raise ValueError(f"expected arrays under {sorted(names)} in every graph, got {shown(sorted(graph))}")
     for name in sorted(padded_names):
         if len(graph[name].shape) < 1:
             raise ValueError(f"expected an array of at least one axis under {name!r}, got shape ()")

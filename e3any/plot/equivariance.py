@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from e3any.checks import shown
 from e3any.plot._axes import figure_and_axes
 from e3any.testing import TOLERANCES
 
@@ -43,14 +44,14 @@ def equivariance_errors(
     >>> figure = equivariance_errors({"float32": {1: 1e-7, 2: 2e-7}})
     """
     if not errors or not all(errors.values()):
-        raise ValueError(f"expected at least one error for each curve, got {dict(errors)}")
+        raise ValueError(f"expected at least one error for each curve, got {shown(dict(errors))}")
     negative = [e for curve in errors.values() for e in curve.values() if not e >= 0]
     if negative:
         raise ValueError(f"expected errors >= 0, got {negative[0]}")
     figure, axes = figure_and_axes(axes)
     for name, curve in errors.items():
-        shown = {degree: error for degree, error in sorted(curve.items()) if error > 0}
-        (line,) = axes.semilogy(list(shown), list(shown.values()), "o-", label=name)
+        positive = {degree: error for degree, error in sorted(curve.items()) if error > 0}
+        (line,) = axes.semilogy(list(positive), list(positive.values()), "o-", label=name)
         if name in TOLERANCES:
             axes.axhline(TOLERANCES[name], color=line.get_color(), linestyle=":", linewidth=1)
     axes.set(xlabel=xlabel, ylabel="relative error of equivariance")

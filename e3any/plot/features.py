@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from e3any import so3
-from e3any.checks import check_integer, floating_backend
+from e3any.checks import check_integer, floating_backend, shown
 from e3any.conventions import PARITIES
 from e3any.layout import Layout
 from e3any.plot._surfaces import DISTANCE, axes_of_space, check_resolution, function_on_sphere, label, scene, surface
@@ -101,7 +101,7 @@ def rotated_features(x: Any, *, axis: Sequence[float] = (0.0, 0.0, 1.0), num: in
     angles = np.linspace(0, 2 * np.pi, num, endpoint=False)
     direction = np.asarray(axis, np.float64)
     if direction.shape != (3,) or not np.linalg.norm(direction) > 0:
-        raise ValueError(f"expected axis to be a vector of three numbers, got {axis!r}")
+        raise ValueError(f"expected axis to be a vector of three numbers, got {shown(axis)}")
     rotations = so3.rotation(np.broadcast_to(direction, (num, 3)), angles)
     matrices = so3.wigner_d(rotations, Layout.of(x).max_degree, cartesian_order=True)
     # Turned by every angle, after the first by none, which the figure begins with.

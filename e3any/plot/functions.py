@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from e3any.checks import check_callable
+from e3any.checks import check_callable, shown
 from e3any.nn.radial import check_num
 from e3any.plot._axes import figure_and_axes, name_of
 
@@ -152,7 +152,7 @@ def activations(*functions: Callable[..., Any], limits: Sequence[float] = (-4.0,
 
 def _interval(limits: Sequence[float]) -> NDArray[np.float64]:
     if len(limits) != 2 or not limits[0] < limits[1]:
-        raise ValueError(f"expected limits to be two increasing numbers, got {limits!r}")
+        raise ValueError(f"expected limits to be two increasing numbers, got {shown(limits)}")
     return np.linspace(limits[0], limits[1], _POINTS)
 
 

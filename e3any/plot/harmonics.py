@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from e3any.conventions import component_degrees
-from e3any.interop import CONVENTIONS, change_of_basis
+from e3any.interop.convention import Convention, change_of_basis, convention_of
 from e3any.plot._surfaces import DISTANCE, axes_of_space, check_resolution, function_on_sphere, label, scene, surface
 
 __all__ = ["spherical_harmonics"]
 
 
-def spherical_harmonics(max_degree: int, *, convention: str = "e3x", resolution: int = 30) -> Any:
+def spherical_harmonics(max_degree: int, *, convention: Convention | str = "e3x", resolution: int = 30) -> Any:
     r"""Draw all spherical harmonics up to a degree, one row for each degree.
 
     .. math:: |Y_l^m(\hat r)| \, \hat r
@@ -23,8 +23,8 @@ def spherical_harmonics(max_degree: int, *, convention: str = "e3x", resolution:
     ----------
     max_degree : int
         Largest degree L.
-    convention : str
-        A name in :data:`e3any.interop.CONVENTIONS`; the default is that of e3any itself.
+    convention : Convention or str
+        A convention, or its name in :data:`e3any.interop.CONVENTIONS`; the default is that of e3any itself.
     resolution : int
         Number of points from pole to pole, at least 4.
 
@@ -47,7 +47,7 @@ def spherical_harmonics(max_degree: int, *, convention: str = "e3x", resolution:
     check_resolution(resolution)
     # Row i has the harmonic of position i as coefficients of those of e3any.
     coefficients = change_of_basis(convention, max_degree)
-    orders = CONVENTIONS[convention].orders
+    orders = convention_of(convention).orders
     values = function_on_sphere(coefficients, resolution)
     traces, centers = [], []
     for i, l in enumerate(component_degrees(max_degree)):

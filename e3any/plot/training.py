@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from e3any.checks import check_integer
+from e3any.checks import check_integer, shown
 from e3any.plot._axes import figure_and_axes
 
 __all__ = ["learning_curves"]
@@ -47,7 +47,7 @@ def learning_curves(
     """
     check_integer(window, "window", 1)
     if not losses or not all(len(values) for values in losses.values()):
-        raise ValueError(f"expected losses of at least one step, got {dict(losses)}")
+        raise ValueError(f"expected losses of at least one step, got {shown(dict(losses))}")
     figure, axes = figure_and_axes(axes)
     for name, values in losses.items():
         width = min(window, len(values))

@@ -16,7 +16,7 @@ from e3any_backends import Array, Backend, backend_of
 from e3any_backends.tables import host_table
 from numpy.typing import NDArray
 
-from e3any.checks import floating_backend
+from e3any.checks import floating_backend, shown
 from e3any.config import cartesian_order_or_default
 from e3any.conventions import PARITIES, cartesian_permutation, degree_slice
 from e3any.layout import Layout
@@ -102,9 +102,11 @@ class CartesianTensor:
 
     def __post_init__(self) -> None:
         if not isinstance(self.symmetry, str):
-            raise ValueError(f"expected a symmetry such as 'ij=ji' or 'ijk=-jik', got {self.symmetry!r}")
+            raise ValueError(f"expected a symmetry such as 'ij=ji' or 'ijk=-jik', got {shown(self.symmetry)}")
         if not _multiplicities(self.symmetry):
-            raise ValueError(f"expected a symmetry that a tensor can have, got {self.symmetry!r}, which makes it zero")
+            raise ValueError(
+                f"expected a symmetry that a tensor can have, got {shown(self.symmetry)}, which makes it zero"
+            )
 
     @property
     def rank(self) -> int:
@@ -323,7 +325,7 @@ def _parse(symmetry: str) -> tuple[str, list[tuple[tuple[int, ...], int]]]:
     for term in terms:
         letters = term.removeprefix("-") if term is not indices else term
         if not re.fullmatch("[a-zA-Z]+", letters) or Counter(letters) != Counter(set(indices)):
-            raise ValueError(f"expected a symmetry such as 'ij=ji' or 'ijk=-jik', got {symmetry!r}")
+            raise ValueError(f"expected a symmetry such as 'ij=ji' or 'ijk=-jik', got {shown(symmetry)}")
     generators = [
         (tuple(indices.index(letter) for letter in term.removeprefix("-")), -1 if term.startswith("-") else 1)
         for term in terms[1:]

@@ -20,7 +20,7 @@ import numpy as np
 from e3any_backends import Array, Backend
 from numpy.typing import NDArray
 
-from e3any.checks import floating_backend
+from e3any.checks import floating_backend, shown
 
 __all__ = ["tensor_to_voigt", "voigt_to_tensor"]
 
@@ -114,13 +114,13 @@ def voigt_to_tensor(x: Array, rank: int = 2, convention: Convention = "stress") 
 
 def _check_rank(rank: int) -> None:
     if rank not in (2, 4):
-        raise ValueError(f"expected rank to be 2 or 4, got {rank!r}")
+        raise ValueError(f"expected rank to be 2 or 4, got {shown(rank)}")
 
 
 def _checked_backend(x: Array, convention: Convention, trailing: tuple[int, ...]) -> Backend:
     backend = floating_backend(x=x)
     if convention not in tuple(_FACTORS):
-        raise ValueError(f"expected a convention of {tuple(_FACTORS)}, got {convention!r}")
+        raise ValueError(f"expected a convention of {tuple(_FACTORS)}, got {shown(convention)}")
     if tuple(x.shape[max(x.ndim - len(trailing), 0) :]) != trailing:
         raise ValueError(f"expected x of shape (..., {', '.join(map(str, trailing))}), got {tuple(x.shape)}")
     return backend

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from e3any_backends import backend_of
 from numpy.typing import NDArray
 
-from e3any.checks import check_vectors, floating_backend
+from e3any.checks import check_vectors, floating_backend, shown
 from e3any.layout import Layout
 from e3any.nn.features import reflect, rotate
 from e3any.so3 import random_rotation, wigner_d
@@ -28,9 +27,12 @@ __all__ = [
 Kind: TypeAlias = Literal["features", "vectors", "invariant"]
 
 #: Error that is allowed for every floating-point dtype, relative to the largest value of an array.
-TOLERANCES: Mapping[str, float] = MappingProxyType(
-    {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2, "bfloat16": 6e-2}
-)
+TOLERANCES: Mapping[str, float] = {
+    "float64": 1e-12,
+    "float32": 1e-5,
+    "float16": 1e-2,
+    "bfloat16": 6e-2,
+}
 
 
 def to_numpy(x: Any) -> NDArray[Any]:
@@ -90,7 +92,7 @@ def assert_parity(actual: Any, desired: Any, dtype: str | None = None, *, rtol: 
     """
     ours, theirs = dict(_arrays(actual)), dict(_arrays(desired))
     if ours.keys() != theirs.keys():
-        raise AssertionError(f"expected arrays at {sorted(theirs)}, got {sorted(ours)}")
+        raise AssertionError(f"expected arrays at {shown(sorted(theirs))}, got {shown(sorted(ours))}")
     for path, array in ours.items():
         _assert_array_parity(path, array, theirs[path], dtype, rtol)
 
@@ -306,7 +308,7 @@ def _transformed(x: Any, kind: Kind, rotation: Any, inverted: bool, cartesian_or
         check_vectors(x)
         return backend.matmul(x, backend.constant(-rotation if inverted else rotation, like=x), "highest")
     if kind != "features":
-        raise ValueError(f"expected a kind 'features', 'vectors' or 'invariant', got {kind!r}")
+        raise ValueError(f"expected a kind 'features', 'vectors' or 'invariant', got {shown(kind)}")
     matrix = wigner_d(rotation, Layout.of(x).max_degree, cartesian_order)
     rotated = rotate(x, backend.constant(matrix, like=x))
     return reflect(rotated) if inverted else rotated

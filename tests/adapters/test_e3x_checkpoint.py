@@ -11,6 +11,7 @@ import e3x
 import flax.core
 import jax
 import jax.numpy as jnp
+import msgpack
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
@@ -180,3 +181,51 @@ def test_damaged_checkpoints_of_orbax_are_refused(content, trained, tmp_path):
     (path / "_METADATA").write_text(content)
     with pytest.raises(ValueError, match=r"expected a checkpoint of Orbax, got a damaged one in .*saved"):
         load_e3x(path)
+
+
+def of_msgpack(tree):
+    """Return a tree as MessagePack has it, with whatever names and values."""
+    return msgpack.packb(tree, default=serialization._msgpack_ext_pack, strict_types=True)
+
+
+def deep(levels):
+    tree = np.zeros(1)
+    for _ in range(levels):
+        tree = {"a": tree}
+    return tree
+
+
+def array_of(shape, dtype, data):
+    """Return an array as Flax writes it, with any shape, dtype and bytes."""
+    return msgpack.packb({"x": msgpack.ExtType(1, msgpack.packb((shape, dtype, data)))})
+
+
+HOSTILE = {
+    "deep": of_msgpack(deep(120)),
+    "very deep": b"\x81\xa1a" * 50_000 + b"\xc0",
+    "deep lists": b"\x81\xa1a" + b"\x91" * 50_000 + b"\xc0",
+    "numbers as names": of_msgpack({1.5: np.zeros(1)}),
+    "bytes as names": of_msgpack({b"a": np.zeros(1)}),
+    "a name twice": of_msgpack({1: np.zeros(1), "1": np.zeros(2)}),
+    "text": of_msgpack({"a": "x" * 1_000_000}),
+    "lists": of_msgpack({"a": [1] * 100_000}),
+    "many lists": of_msgpack([[1] * 100] * 1000),
+    "objects": array_of((1,), "object", bytes(8)),
+    "huge": array_of((2**62, 4), "float32", b""),
+    "unknown dtype": array_of((1,), "float33", bytes(4)),
+    "no shape": array_of("a", "float32", bytes(4)),
+    "a long length": b"\xdf\xff\xff\xff\xff",
+    "long bytes": b"\x81\xa1a\xc6\xff\xff\xff\xff",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_contents_are_value_errors(name):
+    with pytest.raises(ValueError, match="expected ") as error:
+        load_e3x(HOSTILE[name])
+    assert len(str(error.value)) < 600
+
+
+def test_names_with_dots_and_numbers_are_kept():
+    tree = load_e3x(of_msgpack({"params": {"a.b": {0: np.ones(2)}}}))
+    np.testing.assert_array_equal(tree["a.b"]["0"], np.ones(2))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
 
-from e3any.checks import check_degree, check_integer, floating_backend
+from e3any.checks import check_degree, check_integer, floating_backend, shown
 from e3any.conventions import parity_names
 from e3any.layout import Layout
 from e3any.nn.initializers import VarianceScaling
@@ -184,6 +184,6 @@ def _couplings(*kind: Any) -> Any:
 def _check_categories(inputs: Array, categories: Array) -> None:
     backend = backend_of(inputs, categories)
     if not hasattr(categories, "shape") or not backend.is_integer(categories):
-        raise TypeError(f"expected categories to be an integer array, got {categories!r}")
+        raise TypeError(f"expected categories to be an integer array, got {shown(categories)}")
     if tuple(categories.shape) != tuple(inputs.shape[:-3]):
         raise ValueError(f"expected categories of shape {tuple(inputs.shape[:-3])}, got {tuple(categories.shape)}")

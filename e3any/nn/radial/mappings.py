@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from e3any_backends import Array
 
+from e3any.checks import shown
 from e3any.nn._functions import mean_decay_and_rest, scalar_like
 from e3any.nn.cutoffs import checked_backend
 
@@ -83,7 +84,7 @@ def reciprocal_mapping_and_rest(x: Array, kind: ReciprocalMapping) -> tuple[Arra
     """Return a reciprocal mapping and what it lacks to one, which is precise near x = 0."""
     backend = checked_backend(x)
     if kind not in get_args(ReciprocalMapping):
-        raise ValueError(f"expected kind to be one of {get_args(ReciprocalMapping)}, got {kind!r}")
+        raise ValueError(f"expected kind to be one of {get_args(ReciprocalMapping)}, got {shown(kind)}")
     if kind == "damped":
         return mean_decay_and_rest(backend, x)
     xp = backend.xp
