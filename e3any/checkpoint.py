@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from e3any_backends.generic import dtype_name
+from e3any_backends.numpy_arrays import native
 from numpy.typing import NDArray
 
 from e3any import conventions
@@ -197,7 +198,7 @@ def _contiguous(names: tuple[str, ...], leaf: Any) -> NDArray[Any]:
         raise TypeError(f"expected a NumPy array at {'/'.join(names)!r}, got {type(leaf).__name__}")
     if dtype_name(leaf.dtype) not in _DTYPES:
         raise TypeError(f"expected an array of real numbers or bools at {'/'.join(names)!r}, got dtype {leaf.dtype}")
-    return np.asarray(leaf, order="C")
+    return np.asarray(native(leaf), order="C")
 
 
 def _with_sorted_notes(content: bytes) -> bytes:

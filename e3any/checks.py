@@ -15,6 +15,7 @@ from e3any_backends import Array, Backend, backend_of
 from e3any_backends.generic import dtype_name
 
 __all__ = [
+    "FLOATING",
     "check_axis",
     "check_broadcast",
     "check_callable",
@@ -29,7 +30,8 @@ __all__ = [
     "floating_backend",
 ]
 
-_FLOATING = ("float64", "float32", "bfloat16", "float16")
+#: Names of the dtypes that are computed with.
+FLOATING = ("float64", "float32", "bfloat16", "float16")
 
 
 def check_integer(value: Any, name: str, least: int | None = 0) -> None:
@@ -82,8 +84,8 @@ def check_callable(function: Any, name: str) -> None:
 
 def check_dtype(dtype: Any, name: str = "dtype") -> None:
     """Raise a TypeError unless ``dtype`` is a floating-point dtype of any library, the name of one, or None."""
-    if dtype is not None and dtype_name(dtype) not in _FLOATING:
-        raise TypeError(f"expected {name} to be one of {_FLOATING}, got {dtype!r}")
+    if dtype is not None and dtype_name(dtype) not in FLOATING:
+        raise TypeError(f"expected {name} to be one of {FLOATING}, got {dtype!r}")
 
 
 def floating_backend(**arrays: Array) -> Backend:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from e3any_backends.numpy_arrays import native
 
 from e3any.nn.layer import check_tree, leaves
 
@@ -105,7 +106,7 @@ def load_tree(module: torch.nn.Module, tree: Mapping[str, Any]) -> None:
 
 
 def _tensor(value: Any) -> torch.Tensor:
-    array = np.array(value)
+    array = np.array(native(value))
     return (
         torch.from_numpy(array.astype(np.float32)).bfloat16()
         if array.dtype.name == "bfloat16"

@@ -12,6 +12,7 @@ import numpy as np
 from e3any_backends import backend_of, generator_backend
 from e3any_backends.generic import dtype_name
 
+from e3any.checks import FLOATING
 from e3any.nn.initializers import Initializer
 
 Array: TypeAlias = Any
@@ -187,7 +188,7 @@ class Variables(TreeParameters):
         root, backend = self._root, backend_of(like)
         if root._generator is None:
             return super().uniform(shape, like)
-        if generator_backend(root._generator) is not backend:
+        if generator_backend(root._generator).xp.__name__ != backend.xp.__name__:
             raise TypeError(f"expected a generator of {backend.xp.__name__}, got {root._generator!r}")
         first, root._generator = backend.split(root._generator, 2)
         return backend.random_uniform(first, shape, backend.widened(like[..., :0]).dtype)
@@ -323,7 +324,7 @@ def _by_path(tree: Tree) -> Iterator[tuple[str, Any]]:
 
 
 def _is_floating(dtype: Any) -> bool:
-    return dtype is None or "float" in dtype_name(dtype)
+    return dtype is None or dtype_name(dtype) in FLOATING
 
 
 def _shape(value: Any, path: str) -> tuple[int, ...]:
