@@ -88,6 +88,11 @@ class JaxBackend(Backend):
         """Return the slices of ``x`` along its last axis."""
         return [jnp.squeeze(part, -1) for part in self.pieces(x, (1,) * x.shape[-1], -1)]
 
+    def quotient(self, x: Array, scale: Array) -> Array:
+        """Return ``x / scale``: XLA turns x / s / r into x / (s r), where the largest vectors have an infinite s r."""
+        factor = jnp.where(scale > 1, 0.25, 1.0).astype(scale.dtype)
+        return (x * factor) / (scale * factor)
+
     def store(self, *arrays: Array) -> tuple[Array, ...]:
         """Return arrays as they are, computed once and not wherever they are read."""
         return store(*arrays)

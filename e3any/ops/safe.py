@@ -131,7 +131,7 @@ def unit_components(backend: Backend, x: list[Array]) -> list[Array]:
     """Return what :func:`normalize` does for vectors given as arrays of their components."""
     largest = reduce(backend.xp.maximum, (backend.xp.abs(backend.stop_gradient(c)) for c in x))
     zero, scale = _scale(backend, largest)
-    x = [c / scale for c in x]
+    x = [backend.quotient(c, scale) for c in x]
     root = _root(backend, sum((c * c for c in x[1:]), x[0] * x[0]), zero)
     return [c / root for c in x]
 
@@ -150,7 +150,7 @@ def _scaled(backend: Backend, x: Array, axis: Axis) -> tuple[Array, Array, Array
         n = xp.sqrt(xp.sum(x * x, axis=axis, keepdims=True, dtype=x.dtype))
         return x, n, n
     zero, scale = _scale(backend, backend.stop_gradient(xp.max(xp.abs(x), axis=axis, keepdims=True)))
-    b = x / scale
+    b = backend.quotient(x, scale)
     root = _root(backend, xp.sum(b * b, axis=axis, keepdims=True, dtype=x.dtype), zero)
     return b, root, xp.where(zero, xp.zeros_like(root), scale * root)
 
