@@ -22,6 +22,8 @@ __all__ = [
     "check_degree",
     "check_degrees",
     "check_dtype",
+    "check_flag",
+    "check_flags",
     "check_fraction",
     "check_integer",
     "check_number",
@@ -74,6 +76,18 @@ def check_fraction(value: Any, name: str) -> None:
     check_number(value, name, least=0.0)
     if value > 1.0:
         raise ValueError(f"expected {name} to be a number <= 1, got {value!r}")
+
+
+def check_flag(value: Any, name: str, *, optional: bool = False) -> None:
+    """Raise a ValueError unless ``value`` is True or False, of Python or NumPy, or, if ``optional``, None."""
+    if not (isinstance(value, (bool, np.bool_)) or (optional and value is None)):
+        raise ValueError(f"expected {name} to be True{', False or None' if optional else ' or False'}, got {value!r}")
+
+
+def check_flags(**flags: Any) -> None:
+    """Raise a ValueError unless all values are True or False."""
+    for name, value in flags.items():
+        check_flag(value, name)
 
 
 def check_callable(function: Any, name: str) -> None:

@@ -10,9 +10,8 @@ import jax
 import numpy as np
 from flax import nnx
 
-from e3any import Layout
 from e3any.nn import Layer, Variables
-from e3any.nn.layer import check_layer, check_layer_class
+from e3any.nn.layer import check_layer, check_layer_class, with_layouts
 from e3any_flax.linen import as_jax, draw
 
 __all__ = ["LayerModule", "nnx_class", "to_nnx"]
@@ -151,9 +150,8 @@ def nnx_class(description: type[Layer], module: str) -> type[LayerModule]:
     check_layer_class(description)
 
     def __init__(self: LayerModule, *arguments: Any, rngs: nnx.Rngs, **options: Any) -> None:
-        layouts = [a for a in arguments if isinstance(a, Layout)]
-        rest = [a for a in arguments if not isinstance(a, Layout)]
-        LayerModule.__init__(self, description(*rest, **options), *layouts, rngs=rngs)
+        layer, layouts = with_layouts(description, arguments, options)
+        LayerModule.__init__(self, layer, *layouts, rngs=rngs)
 
     members = {"__init__": __init__, "__doc__": description.__doc__, "__module__": module}
     return type(description.__name__, (LayerModule,), members)

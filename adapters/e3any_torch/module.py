@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map
 
-from e3any import Layout
 from e3any.nn import FactoredBasis, Layer, Parameters
-from e3any.nn.layer import check_layer, check_layer_class, check_tree, initialize, leaves
+from e3any.nn.layer import check_layer, check_layer_class, check_tree, initialize, leaves, with_layouts
 from e3any_torch.trees import to_numpy
 
 __all__ = ["LayerModule", "module_class", "to_torch"]
@@ -220,9 +219,8 @@ def module_class(description: type[Layer], module: str) -> type[LayerModule]:
     check_layer_class(description)
 
     def __init__(self: LayerModule, *arguments: Any, generator: torch.Generator | None = None, **options: Any) -> None:
-        layouts = [a for a in arguments if isinstance(a, Layout)]
-        rest = [a for a in arguments if not isinstance(a, Layout)]
-        LayerModule.__init__(self, description(*rest, **options), *layouts, generator=generator)
+        layer, layouts = with_layouts(description, arguments, options)
+        LayerModule.__init__(self, layer, *layouts, generator=generator)
 
     def forward(self: LayerModule, *inputs: Any, **options: Any) -> Any:
         return LayerModule.forward(self, *inputs, **options)

@@ -12,7 +12,7 @@ import numpy as np
 from e3any_backends import backend_of, generator_backend
 from e3any_backends.generic import dtype_name
 
-from e3any.checks import FLOATING
+from e3any.checks import FLOATING, check_flag
 from e3any.nn.initializers import Initializer
 
 Array: TypeAlias = Any
@@ -159,10 +159,13 @@ class Variables(TreeParameters):
     ------
     TypeError
         If the tree is no mapping.
+    ValueError
+        If ``training`` is none of True, False and None.
     """
 
     def __init__(self, tree: Tree, *, generator: Any = None, training: bool | None = None) -> None:
         super().__init__(tree)
+        check_flag(training, "training", optional=True)
         self.training = training
         self._generator = generator
         self._changes: dict[str, Any] = {}
@@ -277,8 +280,9 @@ def is_training(p: Parameters, inference: bool | None, name: str) -> bool:
     Raises
     ------
     ValueError
-        If neither says it.
+        If neither says it, or ``inference`` is none of True, False and None.
     """
+    check_flag(inference, name, optional=True)
     if inference is not None:
         return not inference
     if p.training is None:

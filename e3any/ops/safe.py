@@ -12,7 +12,7 @@ from functools import reduce
 
 from e3any_backends import Array, Backend
 
-from e3any.checks import check_axis, floating_backend
+from e3any.checks import check_axis, check_flag, floating_backend
 
 __all__ = ["inverse_softplus", "norm", "normalize", "normalize_and_return_norm"]
 
@@ -39,11 +39,12 @@ def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     Raises
     ------
     ValueError
-        If the array has no such axes.
+        If the array has no such axes, or ``keepdims`` is neither True nor False.
     TypeError
         If ``x`` is no floating-point array.
     """
     backend = _checked_backend(x, axis)
+    check_flag(keepdims, "keepdims")
     _, _, n = _scaled(backend, x, axis)
     return n if keepdims else _squeeze(backend, n, axis)
 
@@ -70,11 +71,12 @@ def normalize_and_return_norm(x: Array, axis: Axis = None, keepdims: bool = Fals
     Raises
     ------
     ValueError
-        If the array has no such axes.
+        If the array has no such axes, or ``keepdims`` is neither True nor False.
     TypeError
         If ``x`` is no floating-point array.
     """
     backend = _checked_backend(x, axis)
+    check_flag(keepdims, "keepdims")
     b, root, n = _scaled(backend, x, axis)
     # Not x by its norm: the derivative of that has the square of the norm, which overflows.
     return b / root, n if keepdims else _squeeze(backend, n, axis)
