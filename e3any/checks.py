@@ -15,12 +15,15 @@ from e3any_backends import Array, Backend, backend_of
 from e3any_backends.generic import dtype_name
 
 __all__ = [
+    "FLOATING",
     "check_axis",
     "check_broadcast",
     "check_callable",
     "check_degree",
     "check_degrees",
     "check_dtype",
+    "check_flag",
+    "check_flags",
     "check_fraction",
     "check_integer",
     "check_number",
@@ -32,7 +35,8 @@ __all__ = [
 ]
 
 _LONGEST = 160
-_FLOATING = ("float64", "float32", "bfloat16", "float16")
+#: Names of the dtypes that are computed with.
+FLOATING = ("float64", "float32", "bfloat16", "float16")
 
 
 def shown(value: Any) -> str:
@@ -91,6 +95,20 @@ def check_fraction(value: Any, name: str) -> None:
         raise ValueError(f"expected {name} to be a number <= 1, got {shown(value)}")
 
 
+def check_flag(value: Any, name: str, *, optional: bool = False) -> None:
+    """Raise a ValueError unless ``value`` is True or False, of Python or NumPy, or, if ``optional``, None."""
+    if not (isinstance(value, (bool, np.bool_)) or (optional and value is None)):
+        raise ValueError(
+            f"expected {name} to be True{', False or None' if optional else ' or False'}, got {shown(value)}"
+        )
+
+
+def check_flags(**flags: Any) -> None:
+    """Raise a ValueError unless all values are True or False."""
+    for name, value in flags.items():
+        check_flag(value, name)
+
+
 def check_callable(function: Any, name: str) -> None:
     """Raise a TypeError unless ``function`` can be called."""
     if not callable(function):
@@ -99,8 +117,8 @@ def check_callable(function: Any, name: str) -> None:
 
 def check_dtype(dtype: Any, name: str = "dtype") -> None:
     """Raise a TypeError unless ``dtype`` is a floating-point dtype of any library, the name of one, or None."""
-    if dtype is not None and dtype_name(dtype) not in _FLOATING:
-        raise TypeError(f"expected {name} to be one of {_FLOATING}, got {shown(dtype)}")
+    if dtype is not None and dtype_name(dtype) not in FLOATING:
+        raise TypeError(f"expected {name} to be one of {FLOATING}, got {shown(dtype)}")
 
 
 def floating_backend(**arrays: Array) -> Backend:

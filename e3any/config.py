@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
-from e3any.checks import shown
+from e3any.checks import check_flag, shown
 
 Normalization = Literal["racah", "schmidt", "4pi", "orthonormal"]
 
@@ -137,8 +137,8 @@ def _check(settings: dict[str, Any]) -> None:
             raise ValueError(f"expected a setting of {sorted(_DEFAULTS)}, got {shown(name)}")
         if name == "normalization":
             check_normalization(value)
-        elif not isinstance(value, bool):
-            raise ValueError(f"expected {name} to be True or False, got {shown(value)}")
+        else:
+            check_flag(value, name)
 
 
 def check_normalization(value: Any) -> None:
@@ -152,7 +152,7 @@ def setting_or_default(name: str, value: Any) -> Any:
     if value is None:
         return _settings[name]
     _check({name: value})
-    return value
+    return value if name == "normalization" else bool(value)
 
 
 def cartesian_order_or_default(value: bool | None) -> bool:

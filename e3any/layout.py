@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from e3any.checks import check_degree, shown
+from e3any.checks import check_degree, check_flag, shown
 
 __all__ = ["Layout"]
 
@@ -29,7 +29,7 @@ class Layout:
     Raises
     ------
     ValueError
-        If ``max_degree`` or ``features`` is negative or no integer.
+        If ``max_degree`` or ``features`` is negative or no integer, or ``pseudotensors`` neither True nor False.
 
     Examples
     --------
@@ -44,6 +44,7 @@ class Layout:
     def __post_init__(self) -> None:
         check_degree(self.max_degree)
         check_degree(self.features, "features")
+        check_flag(self.pseudotensors, "pseudotensors")
 
     @property
     def num_parities(self) -> int:

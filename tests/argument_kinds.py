@@ -128,9 +128,16 @@ def option(right: str) -> Kind:
     return Kind(right, {"unknown": "other", "number": 1, "empty": "", "list": ["other"]})
 
 
-def setting(right: bool | None = None) -> Kind:
+def flag(right: bool | None = True, *, optional: bool = False) -> Kind:
+    """Return flags, which are True or False, or None if they are optional."""
+    wrong = {"string": "False", "number": 2, "one": 1, "zero": 0, "nan": math.nan, "list": [True], "empty": ()}
+    wrong |= {"array": np.ones(2, bool), "nothing": None}
+    return Kind(right, wrong).optional() if optional else Kind(right, wrong)
+
+
+def setting() -> Kind:
     """Return a setting that is True, False or the default."""
-    return Kind(right, {"string": "False", "number": 2, "nan": math.nan})
+    return flag(None, optional=True)
 
 
 def generator() -> Kind:

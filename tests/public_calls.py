@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from argument_kinds import (
     count,
     degree,
     features,
+    flag,
     generator,
     indices,
     integer,
@@ -56,7 +58,19 @@ def case(
     ``batch`` are values whose leading axes do not fit those of the others, ``documented`` what documents the errors if
     not the function.
     """
-    CALLS[name] = Call(function, kinds, batch or {}, documented or (function,))
+    documented = documented or (function,)
+    CALLS[name] = Call(function, {**_flags(function, documented[0]), **kinds}, batch or {}, documented)
+
+
+def _flags(function: Callable[..., Any], documented: Callable[..., Any]) -> dict[str, Kind]:
+    """Return the kinds of those arguments that are declared as True or False."""
+    taken = inspect.signature(function).parameters.values()
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken)
+    return {
+        name: flag(parameter.default, optional="None" in str(parameter.annotation))
+        for name, parameter in inspect.signature(documented).parameters.items()
+        if str(parameter.annotation) in ("bool", "bool | None") and (takes_all or name in {p.name for p in taken})
+    }
 
 
 order, normalization = setting(), option("racah")
@@ -583,13 +597,12 @@ def layer_case(name: str, layer: nn.Layer, batch: dict[str, Any], **kinds: Kind)
 layer_case("nn.Dense, applied", nn.Dense(2), {}, inputs=FEATURES)
 for layer in (nn.LayerNorm(), nn.RMSNorm(), nn.Gate(), nn.NormActivation(), nn.Residual(nn.Dense(3))):
     layer_case(f"nn.{type(layer).__name__}, applied", layer, {}, inputs=FEATURES)
-unknown = {"unknown": None}
 layer_case(
     "nn.BatchNorm, applied",
     nn.BatchNorm(),
     {"where": np.ones(3, bool)},
     inputs=FEATURES,
-    use_running_average=Kind(True, unknown),
+    use_running_average=flag(),
     where=mask(4).optional(),
 )
 case(
@@ -599,7 +612,7 @@ case(
     (nn.Dropout.forward, nn.Layer.__call__),
     p=Kind({}, {"list": [1.0], "nothing": None}),
     inputs=FEATURES,
-    deterministic=Kind(True, unknown),
+    deterministic=flag(),
 )
 layer_case(
     "nn.SymmetricContraction, applied",
@@ -927,7 +940,7 @@ DTYPE = Kind("float32", {"unknown": "float33", "integers": "int32", "number": 1.
 for function in (strategies.numbers, strategies.vectors):
     case(
         f"strategies.{function.__name__}",
-        lambda size, dtype, function=function: function(2, size, dtype=dtype),
+        lambda size, dtype, function=function, **options: function(2, size, dtype=dtype, **options),
         {},
         (function,),
         size=degree(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import re
@@ -9,6 +10,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import e3any_flax
+import e3any_numpy
+import e3any_torch
+import flax.nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +23,8 @@ from backends_matrix import Library
 from layer_cases import tree_map
 from public_calls import CALLS, Call
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from e3any import nn
 
 # PyTorch itself still uses what it warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
@@ -287,3 +294,66 @@ def test_errors_are_those_of_the_library_where_torch_compile_may_go_on_without_a
     call = CALLS["so3.rotation"]
     arguments = dict(wrong_calls(call, Library.TORCH))["angle: batch"]
     assert not complaint(call, arguments, torch.compile(call.function, backend="eager"))
+
+
+# -- flags --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n in CALLS if any("one" in kind.wrong for kind in CALLS[n].kinds.values())])
+def test_flags_of_numpy_are_flags(name):
+    call = CALLS[name]
+    right = {argument: kind.right for argument, kind in call.kinds.items()}
+    for argument, kind in call.kinds.items():
+        if "one" in kind.wrong and isinstance(kind.right, bool):
+            call.function(**{**right, argument: np.bool_(kind.right)})
+
+
+LAYERS = [getattr(nn, name) for name in nn.__all__ if dataclasses.is_dataclass(getattr(nn, name))]
+LAYERS = [layer for layer in LAYERS if issubclass(layer, nn.Layer) and layer is not nn.Layer]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_field_of_a_layer_has_a_kind(layer):
+    left = {field.name for field in dataclasses.fields(layer)} - set(CALLS[f"nn.{layer.__name__}"].kinds)
+    # Initialisers are taken from frameworks too, and precision is JAX's.
+    assert {name for name in left if not name.endswith("_init") and name != "precision"} == set()
+
+
+@dataclasses.dataclass(frozen=True)
+class Model(nn.Layer):
+    """A model of the user's own, with flags."""
+
+    features: int
+    is_deep: bool = False
+    is_wide: bool | None = None
+
+    def forward(self, p, x):
+        """Apply a linear map."""
+        return nn.Dense(self.features, use_bias=self.is_deep)(p / "dense", x)
+
+
+def test_flags_of_models_of_users_are_checked():
+    assert Model(2, np.True_, None) == Model(2, True)
+    assert type(Model(2, np.True_).is_deep) is bool
+    for wrong in ({"is_deep": 1}, {"is_deep": None}, {"is_deep": "no"}, {"is_wide": 0}):
+        with pytest.raises(
+            ValueError, match=r"expected is_(deep|wide) of Model to be True(, False or None| or False), g"
+        ):
+            Model(2, **wrong)
+
+
+def test_sizes_of_inputs_are_no_flags(library):
+    """What is written as for the layers of PyTorch and Flax is refused with a remedy."""
+    remedy = r"expected use_bias of Dense to be True or False, got 8"
+    of_layouts = remedy + r"; if inputs were meant, .* first: Dense\(Layout\(max_degree=0, features=16\), \.\.\.\)"
+    for make, message in {
+        Library.NUMPY: [(e3any_numpy.nn.Dense, remedy), (nn.Dense, remedy)],
+        Library.STRICT: [],
+        Library.JAX: [
+            (e3any_flax.nn.Dense, remedy),
+            (lambda *sizes: e3any_flax.nnx.Dense(*sizes, rngs=flax.nnx.Rngs(0)), of_layouts),
+        ],
+        Library.TORCH: [(e3any_torch.nn.Dense, of_layouts)],
+    }[library]:
+        with pytest.raises(ValueError, match=message):
+            make(16, 8)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from e3any_backends.numpy_arrays import native
 from flax import linen
 from flax.core import Scope, init
 
@@ -104,7 +105,7 @@ def merged(*trees: Mapping[str, Any]) -> dict[str, Any]:
 
 def as_jax(tree: Any) -> Any:
     """Return a tree whose arrays of NumPy are arrays of JAX."""
-    return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, tree)
+    return jax.tree.map(lambda x: jnp.asarray(native(x)) if isinstance(x, np.ndarray) else x, tree)
 
 
 def _apply(description: Layer, scope: Scope | None, inputs: Any, options: dict[str, Any]) -> Any:

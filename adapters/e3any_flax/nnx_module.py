@@ -13,7 +13,7 @@ from flax import nnx
 
 from e3any.checks import shown
 from e3any.nn import Layer, Variables
-from e3any.nn.interface import call_signature, constructor_signature, document, split_layouts
+from e3any.nn.interface import call_signature, constructor_signature, document, with_layouts
 from e3any.nn.layer import check_layer, check_layer_class
 from e3any_flax.linen import as_jax, draw
 
@@ -156,8 +156,8 @@ def nnx_class(description: type[Layer], module: str) -> type[LayerModule]:
     check_layer_class(description)
 
     def __init__(self: LayerModule, *arguments: Any, rngs: nnx.Rngs, **options: Any) -> None:
-        layouts, rest = split_layouts(arguments)
-        LayerModule.__init__(self, description(*rest, **options), *layouts, rngs=rngs)
+        layer, layouts = with_layouts(description, arguments, options)
+        LayerModule.__init__(self, layer, *layouts, rngs=rngs)
 
     def __call__(self: LayerModule, *inputs: Any, rngs: nnx.Rngs | None = None, **options: Any) -> Any:
         return LayerModule.__call__(self, *inputs, rngs=rngs, **options)

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from e3any_backends.numpy_arrays import native
 
 from e3any.nn.layer import check_tree
 from e3any_flax.linen import merged
@@ -86,7 +87,7 @@ def _together(variables: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _loaded(like: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
     check_tree(tree, like)
-    return _mapped(lambda old, new: jnp.asarray(new, old.dtype), like, tree)
+    return _mapped(lambda old, new: jnp.asarray(native(new), old.dtype), like, tree)
 
 
 def _check_holder(params: Any) -> None:

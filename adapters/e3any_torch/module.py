@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 from e3any import Layout
 from e3any.nn import FactoredBasis, Layer, Parameters
-from e3any.nn.interface import call_signature, constructor_signature, document, non_default_fields, split_layouts
+from e3any.nn.interface import call_signature, constructor_signature, document, non_default_fields, with_layouts
 from e3any.nn.layer import check_layer, check_layer_class, check_tree, initialize, leaves
 from e3any_torch.trees import to_numpy
 
@@ -255,8 +255,8 @@ def module_class(description: type[Layer], module: str) -> type[LayerModule]:
     check_layer_class(description)
 
     def __init__(self: LayerModule, *arguments: Any, generator: torch.Generator | None = None, **options: Any) -> None:
-        layouts, rest = split_layouts(arguments)
-        LayerModule.__init__(self, description(*rest, **options), *layouts, generator=generator)
+        layer, layouts = with_layouts(description, arguments, options)
+        LayerModule.__init__(self, layer, *layouts, generator=generator)
 
     def forward(self: LayerModule, *inputs: Any, **options: Any) -> Any:
         return LayerModule.forward(self, *inputs, **options)

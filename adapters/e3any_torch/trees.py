@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from e3any_backends.numpy_arrays import native
 from numpy.typing import NDArray
 
 from e3any.bfloat16 import bfloat16_bits, from_bfloat16_bits
@@ -121,6 +122,6 @@ def load_tree(module: torch.nn.Module, tree: Mapping[str, Any]) -> None:
 
 
 def _tensor(value: Any) -> torch.Tensor:
-    array = np.array(value)
+    array = np.array(native(value))
     bits = bfloat16_bits(array)
     return torch.from_numpy(array) if bits is None else torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16)

@@ -14,6 +14,7 @@ import array_api_compat
 import numpy as np
 
 from e3any_backends.generic import Array, Backend
+from e3any_backends.numpy_arrays import check_class, converting, is_usual
 
 __all__ = ["Array", "Backend", "backend_of", "generator_backend"]
 
@@ -36,7 +37,8 @@ def backend_of(*arrays: Array) -> Backend:
     Raises
     ------
     TypeError
-        If there is no array among the arguments, or if they belong to different libraries.
+        If there is no array among the arguments, if they belong to different libraries, or if one is of a subclass of
+        :class:`numpy.ndarray` that computes otherwise, such as a masked array.
     ValueError
         If they are on devices that the library does not combine.
     """
@@ -47,7 +49,9 @@ def backend_of(*arrays: Array) -> Backend:
             continue
         backend = _backend(array)
         if found is not None and backend is not found:
-            raise TypeError(f"expected arrays of one library, got both {_name(found)} and {_name(backend)}")
+            if _name(backend) != _name(found):
+                raise TypeError(f"expected arrays of one library, got both {_name(found)} and {_name(backend)}")
+            backend = _native("numpy converted")
         found = backend
     if found is None:
         raise TypeError("expected at least one array, got none")
@@ -98,7 +102,8 @@ def _backend(array: Any) -> Backend:
     if _is_jax(array):
         return _native("jax")
     if isinstance(array, (np.ndarray, np.generic)):  # torch.compile takes no union of types of NumPy
-        return _native("numpy")
+        check_class(array)
+        return _native("numpy" if is_usual(array) else "numpy converted")
     if not array_api_compat.is_array_api_obj(array):
         raise TypeError(f"expected an array of an array API library, got {type(array).__name__}")
     xp = array_api_compat.array_namespace(array)
@@ -122,6 +127,9 @@ def _load(library: str) -> Backend:
         from e3any_backends.torch import TorchBackend
 
         return TorchBackend()
+    if library == "numpy converted":
+        backend: Backend = converting(_native("numpy"))
+        return backend
     from e3any_backends.numpy import NumpyBackend
 
     return NumpyBackend()

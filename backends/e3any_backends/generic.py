@@ -195,6 +195,10 @@ class Backend:
         """Return the slices of ``x`` along its last axis, which is short."""
         return [x[..., i] for i in range(x.shape[-1])]
 
+    def quotient(self, x: Array, scale: Array) -> Array:
+        """Return ``x / scale``, whose quotient by another number no compiler turns into one by a product."""
+        return x / scale
+
     def store(self, *arrays: Array) -> tuple[Array, ...]:
         """Return arrays as they are, computed once: a hint to compilers that repeat what is cheap to them."""
         return arrays

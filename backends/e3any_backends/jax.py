@@ -19,6 +19,7 @@ from e3any_backends._jax_store import store
 from e3any_backends.coupling import MergedTables, SparseForm
 from e3any_backends.generic import Array, Backend
 from e3any_backends.matrix_coupling import PRODUCTS, MatrixCoupling, matrix_product_form
+from e3any_backends.numpy_arrays import native
 from e3any_backends.tables import attribute
 
 _MAX_COPIES = 32  # see scale_components
@@ -51,8 +52,8 @@ class JaxBackend(Backend):
         return x if x.dtype == jnp.int64 else x.astype(jnp.int32)
 
     def is_floating(self, x: Array) -> bool:
-        """Return whether ``x`` has a real floating-point dtype."""
-        return bool(jnp.issubdtype(x.dtype, jnp.floating))
+        """Return whether ``x`` has a real floating-point dtype of at least 16 bits."""
+        return bool(jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize > 1)
 
     def is_integer(self, x: Array) -> bool:
         """Return whether ``x`` has an integer dtype."""
@@ -60,7 +61,8 @@ class JaxBackend(Backend):
 
     def promote(self, *arrays: Array | None, dtype: Any = None) -> list[Any]:
         """Cast arrays to ``dtype`` or to their common one; arrays of NumPy become arrays of JAX."""
-        return super().promote(*(jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in arrays), dtype=dtype)
+        arrays = tuple(jnp.asarray(native(a)) if isinstance(a, np.ndarray) else a for a in arrays)
+        return super().promote(*arrays, dtype=dtype)
 
     def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
         """Multiply matrices with a precision of XLA; the default is JAX's own if it is set, else the highest."""
@@ -85,6 +87,11 @@ class JaxBackend(Backend):
     def components(self, x: Array) -> list[Array]:
         """Return the slices of ``x`` along its last axis."""
         return [jnp.squeeze(part, -1) for part in self.pieces(x, (1,) * x.shape[-1], -1)]
+
+    def quotient(self, x: Array, scale: Array) -> Array:
+        """Return ``x / scale``: XLA turns x / s / r into x / (s r), where the largest vectors have an infinite s r."""
+        factor = jnp.where(scale > 1, 0.25, 1.0).astype(scale.dtype)
+        return (x * factor) / (scale * factor)
 
     def store(self, *arrays: Array) -> tuple[Array, ...]:
         """Return arrays as they are, computed once and not wherever they are read."""

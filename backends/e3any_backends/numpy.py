@@ -13,6 +13,7 @@ import numpy as np
 from e3any_backends import kernels
 from e3any_backends.generic import Array, dtype_name
 from e3any_backends.kernel_backend import KernelBackend
+from e3any_backends.numpy_arrays import native, packed
 
 
 class NumpyBackend(KernelBackend):
@@ -25,6 +26,10 @@ class NumpyBackend(KernelBackend):
         """Return whether ``x`` is an array of NumPy."""
         return isinstance(x, np.ndarray | np.generic)
 
+    def promote(self, *arrays: Array | None, dtype: Any = None) -> list[Any]:
+        """Cast arrays to ``dtype`` or to their common one, in the byte order of the machine."""
+        return super().promote(*map(native, arrays), dtype=dtype)
+
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
         """Return a table or Python number in the dtype of ``like``."""
         return np.asarray(table, dtype=like.dtype if dtype is None else dtype)
@@ -34,8 +39,12 @@ class NumpyBackend(KernelBackend):
         return super().dtype("float32" if dtype_name(dtype) == "bfloat16" else dtype)
 
     def is_floating(self, x: Array) -> bool:
-        """Return whether ``x`` has a real floating-point dtype; bfloat16 is one of another package."""
-        return bool(x.dtype.kind == "f" or x.dtype.name == "bfloat16")
+        """Return whether ``x`` is of 16, 32 or 64 bits; bfloat16 is a dtype of another package."""
+        return bool(x.dtype.char in "efd" or x.dtype.name == "bfloat16")
+
+    def is_integer(self, x: Array) -> bool:
+        """Return whether ``x`` has an integer dtype."""
+        return bool(x.dtype.kind in "iu")
 
     def erf(self, x: Array) -> Array:
         """Return the error function, by the C library."""
@@ -55,7 +64,7 @@ class NumpyBackend(KernelBackend):
         """Return the value of the map of a name."""
         from e3any_backends.kernels.maps import MAPS
 
-        operands, indices = ([np.ascontiguousarray(a) for a in arrays] for arrays in (operands, indices))
+        operands, indices = ([packed(a) for a in arrays] for arrays in (operands, indices))
         kernel = MAPS[name](*arguments)
         try:
             return kernel.value(operands, indices)
@@ -75,7 +84,7 @@ class NumpyBackend(KernelBackend):
             from e3any_backends.kernels.maps import Harmonics
 
             with suppress(kernels.KernelError):
-                return Harmonics(factors, order, unit).value(np.ascontiguousarray(r))
+                return Harmonics(factors, order, unit).value(packed(r))
         return plain(r)
 
     def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
@@ -100,7 +109,7 @@ class NumpyBackend(KernelBackend):
             return super().linear(x, w, which, bias, precision)
         from e3any_backends.kernels.maps import Linear
 
-        arrays = map(np.ascontiguousarray, (x, w, which, np.zeros(w.shape[2], w.dtype) if bias is None else bias))
+        arrays = map(packed, (x, w, which, np.zeros(w.shape[2], w.dtype) if bias is None else bias))
         with suppress(kernels.KernelError):
             return Linear().affine(*arrays)
         return super().linear(x, w, which, bias, precision)

@@ -59,8 +59,8 @@ class TorchBackend(KernelBackend):
         return torch.index_select(x, axis, table)
 
     def is_floating(self, x: Array) -> bool:
-        """Return whether ``x`` has a real floating-point dtype."""
-        return bool(x.dtype.is_floating_point)
+        """Return whether ``x`` has a real floating-point dtype; with those of 8 bits PyTorch does not compute."""
+        return x.dtype in _FLOATING
 
     def is_integer(self, x: Array) -> bool:
         """Return whether ``x`` has an integer dtype."""
@@ -195,6 +195,8 @@ class TorchBackend(KernelBackend):
         sample = torch.empty(tuple(shape), dtype=dtype, device=generator.device)
         return torch.nn.init.trunc_normal_(sample, a=-2.0, b=2.0, generator=generator)
 
+
+_FLOATING = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 # What the features of the nodes that send take in a block of edges, whose products are computed again for derivatives.
 _BLOCK_BYTES = 2**26

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from e3any_backends import Array, backend_of
 
-from e3any.checks import check_degree, floating_backend, shown
+from e3any.checks import check_degree, check_flag, floating_backend, shown
 from e3any.conventions import degree_slice, parity_names
 from e3any.interop.arrays import from_components, to_components
 from e3any.interop.convention import Convention, change_of_basis
@@ -43,11 +43,12 @@ def to_features(
     Raises
     ------
     ValueError
-        If the convention is not known, the shape is not that of features, or an irrep is not among them or is named
-        twice.
+        If the convention is not known, the shape is not that of features, an irrep is not among them or is named
+        twice, or ``features_first`` is neither True nor False.
     TypeError
         If ``x`` is no floating-point array.
     """
+    check_flag(features_first, "features_first")
     xp, positions = floating_backend(x=x).xp, positions_of(Layout.of(x, "x"), irreps)
     x = to_components(x, convention)
     blocks = [x[..., p, degree_slice(l), :] for p, l in positions]
@@ -82,11 +83,13 @@ def from_features(
     Raises
     ------
     ValueError
-        If the convention is not known, an irrep is not in the layout or is named twice, or the length K does not fit.
+        If the convention is not known, an irrep is not in the layout or is named twice, the length K does not fit, or
+        ``features_first`` is neither True nor False.
     TypeError
         If ``x`` is no floating-point array, or ``layout`` is none.
     """
     check_layout(layout)
+    check_flag(features_first, "features_first")
     xp, width = floating_backend(x=x).xp, layout.features
     change_of_basis(convention, layout.max_degree)  # raises what is wrong with the convention
     positions = positions_of(layout, irreps)

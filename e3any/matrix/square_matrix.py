@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from e3any_backends import Array, Backend
 
-from e3any.checks import check_degree, check_degrees, check_integer, floating_backend, shown
+from e3any.checks import check_degree, check_degrees, check_flag, check_integer, floating_backend, shown
 from e3any.config import cartesian_order_or_default
 from e3any.conventions import degree_slice
 from e3any.matrix.irreps_weights import make_dict_irreps_mult
@@ -149,8 +149,8 @@ def make_square_matrix(
     Raises
     ------
     ValueError
-        If ``max_degree`` is smaller than a degree, a number is no integer >= 0, shapes do not fit, or there are too few
-        irreps.
+        If ``max_degree`` is smaller than a degree, a number is no integer >= 0, shapes do not fit, there are too few
+        irreps, or ``shift_by_id`` is neither True nor False.
     TypeError
         If irreps are no floating-point arrays of one library, or ``degrees`` is no sequence.
     """
@@ -158,6 +158,7 @@ def make_square_matrix(
     check_degrees(degrees)
     check_degree(max_degree)
     check_integer(mult, "mult")
+    check_flag(shift_by_id, "shift_by_id")
     if not degrees or max_degree < max(degrees):
         raise ValueError(f"expected degrees, all <= max_degree = {max_degree}, got {shown(list(degrees))}")
     for l, count in make_dict_irreps_mult(degrees, len(irreps) - 1).items():
@@ -199,12 +200,13 @@ def get_traces(mat: Array, ls: Sequence[int], mult: int, shift_by_id: bool = Fal
     Raises
     ------
     ValueError
-        If the matrix has another shape, or a number is no integer >= 0.
+        If the matrix has another shape, a number is no integer >= 0, or ``shift_by_id`` neither True nor False.
     TypeError
         If the matrix is no floating-point array, or ``ls`` no sequence.
     """
     check_degrees(ls, "ls")
     check_integer(mult, "mult")
+    check_flag(shift_by_id, "shift_by_id")
     backend, side = floating_backend(mat=mat), mult * sum(compute_side_lengths(ls))
     if mat.ndim < 2 or tuple(mat.shape[-2:]) != (side, side):
         raise ValueError(f"expected a matrix of shape (..., {side}, {side}), got {tuple(mat.shape)}")

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from e3any_backends import Array, Backend
 
-from e3any.checks import floating_backend
+from e3any.checks import check_flag, floating_backend
 from e3any.layout import Layout
 from e3any.nn._functions import mean_decay, nodes, scalar_like, sigmoid, softplus, weights
 from e3any.nn.cutoffs import check_positive
@@ -214,6 +214,7 @@ def gelu(x: Array, approximate: bool = True) -> Array:
     approximate : bool, optional
         Whether to take the form with the hyperbolic tangent.
     """
+    check_flag(approximate, "approximate")
 
     def gate(backend: Backend, t: Array) -> Array:
         if not approximate:
@@ -237,6 +238,7 @@ def mish(x: Array, fast: bool = True) -> Array:
         Whether to take the rational form, written in :math:`e^{-|t|}` so that it never overflows, or the one
         with the hyperbolic tangent. They agree to rounding.
     """
+    check_flag(fast, "fast")
 
     def gate(backend: Backend, t: Array) -> Array:
         xp, t = backend.xp, _saturated(backend, t, _SATURATED)

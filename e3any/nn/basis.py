@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from e3any_backends import Array, backend_of
 
-from e3any.checks import check_callable, check_degree, check_vectors, floating_backend
+from e3any.checks import check_callable, check_degree, check_flags, check_vectors, floating_backend
 from e3any.config import cartesian_order_or_default
 from e3any.conventions import degree_slice
 from e3any.nn.radial import check_num
@@ -144,8 +144,8 @@ def basis(
     Raises
     ------
     ValueError
-        If ``r`` is not of shape (..., 3), ``max_degree`` is no integer >= 0, ``num`` is no integer >= 1, or
-        ``return_cutoff`` is given without ``cutoff_fn``.
+        If ``r`` is not of shape (..., 3), ``max_degree`` is no integer >= 0, ``num`` is no integer >= 1,
+        ``return_cutoff`` is given without ``cutoff_fn``, or a flag is neither True nor False.
     TypeError
         If ``r`` is no floating-point array, or a function is none.
     """
@@ -154,6 +154,7 @@ def basis(
     check_degree(max_degree)
     check_num(num)
     check_callable(radial_fn, "radial_fn")
+    check_flags(return_cutoff=return_cutoff, return_norm=return_norm, factored=factored)
     optional = {"angular_fn": angular_fn, "cutoff_fn": cutoff_fn, "damping_fn": damping_fn}
     for name, function in optional.items():
         if function is not None:
@@ -170,7 +171,7 @@ def basis(
     damping = None if damping_fn is None else damping_fn(norm)
     parts = FactoredBasis(_damped(radial[..., None, :], damping, max_degree), angular)
     result = parts if factored else parts.array()
-    extras = [cutoff] * return_cutoff + [norm] * return_norm
+    extras = [cutoff] * bool(return_cutoff) + [norm] * bool(return_norm)
     return (result, *extras) if extras else result
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
+from e3any_backends.generic import dtype_name
 
-from e3any.checks import check_degree, floating_backend
+from e3any.checks import check_degree, check_flag, floating_backend
 from e3any.conventions import degree_slice
 from e3any.layout import Layout
 
@@ -135,15 +136,18 @@ def change_max_degree_or_type(
     Raises
     ------
     ValueError
-        If the shape is not that of features, or ``max_degree`` is no integer >= 0.
+        If the shape is not that of features, ``max_degree`` is no integer >= 0, or ``include_pseudotensors`` none of
+        True, False and None.
     TypeError
         If ``x`` is no array.
     """
     layout = Layout.of(x, "x")
     degree = layout.max_degree if max_degree is None else max_degree
     check_degree(degree)
+    check_flag(include_pseudotensors, "include_pseudotensors", optional=True)
     both = layout.pseudotensors if include_pseudotensors is None else include_pseudotensors
     backend = backend_of(x)
+    (x,) = backend.promote(x)
     x = _with_max_degree(backend, x, layout.max_degree, degree)
     if layout.pseudotensors and not both:
         return _proper_tensors(backend, x, degree)
@@ -204,7 +208,7 @@ def add(*inputs: Array) -> Array:
         for what, ours, theirs in (
             ("leading axes", tuple(x.shape[:-3]), tuple(first.shape[:-3])),
             ("features", x.shape[-1], first.shape[-1]),
-            ("dtype", x.dtype, first.dtype),
+            ("dtype", dtype_name(x.dtype), dtype_name(first.dtype)),
         ):
             if ours != theirs:
                 raise ValueError(f"expected {what} {theirs} as those of input 0, got {ours} at input {i}")

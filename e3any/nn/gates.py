@@ -9,7 +9,7 @@ import numpy as np
 from e3any_backends import Array, Backend
 from numpy.typing import NDArray
 
-from e3any.checks import check_callable, floating_backend
+from e3any.checks import check_callable, check_flag, floating_backend
 from e3any.conventions import component_degrees
 from e3any.layout import Layout
 from e3any.nn._functions import sigmoid
@@ -121,13 +121,14 @@ def norm_activation(
     Raises
     ------
     ValueError
-        If shapes do not fit.
+        If shapes do not fit, or ``normalize`` is neither True nor False.
     TypeError
         If ``x`` or ``bias`` is no floating-point array, or the function none.
     """
     backend = floating_backend(x=x) if bias is None else floating_backend(x=x, bias=bias)
     layout = Layout.of(x, "x")
     check_callable(activation, "activation")
+    check_flag(normalize, "normalize")
     expected = (layout.num_parities, layout.max_degree + 1, layout.features)
     if bias is not None and tuple(bias.shape) != expected:
         raise ValueError(f"expected bias of shape {expected}, got {tuple(bias.shape)}")

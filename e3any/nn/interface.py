@@ -5,31 +5,52 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature
 from typing import Any
 
+from e3any.checks import shown
 from e3any.layout import Layout
 from e3any.nn.layer import Layer, check_layer_class
 
-__all__ = ["call_signature", "constructor_signature", "document", "non_default_fields", "split_layouts"]
+__all__ = ["call_signature", "constructor_signature", "document", "non_default_fields", "with_layouts"]
 
 
-def split_layouts(arguments: Sequence[Any]) -> tuple[list[Layout], list[Any]]:
-    """Return the layouts among the arguments of a constructor, and the other arguments.
+def with_layouts(
+    layer_class: type[Layer], arguments: Sequence[Any], options: Mapping[str, Any]
+) -> tuple[Layer, list[Layout]]:
+    """Return the layer of hyper-parameters, and the layouts of inputs that are among the arguments in front of them.
 
     Parameters
     ----------
+    layer_class : type
+        Class of the description.
     arguments : sequence
-        Layouts of inputs and hyper-parameters.
+        Layouts and hyper-parameters.
+    options : mapping
+        Hyper-parameters by name.
 
     Returns
     -------
-    layouts, others : list
-        Each in their order.
+    layer : e3any.nn.Layer
+        The description.
+    layouts : list of Layout
+        Layouts of its inputs.
+
+    Raises
+    ------
+    ValueError
+        If a hyper-parameter is wrong; where there is no layout, sizes of inputs may have been meant.
     """
     layouts = [a for a in arguments if isinstance(a, Layout)]
-    return layouts, [a for a in arguments if not isinstance(a, Layout)]
+    rest = [a for a in arguments if not isinstance(a, Layout)]
+    try:
+        return layer_class(*rest, **options), layouts
+    except ValueError as error:
+        if layouts or len(rest) < 2:
+            raise
+        example = f"{layer_class.__name__}(Layout(max_degree=0, features={shown(rest[0])}), ...)"
+        raise ValueError(f"{error}; if inputs were meant, their layout comes first: {example}") from None
 
 
 def constructor_signature(

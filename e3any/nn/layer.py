@@ -18,12 +18,13 @@ So shapes follow from the inputs, and names are the path that is written down.
 from __future__ import annotations
 
 import abc
+import inspect
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from e3any_backends.tables import lookup
 
-from e3any.checks import check_dtype, shown
+from e3any.checks import check_dtype, check_flag, shown
 from e3any.config import setting_or_default
 from e3any.layout import Layout
 from e3any.nn.initializers import Initializer
@@ -42,6 +43,8 @@ from e3any.nn.parameters import (
 
 _SETTINGS = ("cartesian_order", "use_fused_tensor")
 _DTYPES = ("dtype", "param_dtype")
+# How flags are declared, as types or as text, and whether they may be None.
+_FLAGS = {"bool": False, str(bool): False, "bool | None": True, "Optional[bool]": True, "typing.Optional[bool]": True}
 
 __all__ = [
     "Layer",
@@ -67,12 +70,13 @@ class Layer(abc.ABC):
         y = layer({"kernel": kernel}, x)
 
     A field that bears the name of a setting of :class:`~e3any.Config` and is None takes its value when the layer is
-    built. It is checked then, as are fields ``dtype`` and ``param_dtype``.
+    built. It is checked then, as are fields ``dtype`` and ``param_dtype`` and those that are declared as ``bool`` or
+    ``bool | None``.
 
     Raises
     ------
     ValueError
-        If a setting is none of its values.
+        If a setting is none of its values, or a field that is declared as ``bool`` neither True nor False.
     TypeError
         If a dtype is none of floating-point numbers.
 
@@ -94,9 +98,13 @@ class Layer(abc.ABC):
     #: may be missing.
     layouts: ClassVar[tuple[str, ...]] = ("inputs",)
     num_optional_layouts: ClassVar[int] = 0
+    # Names of fields that are True or False, and whether they may be None.
+    _flags: ClassVar[dict[str, bool]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        declared = {name: _FLAGS.get(str(kind)) for name, kind in inspect.get_annotations(cls).items()}
+        cls._flags = {**cls._flags, **{name: found for name, found in declared.items() if found is not None}}
         for name, value in list(vars(cls).items()):
             if isinstance(value, Initializer):
                 setattr(cls, name, _default(value))
@@ -107,6 +115,13 @@ class Layer(abc.ABC):
                 object.__setattr__(self, name, setting_or_default(name, getattr(self, name)))
         for name in _DTYPES:
             check_dtype(getattr(self, name, None), name)
+        for name, is_optional in self._flags.items():
+            value = getattr(self, name)
+            if value is True or value is False:  # models build their layers whenever they are called
+                continue
+            check_flag(value, f"{name} of {type(self).__name__}", optional=is_optional)
+            if value is not None:
+                object.__setattr__(self, name, bool(value))
 
     @abc.abstractmethod
     def forward(self, p: Parameters, /, *inputs: Any, **options: Any) -> Any:

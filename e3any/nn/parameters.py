@@ -12,7 +12,7 @@ import numpy as np
 from e3any_backends import backend_of, generator_backend
 from e3any_backends.generic import dtype_name
 
-from e3any.checks import cut, shown
+from e3any.checks import FLOATING, check_flag, cut, shown
 from e3any.dotted_names import DEEPEST
 from e3any.nn.initializers import Initializer
 
@@ -160,10 +160,13 @@ class Variables(TreeParameters):
     ------
     TypeError
         If the tree is no mapping.
+    ValueError
+        If ``training`` is none of True, False and None.
     """
 
     def __init__(self, tree: Tree, *, generator: Any = None, training: bool | None = None) -> None:
         super().__init__(tree)
+        check_flag(training, "training", optional=True)
         self.training = training
         self._generator = generator
         self._changes: dict[str, Any] = {}
@@ -189,7 +192,7 @@ class Variables(TreeParameters):
         root, backend = self._root, backend_of(like)
         if root._generator is None:
             return super().uniform(shape, like)
-        if generator_backend(root._generator) is not backend:
+        if generator_backend(root._generator).xp.__name__ != backend.xp.__name__:
             raise TypeError(f"expected a generator of {backend.xp.__name__}, got {shown(root._generator)}")
         first, root._generator = backend.split(root._generator, 2)
         return backend.random_uniform(first, shape, backend.widened(like[..., :0]).dtype)
@@ -278,8 +281,9 @@ def is_training(p: Parameters, inference: bool | None, name: str) -> bool:
     Raises
     ------
     ValueError
-        If neither says it.
+        If neither says it, or ``inference`` is none of True, False and None.
     """
+    check_flag(inference, name, optional=True)
     if inference is not None:
         return not inference
     if p.training is None:
@@ -333,7 +337,7 @@ def _by_path(tree: Tree) -> Iterator[tuple[str, Any]]:
 
 
 def _is_floating(dtype: Any) -> bool:
-    return dtype is None or "float" in dtype_name(dtype)
+    return dtype is None or dtype_name(dtype) in FLOATING
 
 
 def _shape(value: Any, path: str) -> tuple[int, ...]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from e3any_backends import Array, backend_of
+from numpy.typing import NDArray
 
 from e3any.checks import check_vectors, floating_backend
 from e3any.ops.index_lists import check_sparse_list, gather_dst, gather_src, index_kind
@@ -48,7 +50,9 @@ def displacements(
     Returns
     -------
     array of shape (..., E, 3) or (..., N, M, 3)
-        The vectors, differentiable with respect to positions, cell and strain; zero for padding.
+        The vectors, differentiable with respect to positions, cell and strain. Those of padding, edges from or to a
+        node that does not exist, are constant, and not zero: functions of distances such as sin(x) / x have no
+        derivative there. Layers leave padding out.
 
     Raises
     ------
@@ -81,12 +85,17 @@ def displacements(
     if strain is not None:
         symmetric = (strain + backend_of(strain).xp.matrix_transpose(strain)) / 2
         vectors = vectors + _transform(vectors, symmetric, kind)
-    if adj_idx is None:
-        return vectors
-    # Nodes that do not exist are at zero, but the one that receives need not be.
-    present = (adj_idx >= 0) & (adj_idx < positions.shape[-2])
-    xp = backend_of(vectors).xp
-    return xp.where(present[..., None], vectors, xp.zeros_like(vectors))
+    backend, num = backend_of(vectors), positions.shape[-2]
+    present = True
+    for idx in (adj_idx, dst_idx, src_idx):
+        if idx is not None:
+            present = present & (idx >= 0) & (idx < num)
+    return backend.xp.where(present[..., None], vectors, backend.table(_of_padding, like=vectors))
+
+
+def _of_padding() -> NDArray[np.float64]:
+    """Return the vector along padding, on no axis and of no length at which functions of distances tend to end."""
+    return np.asarray([0.5, 0.75, 1.0])
 
 
 def _check(

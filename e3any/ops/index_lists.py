@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
 
-from e3any.checks import check_integer, shown
+from e3any.checks import check_flag, check_integer, shown
 
 __all__ = [
     "dense_pairwise_indices",
@@ -97,7 +97,7 @@ def dense_pairwise_indices(num: int, mask_self: bool = True, *, xp: Any = np) ->
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1.
+        If ``num`` is no integer >= 1, or ``mask_self`` neither True nor False.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def sparse_pairwise_indices(num: int, mask_self: bool = True, *, xp: Any = np) -
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1.
+        If ``num`` is no integer >= 1, or ``mask_self`` neither True nor False.
     """
     dst, src = _pairs(num, mask_self)
     return xp.asarray(dst), xp.asarray(src)
@@ -137,6 +137,7 @@ def sparse_pairwise_indices(num: int, mask_self: bool = True, *, xp: Any = np) -
 
 def _pairs(num: Any, mask_self: bool) -> tuple[Any, Any]:
     check_integer(num, "num", least=1)
+    check_flag(mask_self, "mask_self")
     nodes = np.arange(num, dtype=np.int64)
     dst, src = np.repeat(nodes, num), np.tile(nodes, num)
     return (dst[dst != src], src[dst != src]) if mask_self else (dst, src)

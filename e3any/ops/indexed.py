@@ -15,7 +15,7 @@ from typing import Any
 
 from e3any_backends import Array, Backend, backend_of
 
-from e3any.checks import check_size, floating_backend
+from e3any.checks import check_flag, check_size, floating_backend
 
 # Named twice: offered here as well.
 from e3any.ops.index_lists import gather_src as gather_src
@@ -72,9 +72,10 @@ def indexed_sum(
         If ``where`` or ``num_segments`` is missing, a list is no integer array, ``where`` no bool array, or
         ``inputs`` are no numbers.
     ValueError
-        If shapes do not fit, ``num_segments`` is no integer >= 0, or tensors are on different devices.
+        If shapes do not fit, ``num_segments`` is no integer >= 0, a flag is neither True nor False, or tensors are on
+        different devices.
     """
-    idx = _checked_list(inputs, adj_idx, where, dst_idx, num_segments)
+    idx = _checked_list(inputs, adj_idx, where, dst_idx, num_segments, keepdims, indices_are_sorted)
     if adj_idx is not None:
         xp = backend_of(inputs, idx, where).xp
         masked = xp.where(_rows_like(where, inputs), inputs, xp.zeros_like(inputs))
@@ -103,7 +104,7 @@ def indexed_max(
     Empty neighbourhoods give the lowest number of the dtype for a dense list, and minus infinity (the lowest
     number for integers) for a sparse one. Parameters, results and errors are those of :func:`indexed_sum`.
     """
-    idx = _checked_list(inputs, adj_idx, where, dst_idx, num_segments)
+    idx = _checked_list(inputs, adj_idx, where, dst_idx, num_segments, keepdims, indices_are_sorted)
     if adj_idx is None:
         return _reduce_segments(inputs, idx, num_segments, keepdims, _segment_max)
     backend = backend_of(inputs, idx, where)
@@ -132,7 +133,7 @@ def indexed_min(
     Empty neighbourhoods give the highest number of the dtype for a dense list, and infinity (the highest
     number for integers) for a sparse one. Parameters, results and errors are those of :func:`indexed_sum`.
     """
-    _checked_list(inputs, adj_idx, where, dst_idx, num_segments)
+    _checked_list(inputs, adj_idx, where, dst_idx, num_segments, keepdims, indices_are_sorted)
     backend = backend_of(inputs)
     # Unsigned integers and the lowest integer have no negative; the complement reverses the order of all.
     reverse = backend.xp.bitwise_invert if backend.is_integer(inputs) else backend.xp.negative
@@ -183,7 +184,7 @@ def indexed_softmax(
     RuntimeError, TypeError
         See :func:`indexed_sum`.
     ValueError
-        If shapes do not fit, or ``inputs`` are no floating-point numbers.
+        If shapes do not fit, ``inputs`` are no floating-point numbers, or a flag is neither True nor False.
     """
     backend = backend_of(inputs)
     xp = backend.xp
@@ -212,10 +213,18 @@ def indexed_softmax(
 
 
 def _checked_list(
-    inputs: Array, adj_idx: Array | None, where: Array | None, dst_idx: Array | None, num_segments: int | None
+    inputs: Array,
+    adj_idx: Array | None,
+    where: Array | None,
+    dst_idx: Array | None,
+    num_segments: int | None,
+    keepdims: bool | None,
+    indices_are_sorted: bool,
 ) -> Any:
     """Check the arguments of a reduction and return the list that is given."""
     kind = index_kind(adj_idx=adj_idx, dst_idx=dst_idx)
+    check_flag(keepdims, "keepdims", optional=True)
+    check_flag(indices_are_sorted, "indices_are_sorted")
     backend = backend_of(inputs)
     if not (backend.is_floating(inputs) or backend.is_integer(inputs)):
         raise TypeError(f"expected inputs of real numbers, got dtype {inputs.dtype}")

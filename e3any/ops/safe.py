@@ -12,7 +12,7 @@ from functools import reduce
 
 from e3any_backends import Array, Backend
 
-from e3any.checks import check_axis, floating_backend
+from e3any.checks import check_axis, check_flag, floating_backend
 
 __all__ = ["inverse_softplus", "norm", "normalize", "normalize_and_return_norm"]
 
@@ -39,11 +39,12 @@ def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     Raises
     ------
     ValueError
-        If the array has no such axes.
+        If the array has no such axes, or ``keepdims`` is neither True nor False.
     TypeError
         If ``x`` is no floating-point array.
     """
     backend = _checked_backend(x, axis)
+    check_flag(keepdims, "keepdims")
     _, _, n = _scaled(backend, x, axis)
     return n if keepdims else _squeeze(backend, n, axis)
 
@@ -70,11 +71,12 @@ def normalize_and_return_norm(x: Array, axis: Axis = None, keepdims: bool = Fals
     Raises
     ------
     ValueError
-        If the array has no such axes.
+        If the array has no such axes, or ``keepdims`` is neither True nor False.
     TypeError
         If ``x`` is no floating-point array.
     """
     backend = _checked_backend(x, axis)
+    check_flag(keepdims, "keepdims")
     b, root, n = _scaled(backend, x, axis)
     # Not x by its norm: the derivative of that has the square of the norm, which overflows.
     return b / root, n if keepdims else _squeeze(backend, n, axis)
@@ -131,7 +133,7 @@ def unit_components(backend: Backend, x: list[Array]) -> list[Array]:
     """Return what :func:`normalize` does for vectors given as arrays of their components."""
     largest = reduce(backend.xp.maximum, (backend.xp.abs(backend.stop_gradient(c)) for c in x))
     zero, scale = _scale(backend, largest)
-    x = [c / scale for c in x]
+    x = [backend.quotient(c, scale) for c in x]
     root = _root(backend, sum((c * c for c in x[1:]), x[0] * x[0]), zero)
     return [c / root for c in x]
 
@@ -150,7 +152,7 @@ def _scaled(backend: Backend, x: Array, axis: Axis) -> tuple[Array, Array, Array
         n = xp.sqrt(xp.sum(x * x, axis=axis, keepdims=True, dtype=x.dtype))
         return x, n, n
     zero, scale = _scale(backend, backend.stop_gradient(xp.max(xp.abs(x), axis=axis, keepdims=True)))
-    b = x / scale
+    b = backend.quotient(x, scale)
     root = _root(backend, xp.sum(b * b, axis=axis, keepdims=True, dtype=x.dtype), zero)
     return b, root, xp.where(zero, xp.zeros_like(root), scale * root)
 

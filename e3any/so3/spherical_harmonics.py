@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from e3any_backends import Array, Backend
 from e3any_backends.tables import host_table
 
-from e3any.checks import check_degree, check_vectors, floating_backend
+from e3any.checks import check_degree, check_flag, check_vectors, floating_backend
 from e3any.config import Normalization, cartesian_order_or_default, normalization_or_default
 from e3any.conventions import cartesian_permutation, normalization_factor
 from e3any.ops.safe import unit_components
@@ -56,8 +56,8 @@ def spherical_harmonics(
     Raises
     ------
     ValueError
-        If the last axis of ``r`` is not of length 3, ``max_degree`` is no integer >= 0, or the normalization
-        is unknown.
+        If the last axis of ``r`` is not of length 3, ``max_degree`` is no integer >= 0, the normalization is
+        unknown, or a flag neither True nor False.
     TypeError
         If ``r`` is no floating-point array.
 
@@ -68,6 +68,7 @@ def spherical_harmonics(
     array([1. , 0. , 0.6, 0.8])
     """
     backend = _checked_backend(r, max_degree)
+    check_flag(r_is_normalized, "r_is_normalized")
     normalization = normalization_or_default(normalization)
     cartesian_order = cartesian_order_or_default(cartesian_order)
     factors = [normalization_factor(normalization, l) for l in range(max_degree + 1)]

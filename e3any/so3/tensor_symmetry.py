@@ -16,7 +16,7 @@ from e3any_backends import Array, Backend, backend_of
 from e3any_backends.tables import host_table
 from numpy.typing import NDArray
 
-from e3any.checks import floating_backend, shown
+from e3any.checks import check_flag, floating_backend, shown
 from e3any.config import cartesian_order_or_default
 from e3any.conventions import PARITIES, cartesian_permutation, degree_slice
 from e3any.layout import Layout
@@ -71,7 +71,7 @@ class CartesianTensor:
     Raises
     ------
     ValueError
-        If ``symmetry`` is no such equation, or only zero satisfies it.
+        If ``symmetry`` is no such equation, or only zero satisfies it, or ``pseudotensor`` is neither True nor False.
 
     Notes
     -----
@@ -103,6 +103,7 @@ class CartesianTensor:
     def __post_init__(self) -> None:
         if not isinstance(self.symmetry, str):
             raise ValueError(f"expected a symmetry such as 'ij=ji' or 'ijk=-jik', got {shown(self.symmetry)}")
+        check_flag(self.pseudotensor, "pseudotensor")
         if not _multiplicities(self.symmetry):
             raise ValueError(
                 f"expected a symmetry that a tensor can have, got {shown(self.symmetry)}, which makes it zero"

@@ -14,7 +14,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from e3any.checks import check_dtype, check_integer
+from e3any.checks import check_dtype, check_flag, check_integer
 from e3any.layout import Layout
 from e3any.so3 import rotation_from_quaternion
 
@@ -86,11 +86,13 @@ def layouts(
     Raises
     ------
     ValueError
-        If ``max_degree`` or ``least_features`` is no integer >= 0, or ``features`` none >= ``least_features``.
+        If ``max_degree`` or ``least_features`` is no integer >= 0, ``features`` none >= ``least_features``, or
+        ``pseudotensors`` none of True, False and None.
     """
     check_integer(max_degree, "max_degree")
     check_integer(least_features, "least_features")
     check_integer(features, "features", least=least_features)
+    check_flag(pseudotensors, "pseudotensors", optional=True)
     parities = st.booleans() if pseudotensors is None else st.just(pseudotensors)
     return st.builds(Layout, st.integers(0, max_degree), st.integers(least_features, features), parities)
 
@@ -144,12 +146,13 @@ def vectors(*lead: int, zero: bool = True, dtype: str = "float64") -> st.SearchS
     Raises
     ------
     ValueError
-        If a leading axis is no integer >= 0.
+        If a leading axis is no integer >= 0, or ``zero`` is neither True nor False.
     TypeError
         If ``dtype`` is no floating-point dtype.
     """
     _check_shape(lead)
     check_dtype(dtype)
+    check_flag(zero, "zero")
 
     def draw(seed: int, special: float) -> NDArray[Any]:
         rng = np.random.default_rng(seed)
@@ -213,7 +216,7 @@ def sparse_lists(
     Raises
     ------
     ValueError
-        If a number is no integer >= 0.
+        If a number is no integer >= 0, or ``padding`` is neither True nor False.
     """
     draw = _index_lists(num_nodes, (num_edges,), padding)
     return st.fixed_dictionaries({"dst_idx": draw, "src_idx": draw})
@@ -239,7 +242,7 @@ def dense_lists(num_nodes: int, width: int, *, padding: bool = True) -> st.Searc
     Raises
     ------
     ValueError
-        If a number is no integer >= 0.
+        If a number is no integer >= 0, or ``padding`` is neither True nor False.
     """
     return st.fixed_dictionaries({"adj_idx": _index_lists(num_nodes, (num_nodes, width), padding)})
 
@@ -247,6 +250,7 @@ def dense_lists(num_nodes: int, width: int, *, padding: bool = True) -> st.Searc
 def _index_lists(num_nodes: int, shape: tuple[int, ...], padding: bool) -> st.SearchStrategy[NDArray[np.int64]]:
     check_integer(num_nodes, "num_nodes")
     _check_shape(shape)
+    check_flag(padding, "padding")
     shares = _SHARES if padding and num_nodes else st.just(0.0 if num_nodes else 1.0)
 
     def draw(seed: int, padded: float) -> NDArray[np.int64]:

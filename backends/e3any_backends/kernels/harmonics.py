@@ -103,8 +103,11 @@ def tables(factors: tuple[float, ...], order: tuple[int, ...], unit: bool, dtype
 
 def _limits(dtype: str) -> list[float]:
     info = np.finfo(dtype)
-    far = 2.0 ** (info.maxexp // 2)  # squares of numbers are in range that are at most so large, or so small
-    return [float(info.smallest_normal), 16 / far, far, far / 16, 1 / far]
+    far = 2.0 ** (info.maxexp // 2)  # squares of numbers are in range that are smaller, and larger than the inverse
+    # XLA counts numbers as zero that are not normal: of small vectors, squares that matter have to be larger.
+    digits = 2.0 ** (info.nmant // 2 + 4)
+    least = np.nextafter(info.smallest_normal, info.dtype.type(1))
+    return [float(least), digits / far, 2 * digits * far, far / 16, 1 / (4 * far)]
 
 
 def _polar_coefficients(l: int, m: int, factors: tuple[float, ...]) -> tuple[float, float]:
@@ -295,13 +298,21 @@ def _load_vectors(r: Array, start: int, spare: Array, limits: Array) -> Array:
     one = filled(x, 1.0)
     if len(limits) == 0:
         return x, y, z, one, one
-    largest = _larger(_larger(absolute(x), absolute(y)), absolute(z))
+    a, b, c = absolute(x), absolute(y), absolute(z)
+    invalid = _nan_unless_finite(a, _nan_unless_finite(b, _nan_unless_finite(c, filled(x, 0.0))))
+    largest = _larger(_larger(a, b), c) + invalid
     smallest, low, up, high, down = limits[0], limits[1], limits[2], limits[3], limits[4]
     scale = select_less(largest, low, up, select_less(high, largest, down, one))
     scale = select_less(largest, smallest, one, scale)
     x, y, z = x * scale, y * scale, z * scale
-    norm = square_root(select_less(largest, smallest, one, x * x + y * y + z * z))
+    norm = square_root(select_less(largest, smallest, one, x * x + y * y + z * z + invalid))
     return x / norm, y / norm, z / norm, scale / norm, select_less(largest, smallest, 0.0, one)
+
+
+@part
+def _nan_unless_finite(size: Array, value: Array) -> Array:
+    # Differences such as x - x, which are NaN too, would be left out: terms of sums are rearranged.
+    return select_less(size, filled(size, np.inf), value, filled(size, np.nan))
 
 
 @part
@@ -357,7 +368,9 @@ def _fill(block: Array, r: Array, place: Array, azimuthal: Array, polar: Array, 
             cosine, sine = azimuthal[m] * (cosine * x - sine * y), azimuthal[m] * (cosine * y + sine * x)
         before, q = filled(x, 0.0), filled(x, polar[m, m, 0])
         for l in range(m, degrees):
-            if l > m:
+            if l == m + 1:  # the square of a large vector is infinite
+                before, q = q, (polar[m, l, 0] * z) * q
+            elif l > m:
                 before, q = q, (polar[m, l, 0] * z) * q - (polar[m, l, 1] * square) * before
             if m == 0:
                 store(block, place[l * l + l] * count, q)

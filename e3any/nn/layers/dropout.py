@@ -79,7 +79,7 @@ class Dropout(Layer):
         """
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
         if not is_training(p, deterministic, "deterministic") or self.rate == 0.0:
-            return inputs
+            return backend.promote(inputs)[0]
         shape = (*inputs.shape[:-3], layout.num_parities, layout.max_degree + 1, layout.features)
         kept = p.uniform(shape, like=inputs) >= self.rate
         kept = backend.select(kept, backend.table(component_degrees, layout.max_degree, like=inputs), axis=-2)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from e3any_backends import Array, backend_of
 
-from e3any.checks import check_size, floating_backend
+from e3any.checks import check_flag, check_size, floating_backend
 from e3any.layout import Layout
 from e3any.nn.basis import FactoredBasis
 from e3any.ops.index_lists import gather_dst, gather_src, index_kind
@@ -65,9 +65,10 @@ class Edges:
         TypeError
             If a list or mask is of a wrong kind, or half of a sparse list is missing.
         ValueError
-            If shapes do not fit.
+            If shapes do not fit, or ``indices_are_sorted`` is neither True nor False.
         """
         kind = index_kind(adj_idx=adj_idx, dst_idx=dst_idx, src_idx=src_idx)
+        check_flag(indices_are_sorted, "indices_are_sorted")
         if kind == "sparse" and (dst_idx is None or src_idx is None):
             raise TypeError("expected both dst_idx and src_idx, got only one of them")
         indices: Any = adj_idx if kind == "dense" else dst_idx

@@ -45,6 +45,8 @@ class NormActivation(Layer):
 
     Raises
     ------
+    ValueError
+        If a flag is neither True nor False.
     TypeError
         If the function is none, or a dtype none of floating-point numbers.
     """

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from e3any_backends import Array, Backend
 
+from e3any.checks import check_flag
 from e3any.nn.cutoffs import checked_backend
 from e3any.nn.radial.arguments import check_num
 from e3any.nn.radial.bernstein import bernstein
@@ -58,7 +59,7 @@ def reciprocal_bernstein(
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1, or ``kind`` is unknown.
+        If ``num`` is no integer >= 1, ``kind`` is unknown, or a flag neither True nor False.
     TypeError
         If ``x`` is no floating-point array.
     """
@@ -128,7 +129,8 @@ def exponential_bernstein(
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1, or ``gamma`` is NaN or does not broadcast with ``x``.
+        If ``num`` is no integer >= 1, ``gamma`` is NaN or does not broadcast with ``x``, or a flag is neither True nor
+        False.
     TypeError
         If ``x`` is no floating-point array, or ``gamma`` neither a number nor an array of its library.
     """
@@ -185,6 +187,7 @@ def _of_reciprocal(
 ) -> Array:
     backend = checked_backend(x)
     check_num(num)
+    check_flag(use_reciprocal_weighting, "use_reciprocal_weighting")
     return _of_mapping(backend, family, *reciprocal_mapping_and_rest(x, kind), num, use_reciprocal_weighting)
 
 
@@ -193,6 +196,7 @@ def _of_exponential(
 ) -> Array:
     backend = checked_backend(x)
     check_num(num)
+    check_flag(use_exponential_weighting, "use_exponential_weighting")
     mapping, rest = exponential_mapping_and_rest(x, gamma, cuspless)
     return _of_mapping(backend, family, mapping, rest, num, use_exponential_weighting)
 

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from e3any_backends import Array
 
-from e3any.checks import shown
+from e3any.checks import check_flag, shown
 from e3any.nn._functions import mean_decay_and_rest, scalar_like
 from e3any.nn.cutoffs import checked_backend
 
@@ -73,7 +73,7 @@ def exponential_mapping(x: Array, gamma: Array | float = 1.0, cuspless: bool = F
     Raises
     ------
     ValueError
-        If ``gamma`` is NaN or does not broadcast with ``x``.
+        If ``gamma`` is NaN or does not broadcast with ``x``, or ``cuspless`` is neither True nor False.
     TypeError
         If ``x`` is no floating-point array, or ``gamma`` neither a number nor an array of its library.
     """
@@ -98,6 +98,7 @@ def reciprocal_mapping_and_rest(x: Array, kind: ReciprocalMapping) -> tuple[Arra
 def exponential_mapping_and_rest(x: Array, gamma: Array | float, cuspless: bool) -> tuple[Array, Array]:
     """Return an exponential mapping and what it lacks to one, which is precise near x = 0."""
     backend = checked_backend(x)
+    check_flag(cuspless, "cuspless")
     xp = backend.xp
     y = -scalar_like(backend, gamma, x) * (x + xp.expm1(-x) if cuspless else x)
     return xp.exp(y), -xp.expm1(y)
