@@ -1,0 +1,95 @@
+"""Few rows of a table of factors that hold every pair of values."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations, product
+from typing import Any, TypeAlias
+
+__all__ = ["covering", "rows_to_test"]
+
+Row: TypeAlias = dict[str, Any]
+Factors: TypeAlias = Mapping[str, Sequence[Any]]
+Allowed: TypeAlias = Callable[[Row], bool]
+
+# How many rows are tried for the next one, and how many before a combination is taken for one that no row has.
+_CANDIDATES, _PATIENCE = 20, 200
+
+
+def covering(factors: Factors, allowed: Allowed = lambda row: True, strength: int = 2) -> list[Row]:
+    """Return rows that hold every combination of values of so many factors, the same in every call.
+
+    Parameters
+    ----------
+    factors : mapping
+        The values of every factor.
+    allowed : callable
+        Whether a row may be taken. Combinations that only other rows have are left out.
+    strength : int
+        Number of factors: 2 for all pairs.
+
+    Returns
+    -------
+    list of dict
+        Rows, with a value for every factor.
+
+    Examples
+    --------
+    >>> len(covering({"a": (0, 1), "b": (0, 1), "c": (0, 1)}))
+    4
+    """
+    rng = random.Random(0)
+    missing = _combinations(factors, strength)
+    rows: list[Row] = []
+    while missing:
+        first = next(iter(missing))
+        candidates = _candidates(factors, allowed, dict(first), missing, rng)
+        if not candidates:
+            del missing[first]
+            continue
+        best = max(candidates, key=lambda row: sum(1 for held in _held(row, strength) if held in missing))
+        for held in _held(best, strength):
+            missing.pop(held, None)
+        rows.append(best)
+    return rows
+
+
+def rows_to_test(factors: Factors, allowed: Allowed = lambda row: True) -> list[Row]:
+    """Return all pairs, or what the environment variable E3ANY_MODES asks for: ``triples``, or the full ``product``."""
+    wanted = os.environ.get("E3ANY_MODES", "pairs")
+    if wanted == "product":
+        return [row for row in _product(factors) if allowed(row)]
+    strengths = {"pairs": 2, "triples": 3}
+    if wanted not in strengths:
+        raise ValueError(f"expected E3ANY_MODES to be 'pairs', 'triples' or 'product', got {wanted!r}")
+    return covering(factors, allowed, strengths[wanted])
+
+
+def _product(factors: Factors) -> Iterator[Row]:
+    return (dict(zip(factors, values, strict=True)) for values in product(*factors.values()))
+
+
+def _combinations(factors: Factors, strength: int) -> dict[tuple[tuple[str, Any], ...], None]:
+    return {
+        tuple(zip(names, values, strict=True)): None
+        for names in combinations(factors, strength)
+        for values in product(*(factors[name] for name in names))
+    }
+
+
+def _held(row: Row, strength: int) -> Iterator[tuple[tuple[str, Any], ...]]:
+    return combinations(row.items(), strength)
+
+
+def _candidates(factors: Factors, allowed: Allowed, given: Row, missing: Any, rng: random.Random) -> list[Row]:
+    """Draw rows with some given values."""
+    rows: list[Row] = []
+    for trial in range(_PATIENCE):
+        if len(rows) == _CANDIDATES or (trial == _PATIENCE // 2 and rows):
+            break
+        row = {name: given.get(name, rng.choice(values)) for name, values in factors.items()}
+        if allowed(row):
+            rows.append(row)
+    return rows
