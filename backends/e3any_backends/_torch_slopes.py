@@ -69,13 +69,14 @@ class _Slopes(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor | None) -> Any:
         """Return the slopes by all other slots, with each cotangent in the place of its array."""
+        saved = ctx.saved_tensors  # read once: checkpoints, and other hooks, may give them out no second time
         needed = [slot for slot in range(len(ctx.shapes)) if ctx.needs_input_grad[slot + 3]]
         totals: list[torch.Tensor | None] = [None] * len(ctx.shapes)
         for slot, cotangent in zip(ctx.wanted, cotangents, strict=True):
             others = tuple(s for s in needed if s != slot)
             if cotangent is None or not others:
                 continue
-            arrays = list(ctx.saved_tensors)
+            arrays = list(saved)
             arrays[slot] = cotangent
             for other, slope in zip(others, _slopes(ctx.form, others, ctx.shapes, arrays), strict=True):
                 total = totals[other]
