@@ -9,6 +9,7 @@ harmonics and many, work for one thread and for several.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +20,7 @@ from array_trees import is_float, random_parameters, tree_map
 
 from e3any import nn, so3
 
-__all__ = ["KINDS", "SIZES", "Case", "Kind"]
+__all__ = ["FAMILIES", "KINDS", "SIZES", "Case", "Kind"]
 
 #: The values of every attribute of a case but its kind.
 SIZES: dict[str, tuple[Any, ...]] = {
@@ -30,8 +31,8 @@ SIZES: dict[str, tuple[Any, ...]] = {
     "dtype": ("float32", "float64"),
 }
 
-# What many rows have together, in numbers, and how many rows there may be.
-_NUMBERS, _LEAST_ROWS, _MOST_ROWS = 100_000, 48, 1100
+# What many nodes have together, in numbers, and how many nodes there are; many vectors have more than 1024 harmonics.
+_NUMBERS, _LEAST_NODES, _MOST_NODES, _VECTORS = 30_000, 48, 300, 1100
 
 
 @dataclass(frozen=True)
@@ -71,18 +72,37 @@ class Case:
         """The number of nodes, or of vectors."""
         if isinstance(self.rows, int):
             return self.rows
-        row = self.features * self.parities * (self.max_degree + 1) ** 2
-        return {"few": 4, "many": min(_MOST_ROWS, max(_LEAST_ROWS, _NUMBERS // row))}[self.rows]
+        if self.rows == "few":
+            return 4
+        if KINDS[self.kind].family == "vectors":
+            return _VECTORS
+        node = self.features * self.parities * (self.max_degree + 1) ** 2
+        return min(_MOST_NODES, max(_LEAST_NODES, _NUMBERS // node))
+
+    @property
+    def exists(self) -> bool:
+        """Whether the layer is defined, and computed in reasonable time, for its largest degree."""
+        return self.max_degree <= KINDS[self.kind].most_degree
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a derivative of second order takes less than about a second, kernels or not."""
+        if KINDS[self.kind].family == "vectors":
+            return True
+        return self.num * self.features * self.parities**2 * (self.max_degree + 1) ** 5 < 2e6
 
     def arguments(self) -> tuple[tuple, dict[str, Any]]:
         """Return inputs by position and by name, the same in every call."""
         return tree_map(self._cast, KINDS[self.kind].make(_Draw(self, np.random.default_rng(self.num))))
 
     def parameters(self) -> dict[str, Any]:
-        """Return a tree of parameters and statistics, biases and forbidden couplings included."""
-        small = replace(self, rows=2)
-        inputs, options = small.arguments()
-        return tree_map(self._cast, random_parameters(self.layer, np.random.default_rng(0), inputs, options))
+        """Return a tree of parameters and statistics, biases and forbidden couplings included.
+
+        Matrices are as small as keeps results as large as inputs: else activations would round much.
+        """
+        inputs, options = replace(self, rows=2).arguments()
+        drawn = random_parameters(self.layer, np.random.default_rng(0), inputs, options)
+        return tree_map(lambda x: self._cast(x / math.sqrt(math.prod(x.shape[:-1]))), drawn)
 
     def _cast(self, x: np.ndarray) -> np.ndarray:
         return x.astype(self.dtype) if is_float(x) else x
@@ -96,13 +116,17 @@ class _Draw:
     rng: np.random.Generator
 
     def features(self, parities: int | None = None) -> np.ndarray:
-        """Draw features of all nodes."""
+        """Draw features of all nodes that norms do not divide by small numbers: signs change from one to the next."""
         case = self.case
-        return self.rng.normal(size=(case.num, parities or case.parities, (case.max_degree + 1) ** 2, case.features))
+        shape = (case.num, parities or case.parities, (case.max_degree + 1) ** 2, case.features)
+        signs = self.rng.choice((-1.0, 1.0), (*shape[:-1], 1)) * (-1.0) ** np.arange(case.features)
+        return signs * self.rng.uniform(0.5, 1.5, shape)
 
     def vectors(self) -> np.ndarray:
-        """Draw vectors."""
-        return self.rng.normal(size=(self.case.num, 3))
+        """Draw vectors that are shorter than a cut-off of 1, and not short."""
+        directions = self.rng.normal(size=(self.case.num, 3))
+        lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+        return directions / lengths * self.rng.uniform(0.3, 0.9, lengths.shape)
 
     def numbers(self, end: int) -> np.ndarray:
         """Return a number in [0, end) for every node."""
@@ -140,16 +164,16 @@ class Kind:
         ``layer(case)`` returns the description.
     make : callable
         ``make(draw)`` returns inputs by position and by name.
+    family : str
+        What the library does most in it, one of :data:`FAMILIES`.
     most_degree : int
         The largest degree for which tests can afford it.
-    has_sizes : bool
-        Whether it depends on features, degrees and parities.
     """
 
     layer: Callable[[Case], nn.Layer]
     make: Callable[[_Draw], tuple[tuple, dict]]
+    family: str
     most_degree: int = 4
-    has_sizes: bool = True
 
 
 @dataclass(frozen=True)
@@ -231,41 +255,51 @@ def _edges(draw: _Draw, *, dense: bool = False, array: bool = False, inputs: int
     return (*(draw.features() for _ in range(inputs)), basis.array() if array else basis), lists
 
 
+_dense_edges = partial(_edges, dense=True)
+
+
 def _heads(case: Case) -> int:
     return 2 if case.features % 2 == 0 else 3
 
 
+#: What the library does most in a layer: layers of one family share the code that has to know about modes.
+FAMILIES = ("rows", "linear", "products", "matrices", "edges", "attention", "vectors")
+
 #: Layers by the way they are used.
 KINDS: dict[str, Kind] = {
-    "Dense": Kind(lambda c: nn.Dense(c.features), _one),
-    "Dense without bias": Kind(lambda c: nn.Dense(16, use_bias=False), _one),
-    "Embed": Kind(lambda c: nn.Embed(5, c.features), lambda d: ((d.numbers(5),), {})),
-    "Tensor": Kind(lambda c: nn.Tensor(), _two),
-    "Tensor of one input": Kind(lambda c: Square(), _one),
-    "FusedTensor": Kind(lambda c: nn.FusedTensor(), lambda d: ((d.features(), d.features(1)), {})),
-    "TensorDense": Kind(lambda c: nn.TensorDense(c.features), _one),
-    "TensorDense, fused": Kind(lambda c: nn.TensorDense(c.features, use_fused_tensor=True), _one),
-    "LayerNorm": Kind(lambda c: nn.LayerNorm(), _one),
-    "RMSNorm": Kind(lambda c: nn.RMSNorm(), _one),
-    "BatchNorm": Kind(lambda c: Averaged(), _one),
-    "Dropout": Kind(lambda c: Kept(), _one),
-    "Gate": Kind(lambda c: nn.Gate(), _one),
-    "NormActivation": Kind(lambda c: nn.NormActivation(), _one),
-    "Residual": Kind(lambda c: nn.Residual(nn.Dense(c.features)), _one),
-    "MessagePass, sparse": Kind(lambda c: nn.MessagePass(use_basis_bias=True), _edges),
-    "MessagePass, dense": Kind(lambda c: nn.MessagePass(), partial(_edges, dense=True)),
-    "MessagePass, sparse array": Kind(lambda c: nn.MessagePass(), partial(_edges, array=True)),
-    "MessagePass, dense array": Kind(lambda c: nn.MessagePass(), partial(_edges, dense=True, array=True)),
-    "PathMessagePass": Kind(lambda c: nn.PathMessagePass(hidden=(4,)), _edges),
+    "Dense": Kind(lambda c: nn.Dense(c.features), _one, "linear"),
+    "Dense without bias": Kind(lambda c: nn.Dense(16, use_bias=False), _one, "linear"),
+    "Embed": Kind(lambda c: nn.Embed(5, c.features), lambda d: ((d.numbers(5),), {}), "rows"),
+    "Tensor": Kind(lambda c: nn.Tensor(), _two, "products"),
+    "Tensor of one input": Kind(lambda c: Square(), _one, "products"),
+    "FusedTensor": Kind(lambda c: nn.FusedTensor(), lambda d: ((d.features(), d.features(1)), {}), "matrices"),
+    "TensorDense": Kind(lambda c: nn.TensorDense(c.features), _one, "products"),
+    "TensorDense, fused": Kind(lambda c: nn.TensorDense(c.features, use_fused_tensor=True), _one, "matrices"),
+    "LayerNorm": Kind(lambda c: nn.LayerNorm(), _one, "rows"),
+    "RMSNorm": Kind(lambda c: nn.RMSNorm(), _one, "rows"),
+    "BatchNorm": Kind(lambda c: Averaged(), _one, "rows"),
+    "Dropout": Kind(lambda c: Kept(), _one, "rows"),
+    "Gate": Kind(lambda c: nn.Gate(), _one, "linear"),
+    "NormActivation": Kind(lambda c: nn.NormActivation(), _one, "rows"),
+    "Residual": Kind(lambda c: nn.Residual(nn.Dense(c.features)), _one, "linear"),
+    "MessagePass, sparse": Kind(lambda c: nn.MessagePass(use_basis_bias=True), _edges, "edges"),
+    "MessagePass, dense": Kind(lambda c: nn.MessagePass(), _dense_edges, "edges"),
+    "MessagePass, sparse array": Kind(lambda c: nn.MessagePass(), partial(_edges, array=True), "edges"),
+    "MessagePass, dense array": Kind(lambda c: nn.MessagePass(), partial(_dense_edges, array=True), "edges"),
+    "PathMessagePass": Kind(lambda c: nn.PathMessagePass(hidden=(4,)), _edges, "edges"),
     "SymmetricContraction": Kind(
-        lambda c: nn.SymmetricContraction(3, 2), lambda d: ((d.features(), d.numbers(3)), {}), most_degree=3
+        lambda c: nn.SymmetricContraction(3, 2), lambda d: ((d.features(), d.numbers(3)), {}), "products", most_degree=3
     ),
-    "SelfAttention, sparse": Kind(lambda c: nn.SelfAttention(num_heads=_heads(c)), _edges),
-    "SelfAttention, dense": Kind(lambda c: nn.SelfAttention(num_heads=_heads(c)), partial(_edges, dense=True)),
-    "MultiHeadAttention, sparse": Kind(lambda c: nn.MultiHeadAttention(), partial(_edges, inputs=2)),
-    "MultiHeadAttention, dense": Kind(lambda c: nn.MultiHeadAttention(), partial(_edges, dense=True, inputs=2)),
-    "ExponentialBasis": Kind(lambda c: LearnedBasis(c.max_degree, c.features), _vectors),
-    "basis": Kind(lambda c: Basis(c.max_degree, c.features), _vectors),
-    "spherical_harmonics": Kind(lambda c: Harmonics(c.max_degree), _vectors),
-    "solid_harmonics": Kind(lambda c: Harmonics(c.max_degree, normalised=False), _vectors),
+    "SelfAttention, sparse": Kind(lambda c: nn.SelfAttention(num_heads=_heads(c)), _edges, "attention"),
+    "SelfAttention, dense": Kind(
+        lambda c: nn.SelfAttention(num_heads=_heads(c)), partial(_edges, dense=True), "attention"
+    ),
+    "MultiHeadAttention, sparse": Kind(lambda c: nn.MultiHeadAttention(), partial(_edges, inputs=2), "attention"),
+    "MultiHeadAttention, dense": Kind(
+        lambda c: nn.MultiHeadAttention(), partial(_edges, dense=True, inputs=2), "attention"
+    ),
+    "ExponentialBasis": Kind(lambda c: LearnedBasis(c.max_degree, c.features), _vectors, "vectors"),
+    "basis": Kind(lambda c: Basis(c.max_degree, c.features), _vectors, "vectors"),
+    "spherical_harmonics": Kind(lambda c: Harmonics(c.max_degree), _vectors, "vectors"),
+    "solid_harmonics": Kind(lambda c: Harmonics(c.max_degree, normalised=False), _vectors, "vectors"),
 }

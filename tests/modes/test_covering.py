@@ -8,6 +8,11 @@ import pytest
 from modes.cases import KINDS, SIZES, Case
 from modes.covering import covering, rows_to_test
 
+
+def anything(row):
+    return True
+
+
 FACTORS = {"kind": tuple("abcdefg"), "size": (1, 2, 3), "mode": (4, 5, 6, 7), "kernels": (True, False)}
 
 
@@ -25,6 +30,13 @@ def test_every_combination_that_is_allowed_is_held(strength):
         assert held == {tuple(row[name] for name in names) for row in full}
 
 
+def test_some_factors_need_not_be_combined():
+    rows = rows_to_test(FACTORS, anything, lambda row: row["size"] < 3, ("kind",))
+    assert len(rows) < 12
+    assert {row["kind"] for row in rows} == set(FACTORS["kind"])
+    assert {(row["size"], row["mode"]) for row in rows} == set(product((1, 2), FACTORS["mode"]))
+
+
 def test_samples_are_the_same_in_every_process():
     assert covering(FACTORS) == covering(FACTORS)
     assert covering(FACTORS)[3] == {"kind": "b", "size": 1, "mode": 6, "kernels": False}
@@ -32,10 +44,12 @@ def test_samples_are_the_same_in_every_process():
 
 def test_all_rows_are_tested_on_demand(monkeypatch):
     monkeypatch.setenv("E3ANY_MODES", "product")
-    assert len(rows_to_test(FACTORS)) == 7 * 3 * 4 * 2
+    assert len(rows_to_test(FACTORS, anything, anything)) == 7 * 3 * 4 * 2
+    monkeypatch.setenv("E3ANY_MODES", "triples")
+    assert rows_to_test(FACTORS, anything, anything, ("kind",)) == covering(FACTORS, strength=3)
     monkeypatch.setenv("E3ANY_MODES", "some")
     with pytest.raises(ValueError, match="expected E3ANY_MODES to be 'pairs', 'triples' or 'product', got 'some'"):
-        rows_to_test(FACTORS)
+        rows_to_test(FACTORS, anything, anything)
 
 
 @pytest.mark.parametrize("kind", KINDS)
