@@ -4,6 +4,7 @@
 PYTHON := .venv/bin/python
 FRAMEWORK ?= flax
 EXAMPLE ?= force_field
+MODES ?= triples
 ARGS ?=
 
 # What depends most on the versions of array libraries, in files that take seconds.
@@ -13,7 +14,7 @@ OLDEST := tests/laws tests/test_layout.py tests/test_checkpoint.py tests/adapter
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest coverage mutants lint bench bench-quick docs clean
+.PHONY: help demo test test-modes test-oldest coverage mutants lint bench bench-quick docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -23,6 +24,9 @@ demo: .venv/.installed-flax,torch,examples  ## Train a force field (FRAMEWORK=fl
 
 test: .venv/.installed-flax,torch,examples,test  ## Run the tests on two processes
 	$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-modes: .venv/.installed-flax,torch,examples,test  ## Run layers in all modes at all sizes (MODES=triples or product; hours)
+	E3ANY_MODES=$(MODES) $(PYTHON) -m pytest -n 2 --dist load tests/modes $(ARGS)
 
 test-oldest: .venv-oldest/.installed  ## Run a part of the tests with the oldest versions of the array libraries
 	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile $(OLDEST) $(ARGS)

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from inspect import Parameter
 from typing import Any
 
+import numpy as np
 import torch
+from e3any_backends import backend_of
 from torch.utils._pytree import tree_map
 
 from e3any import Layout
@@ -113,30 +115,53 @@ class LayerModule(torch.nn.Module):
         return type(self.description).__name__ + (f" for {layouts}" if layouts else "")
 
     def _build(self, inputs: Any, options: dict[str, Any]) -> None:
-        device = next((x.device for x in inputs if isinstance(x, torch.Tensor)), None)
+        device = self._device(inputs)
         if torch.compiler.is_compiling():
             raise RuntimeError("expected a module with parameters to compile or export, got one that was never called")
         inputs, options = tree_map(self._example, (inputs, options))
         specs = self.description.parameters(*inputs, **options)
-        if any(True for _ in self.parameters()):
-            check_tree(_tree(self), specs)
-        else:
-            generator = self._generator or torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
-            self._register(leaves(initialize(specs, generator)), device)
-        self._make_buffers(specs)
+        # What is made in inference mode, or by a transformation of torch.func, could not be used outside of it.
+        with torch.inference_mode(False), torch._C._DisableFuncTorch():
+            if any(True for _ in self.parameters()):
+                check_tree(_tree(self), specs)
+            else:
+                self._register(self._first_values(specs, device), device)
+            self._make_buffers(specs)
         self._generator, self._is_built = None, True
+
+    def _device(self, inputs: Any) -> Any:
+        """Return where parameters are made: where the module was moved to, or inputs are, or new tensors are."""
+        placeholder = getattr(self, "_placeholder", None)
+        if placeholder is not None and placeholder.device.type != "cpu":
+            return placeholder.device
+        default = torch.get_default_device()
+        elsewhere = default if default.type != "cpu" else None
+        return next((x.device for x in inputs if isinstance(x, torch.Tensor)), elsewhere)
+
+    def _first_values(self, specs: Any, device: Any) -> Iterable[tuple[tuple[str, ...], torch.Tensor]]:
+        """Return initial parameters by path; where tensors have no memory, none is drawn."""
+        probe = torch.empty(0, device=device)
+        if _has_numbers(probe):
+            generator = self._generator or torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
+            return leaves(initialize(specs, generator))
+        dtype = backend_of(probe).dtype
+        return [
+            (path, torch.empty(spec.shape, dtype=dtype(spec.dtype or "float32"), device=device))
+            for path, spec in leaves(specs)
+        ]
 
     def _example(self, x: Any) -> Any:
         """Return a tensor as an array, of the dtype that goes with the parameters as they are described."""
+        if not isinstance(x, torch.Tensor):
+            return x
         like = next(self.parameters(), getattr(self, "_placeholder", None))
-        same = isinstance(x, torch.Tensor) and like is not None and x.dtype == like.dtype
-        return to_numpy(x.float() if same else x)
+        x = x.float() if x.dtype == torch.bfloat16 or (like is not None and x.dtype == like.dtype) else x
+        return to_numpy(x) if _has_numbers(x) else np.ones(x.shape, str(x.dtype).removeprefix("torch."))
 
-    def _register(self, values: Iterable[tuple[tuple[str, ...], torch.Tensor]], device: Any = None) -> None:
-        """Create parameters under paths, where and as the module has been told to be."""
+    def _register(self, values: Iterable[tuple[tuple[str, ...], torch.Tensor]], device: Any) -> None:
+        """Create parameters under paths, on a device and of the dtype that the module has been told to have."""
         placeholder, dtype = getattr(self, "_placeholder", None), None
         if placeholder is not None:
-            device = placeholder.device if placeholder.device.type != "cpu" else device
             dtype = placeholder.dtype if placeholder.dtype != torch.float32 else None
             del self._placeholder
         for (*path, name), value in values:
@@ -160,7 +185,7 @@ class LayerModule(torch.nn.Module):
         """Load a state, which tells a module without parameters which ones it has."""
         if not (self._is_built or any(True for _ in self.parameters())):
             state = {k.removeprefix(prefix): value for k, value in state_dict.items() if k.startswith(prefix)}
-            self._register((tuple(k.split(".")), value.clone()) for k, value in state.items())
+            self._register(((tuple(k.split(".")), value.clone()) for k, value in state.items()), self._device(()))
         super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
 
     def output_layout(self, *layouts: Layout) -> Layout:
@@ -189,6 +214,13 @@ class LayerModule(torch.nn.Module):
         named = type(self) is LayerModule
         first = [f"{type(self.description).__name__}({', '.join(options)})"] if named else options
         return ", ".join([*map(repr, self._layouts), *first])
+
+
+def _has_numbers(x: torch.Tensor) -> bool:
+    """Return whether a tensor is one with memory, and none that stands for one."""
+    if type(x) not in (torch.Tensor, torch.nn.Parameter) or x.is_meta:
+        return False
+    return not torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
 def _needs_inputs(description: Layer) -> bool:

@@ -1,5 +1,7 @@
 """Maps with kernels under PyTorch's automatic differentiation and compiler.
 
+Every ``backward`` reads what is saved once: checkpoints, and other hooks, may give it out no second time.
+
 Eager code calls functions of :class:`torch.autograd.Function`, which cost less per call. Compilers see operators of
 :mod:`torch.library`. Both are closed under differentiation where maps are multilinear: derivatives of the value and of
 the first derivatives are again values and first derivatives of the map.
@@ -79,9 +81,8 @@ class _Value(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         """Call the kernel of derivatives."""
-        num = len(ctx.needs_input_grad) - 2
-        operands, indices = ctx.saved_tensors[:num], list(ctx.saved_tensors[num:])
-        return None, None, *_EAGER.pull(ctx.kernel, operands, indices, gradients[0])
+        num, saved = len(ctx.needs_input_grad) - 2, ctx.saved_tensors
+        return None, None, *_EAGER.pull(ctx.kernel, saved[:num], list(saved[num:]), gradients[0])
 
 
 class _Pull(torch.autograd.Function):
@@ -100,8 +101,8 @@ class _Pull(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor | None) -> Any:
         """Call both kernels for every cotangent."""
-        num = len(cotangents)
-        operands, (g, *indices) = ctx.saved_tensors[:num], ctx.saved_tensors[num:]
+        num, saved = len(cotangents), ctx.saved_tensors
+        operands, (g, *indices) = saved[:num], saved[num:]
         slope, derivatives = _pull_backward(_EAGER, ctx.kernel, operands, indices, g, cotangents)
         return None, None, slope, *derivatives
 
@@ -315,7 +316,18 @@ def _operator(
     _library.define(name + torch.library.infer_schema(function, mutates_args=()))  # type: ignore[no-untyped-call]
     _library.impl(name, function, "CPU")  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"e3any::{name}", fake, lib=_library)
-    torch.library.register_autograd(f"e3any::{name}", backward, setup_context=setup_context, lib=_library)
+
+    def setup(ctx: Any, inputs: Any, output: Any) -> None:
+        """Remember which inputs are empty lists: PyTorch takes these for lists of tensors."""
+        ctx.is_empty = [isinstance(x, list | tuple) and not x for x in inputs]
+        setup_context(ctx, inputs, output)
+
+    def gradients(ctx: Any, *cotangents: Any) -> tuple[Any, ...]:
+        """Return the derivatives; that of a list of tensors is a list."""
+        derivatives = zip(backward(ctx, *cotangents), ctx.is_empty, strict=True)
+        return tuple([] if is_empty else derivative for derivative, is_empty in derivatives)
+
+    torch.library.register_autograd(f"e3any::{name}", gradients, setup_context=setup, lib=_library)
     return getattr(torch.ops.e3any, name).default
 
 

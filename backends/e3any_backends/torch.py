@@ -239,6 +239,8 @@ def _is_plain(x: torch.Tensor) -> bool:
 
 def _has_memory(x: torch.Tensor) -> bool:
     """Return whether a tensor is no stand-in of a transformation or a trace."""
+    if type(x) not in (torch.Tensor, torch.nn.Parameter):
+        return False  # some of these warn when they are asked
     try:
         x.data_ptr()
     except RuntimeError:

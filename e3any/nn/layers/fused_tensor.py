@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -131,10 +132,10 @@ class FusedTensor(Layer):
         kernels = []
         for number, layout in enumerate((x, y), start=1):
             for parity, letter in enumerate(_PARITIES):
-                init = self.kernel_init(scale, _present(layout, parity))
+                init = partial(_draw_factor, self.kernel_init, scale, layout, parity)
                 kernels.append(p.param(f"kernel_{letter}{number}", *self._spec(layout, init)))
         for i, j in PRODUCTS:
-            init = self.kernel_init(*_product_scale_and_mask(x, y, z, i ^ j))
+            init = partial(_draw_product, self.kernel_init, x, y, z, i ^ j)
             name = f"kernel_{_PARITIES[i]}{_PARITIES[j]}{_PARITIES[i ^ j]}"
             kernels.append(p.param(name, *self._spec(z, init)))
         return kernels
@@ -146,6 +147,19 @@ class FusedTensor(Layer):
 def _with_rank(xp: Any, x: Array, rank: int) -> Array:
     """Pad leading axes."""
     return xp.reshape(x, (*(1,) * (rank - x.ndim), *x.shape))
+
+
+# Masks are made when a parameter is drawn: compilers cannot trace what checks their values.
+
+
+def _draw_factor(make: Any, scale: float, layout: Layout, parity: int, *arguments: Any) -> Array:
+    """Draw the weights of one parity of a factor."""
+    return make(scale, _present(layout, parity))(*arguments)
+
+
+def _draw_product(make: Any, x: Layout, y: Layout, z: Layout, parity: int, *arguments: Any) -> Array:
+    """Draw the weights of a product."""
+    return make(*_product_scale_and_mask(x, y, z, parity))(*arguments)
 
 
 def _present(layout: Layout, parity: int) -> Any:
