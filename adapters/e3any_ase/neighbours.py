@@ -86,7 +86,7 @@ def neighbours(
     if sort:
         # Radix sort of small integers takes a third of the time.
         order = np.argsort(dst_idx.astype(np.min_scalar_type(len(points))), kind="stable")
-        dst_idx, src_idx, shifts = (np.take(x, order, axis=0) for x in (dst_idx, src_idx, shifts))
+        return Neighbours(*(np.take(x, order, axis=0) for x in (dst_idx, src_idx, shifts)))
     return Neighbours(dst_idx, src_idx, shifts)
 
 
@@ -98,7 +98,7 @@ def real_numbers(x: ArrayLike, name: str) -> NDArray[np.float64]:
     return array.astype(np.float64)
 
 
-def check_search(cutoff: float, finder: str) -> None:
+def check_search(cutoff: float, finder: str = "vesin") -> None:
     """Raise an error unless neighbours can be searched with these options."""
     check_number(cutoff, "cutoff")
     if not 0 < cutoff < np.inf:

@@ -43,7 +43,7 @@ class _Region(NamedTuple):
 
 def find_pairs(
     points: Floats, box: Floats, periodic: NDArray[np.bool_], cutoff: float, find: Finding
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+) -> tuple[Any, Any, Any]:
     """Find pairs with a library where that is safe, and without one elsewhere.
 
     Parameters
@@ -151,10 +151,11 @@ def _check_work(grid: Grid, cutoff: float) -> None:
     num = len(grid.places)
     most = max(_PAIRS, _PAIRS_PER_ATOM * num)
     if num * num * grid.images() > most and (pairs := grid.candidates()) > most:
+        heights = ", ".join(f"{height:.3g}" for height in grid.lengths * cutoff)
         raise ValueError(
-            f"expected at most {most:.0e} pairs of atoms or images to look at, got {pairs:.0e} for cutoff {cutoff:.3g}, "
-            f"{num} atoms and a cell of heights {', '.join(f'{h:.3g}' for h in grid.lengths * cutoff)}: give a smaller "
-            f"cutoff; if the cell or the structure has collapsed in a dynamics, take shorter time steps"
+            f"expected at most {most:.0e} pairs of atoms or images to look at, got {pairs:.0e} for {num} atoms, cutoff "
+            f"{cutoff:.3g} and a cell of heights {heights}: give a smaller cutoff; if the cell or the structure has "
+            f"collapsed in a dynamics, take shorter time steps"
         )
 
 
