@@ -15,7 +15,7 @@ from e3any.nn import Layer
 from e3any_ase.elements import Element, as_numbers, names
 from e3any_ase.neighbours import check_search
 
-__all__ = ["SavedModel", "cutoffs_of", "load_model", "save_model"]
+__all__ = ["SavedModel", "check_reach", "chosen", "cutoffs_of", "load_model", "save_model"]
 
 _ELEMENTS, _CUTOFF = "elements", "cutoff"
 
@@ -73,7 +73,8 @@ def save_model(
         If the cutoff is not positive and finite or smaller than one that is a field of the description, elements are
         none, or a note has a name that is taken.
     TypeError
-        If the cutoff is no number, elements no sequence, or :func:`e3any.checkpoint.save` raises one.
+        If ``layer`` is no description, the cutoff no number, elements no sequence, or
+        :func:`e3any.checkpoint.save` raises one.
 
     Examples
     --------
@@ -84,6 +85,8 @@ def save_model(
     >>> load_model(path)[2:]
     (4.0, (1, 8))
     """
+    if not isinstance(layer, Layer):
+        raise TypeError(f"expected the description of a layer, got {type(layer).__name__}")
     check_search(cutoff)
     check_reach(layer, cutoff)
     numbers = as_numbers(elements)

@@ -13,9 +13,9 @@ pytest.importorskip("ase")
 pytest.importorskip("vesin")
 pytest.importorskip("matscipy")
 
-import e3any_ase  # noqa: E402
-from ase.neighborlist import primitive_neighbor_list  # noqa: E402
-from e3any_ase import search  # noqa: E402
+import e3any_ase
+from ase.neighborlist import primitive_neighbor_list
+from e3any_ase import search
 
 CUTOFF = 4.0
 PAIR = np.asarray([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
@@ -40,7 +40,7 @@ def without_library(monkeypatch):
 @finders
 def test_far_groups_of_atoms_have_the_edges_that_they_have_alone(finder, distance):
     rng = np.random.default_rng(0)
-    group = rng.integers(-2**20, 2**20, (6, 3)) / 2**19  # the sum with a distance is exact
+    group = rng.integers(-(2**20), 2**20, (6, 3)) / 2**19  # the sum with a distance is exact
     alone = find(group, finder=finder)
     for axis in range(3):
         found = find(np.concatenate([group, group + np.floor(distance) * np.eye(3)[axis]]), finder=finder)
@@ -55,7 +55,9 @@ def test_the_length_of_a_gap_does_not_matter(finder, pbc, length):
     rng = np.random.default_rng(0)
     positions = rng.uniform(0, 5, (10, 3))
     positions[-1, 2] = length / 2
-    short = find(positions * [1, 1, 1] - [0, 0, 1] * (positions > 9) * (length / 2 - 10), np.diag([5.0, 5.0, 20.0]), pbc)
+    short = find(
+        positions * [1, 1, 1] - [0, 0, 1] * (positions > 9) * (length / 2 - 10), np.diag([5.0, 5.0, 20.0]), pbc
+    )
     np.testing.assert_array_equal(find(positions, np.diag([5.0, 5.0, length]), pbc, finder=finder), short)
 
 
