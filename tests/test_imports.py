@@ -18,7 +18,7 @@ ADAPTERS = {"e3any_ase", "e3any_flax", "e3any_numpy", "e3any_torch"}
 FORBIDDEN_IN_SOURCES = {
     "e3any": FRAMEWORKS | ADAPTERS,
     "backends/e3any_backends": {"flax", "e3any"} | ADAPTERS,
-    "adapters/e3any_ase": {"flax", "e3any_flax", "e3any_torch", "e3any_numpy"},
+    "adapters/e3any_ase": {"e3any_flax", "e3any_torch", "e3any_numpy"},
     "adapters/e3any_flax": {"torch", "e3any_ase", "e3any_torch", "e3any_numpy"},
     "adapters/e3any_torch": {"jax", "jaxlib", "flax", "e3any_ase", "e3any_flax", "e3any_numpy"},
     "adapters/e3any_numpy": FRAMEWORKS | {"e3any_ase", "e3any_flax", "e3any_torch"},

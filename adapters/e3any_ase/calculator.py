@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any, ClassVar, Literal
 
@@ -12,11 +13,12 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from e3any import checkpoint
 from e3any.nn import Layer
-from e3any.nn.layer import check_layer
+from e3any_ase.elements import Element, as_numbers, names
+from e3any_ase.energies import Derivatives, Evaluator, inputs_of
+from e3any_ase.model_file import check_reach, chosen, cutoffs_of, load_model
 from e3any_ase.neighbours import Finder, check_search
-from e3any_ase.structures import from_arrays, pad_structures
+from e3any_ase.structures import from_arrays
 
 __all__ = ["ModelCalculator"]
 
@@ -32,18 +34,24 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
 
     Parameters
     ----------
-    model : e3any.nn.Layer
-        The model, which returns the energies (N,) of atoms:
-        ``forward(p, numbers, vectors, *, dst_idx, src_idx)`` with atomic numbers (N,), zero for padding, and vectors
-        (E, 3) from the atoms that receive to those that send.
-    params : mapping
-        The parameters of the model as a nested mapping of arrays.
-    cutoff : float
-        Largest length of vectors, in Angstrom.
-    framework : {'flax', 'torch'}
-        What evaluates the model: JAX or PyTorch.
-    dtype : {'float32', 'float64'}
-        Precision of energies and derivatives. JAX has float64 if ``jax_enable_x64`` is set.
+    model : e3any.nn.Layer, torch.nn.Module, flax.linen.Module or flax.nnx.Module
+        The model, which returns the energies (N,) of atoms when it is called with ``numbers``, ``vectors``, and
+        ``dst_idx`` and ``src_idx`` by name: atomic numbers (N,), zero for padding, vectors (E, 3) from the atoms that
+        receive to those that send, and the sparse list (E,), with N for padding. Modules are copied, and evaluated as
+        after training.
+    params : mapping, optional
+        The parameters of a description as a nested mapping of arrays, or the variables of a Linen module. The other
+        modules hold their own.
+    cutoff : float, optional
+        Largest length of vectors, in Angstrom; by default the field ``cutoff`` of the model.
+    elements : iterable of int or str, optional
+        The elements that the model knows, as symbols or atomic numbers; others are refused. By default those that its
+        smallest table of embeddings has rows for, and all if it has no table.
+    framework : {'flax', 'torch'}, optional
+        What evaluates a description: JAX or PyTorch. By default JAX, and for a module its own.
+    dtype : {'float32', 'float64'}, optional
+        Precision of energies and derivatives; by default that of the parameters of a module, and float32 for a
+        description. It does not depend on ``jax_enable_x64``.
     finder : {'vesin', 'matscipy'}
         See :func:`neighbours`.
     **options
@@ -52,54 +60,73 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
     Raises
     ------
     ValueError
-        If ``framework``, ``dtype`` or ``finder`` has another value, the cutoff is not positive and finite, or JAX has
-        no float64.
+        If ``framework``, ``dtype`` or ``finder`` has another value, the cutoff is not positive and finite, missing, or
+        smaller than that of the model, or parameters are missing or too many.
     TypeError
-        If ``model`` is no layer, ``params`` no mapping, or ``cutoff`` no number.
+        If ``model`` is no model, ``params`` no mapping, or ``cutoff`` no number.
 
     Notes
     -----
     Structures are padded to buckets, so that JAX compiles few programs along a trajectory. Stress is not implemented
-    for cells without a volume.
+    for cells without a volume. Structures that can't be computed raise a ValueError: elements that the model does not
+    know, positions that are not finite, energies or forces that are not, as after a dynamics has exploded.
+
+    A calculator can be pickled and copied, if the model can.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
 
     def __init__(
         self,
-        model: Layer,
-        params: Mapping[str, Any],
+        model: Any,
+        params: Mapping[str, Any] | None = None,
         *,
-        cutoff: float,
-        framework: Literal["flax", "torch"] = "flax",
-        dtype: Literal["float32", "float64"] = "float32",
+        cutoff: float | None = None,
+        elements: Iterable[Element] | None = None,
+        framework: Literal["flax", "torch"] | None = None,
+        dtype: Literal["float32", "float64"] | None = None,
         finder: Finder = "vesin",
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        check_layer(model)
-        if not isinstance(params, Mapping):
+        own = _framework_of(model)
+        if params is not None and not isinstance(params, Mapping):
             raise TypeError(f"expected a mapping of parameters, got {type(params).__name__}")
-        check_search(cutoff, finder)
-        if framework not in ("flax", "torch"):
+        if framework not in (None, "flax", "torch"):
             raise ValueError(f"expected framework to be 'flax' or 'torch', got {framework!r}")
-        if dtype not in ("float32", "float64"):
+        if own is not None and framework not in (None, own):
+            raise ValueError(f"expected framework to be {own!r}, which {type(model).__name__} is of, got {framework!r}")
+        if dtype not in (None, "float32", "float64"):
             raise ValueError(f"expected dtype to be 'float32' or 'float64', got {dtype!r}")
-        # Only the framework that is asked for is imported.
-        self._derivatives = import_module(f"e3any_ase.{framework}").derivatives(model, params, dtype)
-        self._cutoff = cutoff
-        self._finder = finder
+        self._cutoff = _reach(model, cutoff)
+        check_search(self._cutoff, finder)
+        self._finder: Finder = finder
+        self._evaluator = _evaluator(own or framework or "flax", model, params, dtype)
+        self._elements = self._evaluator.elements if elements is None else as_numbers(elements)
 
     @classmethod
-    def from_checkpoint(cls, path: str | os.PathLike[str], model: Layer, **options: Any) -> ModelCalculator:
-        """Read the parameters from a file.
+    def from_checkpoint(
+        cls,
+        path: str | os.PathLike[str],
+        model: Any = (),
+        *,
+        cutoff: float | None = None,
+        elements: Iterable[Element] | None = None,
+        **options: Any,
+    ) -> ModelCalculator:
+        """Read the model from a file, which has the last word about it.
 
         Parameters
         ----------
         path : path
-            The file, of :func:`e3any.checkpoint.save`.
-        model : e3any.nn.Layer
-            The model.
+            The file, of :func:`save_model` or :func:`e3any.checkpoint.save`.
+        model : sequence of classes, class or Layer
+            The classes of the description, as :func:`e3any.checkpoint.load_layer` takes them: ``[Model]``. A
+            description must be equal to that of the file; it is needed only if the file has none.
+        cutoff : float, optional
+            The cut-off of lists, if the file does not say it.
+        elements : iterable of int or str, optional
+            The elements, if the file does not name them, or some of those that it names.
         **options
             Other parameters of the calculator.
 
@@ -110,10 +137,28 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
 
         Raises
         ------
-        FileNotFoundError, ValueError
-            See :func:`e3any.checkpoint.load`.
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is damaged, or what is given contradicts it.
         """
-        return cls(model, checkpoint.load(path), **options)
+        saved = load_model(path, model)
+        numbers = None if elements is None else as_numbers(elements)
+        given = {
+            "cutoff": chosen("cutoff", cutoff, saved.cutoff),
+            "elements": chosen("elements", numbers, saved.elements),
+        }
+        return cls(saved.layer, saved.params, **given, **options)
+
+    @property
+    def cutoff(self) -> float:
+        """Return the largest length of vectors, in Angstrom."""
+        return self._cutoff
+
+    @property
+    def elements(self) -> tuple[int, ...] | None:
+        """Return the atomic numbers that the model knows; None for all."""
+        return self._elements
 
     def calculate(
         self, atoms: Atoms | None = None, properties: Any = ("energy",), system_changes: Any = all_changes
@@ -125,11 +170,63 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
         if "stress" in properties and volume == 0:
             raise PropertyNotImplementedError(f"expected a cell with a volume for stress, got {atoms.cell}")
         arrays = atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc
-        batch = pad_structures([from_arrays(*arrays, cutoff=self._cutoff, finder=self._finder)])
-        found = self._derivatives({name: x[0] for name, x in batch.items()})
-        energies = found.energies[: len(atoms)].astype(np.float64)
+        structure = from_arrays(*arrays, cutoff=self._cutoff, finder=self._finder, elements=self._elements)
+        found = self._evaluator(inputs_of(structure, self._cutoff))
+        found = Derivatives(*(np.asarray(x, dtype=np.float64) for x in found))
+        energies, forces = found.energies[: len(atoms)], -found.positions[: len(atoms)]
+        _check_results(atoms, energies, forces)
         energy = float(np.sum(energies))
-        forces = -found.positions[: len(atoms)].astype(np.float64)
         self.results = {"energy": energy, "free_energy": energy, "energies": energies, "forces": forces}
         if volume:
-            self.results["stress"] = full_3x3_to_voigt_6_stress(found.strain.astype(np.float64) / volume)
+            self.results["stress"] = full_3x3_to_voigt_6_stress(found.strain / volume)
+
+
+def _framework_of(model: Any) -> Literal["flax", "torch"] | None:
+    """Return the framework that a module is of, None for a description; a TypeError for anything else."""
+    if isinstance(model, Layer):
+        return None
+    # Whoever has a module has imported its framework.
+    if "torch" in sys.modules and isinstance(model, import_module("torch").nn.Module):
+        return "torch"
+    kinds = [name for name in ("flax.linen", "flax.nnx") if name in sys.modules]
+    if any(isinstance(model, import_module(kind).Module) for kind in kinds):
+        return "flax"
+    raise TypeError(
+        f"expected the description of a layer, or a module of PyTorch, Linen or NNX, got {_kind_of(model)}: a "
+        f"description or a Linen module comes with its parameters"
+    )
+
+
+def _kind_of(model: Any) -> str:
+    return f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+
+
+def _reach(model: Any, cutoff: float | None) -> float:
+    """Return the cut-off of lists, which may not be smaller than that of the model."""
+    if cutoff is None:
+        own = cutoffs_of(model)
+        if not own:
+            raise ValueError(f"expected a cutoff, since {type(model).__name__} has no field of this name, got none")
+        return max(own)
+    check_search(cutoff)
+    check_reach(model, cutoff)
+    return float(cutoff)
+
+
+def _evaluator(framework: str, model: Any, params: Mapping[str, Any] | None, dtype: str | None) -> Evaluator:
+    # Only the framework that is asked for is imported.
+    name = {"flax": "JaxEvaluator", "torch": "TorchEvaluator"}[framework]
+    made: Evaluator = getattr(import_module(f"e3any_ase.{framework}"), name)(model, params, dtype)
+    return made
+
+
+def _check_results(atoms: Atoms, energies: Any, forces: Any) -> None:
+    """Raise a ValueError unless energies and forces are finite."""
+    is_finite = np.isfinite(energies) & np.isfinite(forces).all(axis=1)
+    if not is_finite.all():
+        first = int(np.flatnonzero(~is_finite)[0])
+        raise ValueError(
+            f"expected finite energies and forces, got {energies[first]} and {forces[first]} for atom {first}, "
+            f"{names([atoms.numbers[first]])}: are atoms at one place? If a dynamics has exploded, take shorter "
+            f"time steps"
+        )

@@ -1,9 +1,11 @@
-"""Derivatives of energies with JAX."""
+"""Derivatives of energies with JAX, of descriptions and of modules of Flax."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import jax
@@ -11,26 +13,117 @@ import jax.numpy as jnp
 import numpy as np
 
 from e3any.nn import Layer
+from e3any_ase.elements import of_embeddings
 from e3any_ase.energies import Derivatives, total_energy
 
-__all__ = ["derivatives"]
+__all__ = ["JaxEvaluator", "is_module"]
 
 
-def derivatives(model: Layer, params: Mapping[str, Any], dtype: str) -> Callable[[Mapping[str, Any]], Derivatives]:
-    """Return a compiled function of padded structures; see :class:`e3any_ase.ModelCalculator`."""
-    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
-        raise ValueError("expected jax_enable_x64 for energies in float64, got a JAX that has it off")
-    params = jax.tree.map(lambda x: jnp.asarray(x, dtype), params)
+class JaxEvaluator:
+    """A description, a Linen module or an NNX module, compiled; see :class:`e3any_ase.ModelCalculator`.
 
-    @jax.jit
-    def differentiate(params: Any, positions: Any, strain: Any, structure: Any) -> Any:
-        energy = jax.value_and_grad(partial(total_energy, partial(model, params)), argnums=(0, 1), has_aux=True)
-        return energy(positions, strain, structure)
+    Parameters
+    ----------
+    model : e3any.nn.Layer, flax.linen.Module or flax.nnx.Module
+        The model.
+    params : mapping, optional
+        Its parameters, or the variables of a Linen module.
+    dtype : {'float32', 'float64'}, optional
+        Precision; that of parameters by default, or float32 for a description.
 
-    def evaluate(structure: Mapping[str, Any]) -> Derivatives:
-        rest = {**structure, "cell": structure["cell"].astype(dtype)}
-        positions = rest.pop("positions").astype(dtype)
-        (_, energies), gradients = differentiate(params, positions, np.zeros((3, 3), dtype), rest)
-        return Derivatives(*map(np.asarray, (energies, *gradients)))
+    Raises
+    ------
+    ValueError
+        If parameters are missing, or given for a module of NNX, which holds its own.
+    """
 
-    return evaluate
+    def __init__(self, model: Any, params: Mapping[str, Any] | None, dtype: str | None) -> None:
+        self._apply, tree = _functional(model, params)
+        self.dtype = dtype or ("float32" if isinstance(model, Layer) else _dtype_of(tree))
+        # As arrays of NumPy they keep their precision, whatever JAX is set to, and can be pickled.
+        self._params = jax.tree.map(partial(_as_numpy, self.dtype), tree)
+        self.elements = of_embeddings(_nested(self._params))
+        self._compiled: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_compiled": None}
+
+    def __call__(self, structure: Mapping[str, Any], /) -> Derivatives:
+        """Return energies and derivatives of a padded structure."""
+        # The setting of the process may have changed since the calculator was made.
+        with jax.enable_x64(True) if self.dtype == "float64" else nullcontext():
+            if self._compiled is None:
+                self._compiled = jax.jit(partial(_differentiate, self._apply))
+            rest = {name: _as_numpy(self.dtype, x) for name, x in {**structure, "axes": np.eye(3)}.items()}
+            moves = np.zeros((len(structure["numbers"]), 3), self.dtype)
+            found = self._compiled(self._params, moves, np.zeros((3, 3), self.dtype), rest)
+            return Derivatives(*map(np.asarray, found))
+
+
+def _differentiate(apply: Callable[..., Any], params: Any, moves: Any, strain: Any, structure: Any) -> Any:
+    energy = jax.value_and_grad(partial(total_energy, partial(apply, params)), argnums=(0, 1), has_aux=True)
+    (_, energies), gradients = energy(moves, strain, structure)
+    return energies, *gradients
+
+
+def _functional(model: Any, params: Mapping[str, Any] | None) -> tuple[Callable[..., Any], Any]:
+    """Return a model as a function of its parameters, which can be pickled, and these."""
+    if is_module(model, "nnx"):
+        if params is not None:
+            raise ValueError("expected no params with an NNX module, which holds its own, got some")
+        return _functional_nnx(model)
+    if params is None:
+        raise ValueError(f"expected params of {type(model).__name__}, got none")
+    if isinstance(model, Layer):
+        return partial(_apply_layer, model), params
+    return partial(_apply_linen, model), params if "params" in params else {"params": params}
+
+
+def _functional_nnx(model: Any) -> tuple[Callable[..., Any], Any]:
+    from flax import nnx
+
+    module = nnx.clone(model)
+    module.eval()
+    definition, state = nnx.split(module)
+    return partial(_apply_nnx, definition), state
+
+
+def _apply_layer(model: Layer, params: Any, numbers: Any, vectors: Any, **lists: Any) -> Any:
+    return model(params, numbers, vectors, **lists)
+
+
+def _apply_linen(model: Any, variables: Any, numbers: Any, vectors: Any, **lists: Any) -> Any:
+    return model.apply(variables, numbers, vectors, **lists)
+
+
+def _apply_nnx(definition: Any, state: Any, numbers: Any, vectors: Any, **lists: Any) -> Any:
+    from flax import nnx
+
+    return nnx.merge(definition, state)(numbers, vectors, **lists)
+
+
+def is_module(model: Any, kind: str) -> bool:
+    """Return whether a model is a module of ``flax.linen`` or ``flax.nnx``."""
+    return isinstance(model, import_module(f"flax.{kind}").Module)
+
+
+def _as_numpy(dtype: str, x: Any) -> Any:
+    """Return real numbers as an array of NumPy of a dtype, integers and keys of random numbers as they are."""
+    if not hasattr(x, "dtype") or not jnp.issubdtype(x.dtype, jnp.floating):
+        return x
+    return np.asarray(x).astype(dtype)
+
+
+def _dtype_of(tree: Any) -> str:
+    """Return float64 if a parameter has it, else float32."""
+    return "float64" if any(getattr(x, "dtype", None) == np.float64 for x in jax.tree.leaves(tree)) else "float32"
+
+
+def _nested(tree: Any) -> dict[str, Any]:
+    """Return the leaves of any tree under the names on their paths."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {".".join(_name(key) for key in path if _name(key) != "value"): leaf for path, leaf in leaves}
+
+
+def _name(key: Any) -> str:
+    return str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))

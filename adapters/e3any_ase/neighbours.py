@@ -11,6 +11,7 @@ from ase.geometry import complete_cell
 from numpy.typing import ArrayLike, NDArray
 
 from e3any.checks import check_number
+from e3any_ase.search import check_finite, find_pairs
 
 __all__ = ["Neighbours", "neighbours"]
 
@@ -69,8 +70,10 @@ def neighbours(
     ImportError
         If the library is not installed.
     ValueError
-        If the cutoff is not positive and finite, a shape does not fit, or a vector of the cell along which boundaries
-        are periodic is zero or depends on the others.
+        If the cutoff is not positive and finite, a shape does not fit, positions or cell are not finite or more than
+        2**30 cutoffs, a vector of the cell along which boundaries are periodic is zero or depends on the others, or
+        there are so many atoms and images within the cutoff that a search would not end, as in a cell that has
+        collapsed: more than 1e8 pairs, or 2,000 for every atom, are in places next to each other.
     TypeError
         If positions or cell are no real numbers, or the cutoff is no number.
     """
@@ -79,11 +82,11 @@ def neighbours(
         raise ValueError(f"expected positions of shape (N, 3), got {points.shape}")
     check_search(cutoff, finder)
     box, periodic = _box(cell, pbc)
-    dst_idx, src_idx, shifts = _FINDERS[finder](points, box, periodic, cutoff)
+    dst_idx, src_idx, shifts = find_pairs(points, box, periodic, cutoff, _FINDERS[finder])
     if sort:
         # Radix sort of small integers takes a third of the time.
         order = np.argsort(dst_idx.astype(np.min_scalar_type(len(points))), kind="stable")
-        dst_idx, src_idx, shifts = (np.take(x, order, axis=0) for x in (dst_idx, src_idx, shifts))
+        return Neighbours(*(np.take(x, order, axis=0) for x in (dst_idx, src_idx, shifts)))
     return Neighbours(dst_idx, src_idx, shifts)
 
 
@@ -95,7 +98,7 @@ def real_numbers(x: ArrayLike, name: str) -> NDArray[np.float64]:
     return array.astype(np.float64)
 
 
-def check_search(cutoff: float, finder: str) -> None:
+def check_search(cutoff: float, finder: str = "vesin") -> None:
     """Raise an error unless neighbours can be searched with these options."""
     check_number(cutoff, "cutoff")
     if not 0 < cutoff < np.inf:
@@ -109,6 +112,7 @@ def _box(cell: ArrayLike | None, pbc: bool | Sequence[bool]) -> tuple[NDArray[np
     vectors = np.zeros((3, 3)) if cell is None else real_numbers(cell, "cell")
     if vectors.shape != (3, 3):
         raise ValueError(f"expected cell of shape (3, 3), got {vectors.shape}")
+    check_finite("cell", vectors)
     flags = np.asarray(pbc, dtype=bool)
     if flags.shape not in ((), (3,)):
         raise ValueError(f"expected one or three values of pbc, got {pbc!r}")
@@ -135,6 +139,10 @@ def _vesin(points: Any, box: Any, periodic: Any, cutoff: float) -> tuple[Any, An
         from vesin import NeighborList
 
         _kept.cutoff, _kept.finder = cutoff, NeighborList(cutoff=cutoff, full_list=True)
+    if not periodic.all():
+        # Open axes take it up to a hundred times longer than periodic ones with a gap.
+        lengths = np.linalg.norm(box, axis=1, keepdims=True)
+        box, periodic = np.where(periodic[:, None], box, box * (1 + 2 * cutoff / lengths)), np.ones(3, bool)
     i, j, shifts = _kept.finder.compute(points, box, periodic, "ijS")  # copies
     return i.view(np.int64), j.view(np.int64), shifts
 

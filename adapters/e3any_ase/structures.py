@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from e3any import ops
 from e3any.checks import check_integer
+from e3any_ase.elements import Element, as_numbers, check_numbers
+from e3any_ase.labels import LABELS, check_names, labels_of, unread, warn_of
 from e3any_ase.neighbours import Finder, neighbours, real_numbers
 
 __all__ = ["Structure", "from_arrays", "from_atoms", "pad_structures", "read_structures", "to_dense"]
@@ -30,19 +32,22 @@ def from_arrays(
     *,
     cutoff: float,
     finder: Finder = "vesin",
+    elements: Iterable[Element] | None = None,
 ) -> Structure:
     """Return atoms with the sparse list of their neighbours.
 
     Parameters
     ----------
     numbers : integer array of shape (N,)
-        Atomic numbers.
+        Atomic numbers, from 1 to 118.
     positions : array of shape (N, 3)
         Positions.
     cell : array of shape (3, 3), optional
         Vectors of the cell, as rows.
     pbc, cutoff, finder
         See :func:`neighbours`.
+    elements : iterable of int or str, optional
+        The elements that a model knows, as symbols or atomic numbers; by default all.
 
     Returns
     -------
@@ -53,7 +58,8 @@ def from_arrays(
     Raises
     ------
     ValueError
-        If there are not as many numbers as positions, or :func:`neighbours` raises one.
+        If there are not as many numbers as positions, a number is that of no element or of one that is not known, or
+        :func:`neighbours` raises one.
     TypeError
         If numbers are no integers, or :func:`neighbours` raises one.
     """
@@ -62,13 +68,21 @@ def from_arrays(
         raise TypeError(f"expected numbers to be integers, got dtype {z.dtype}")
     if z.shape != r.shape[:1]:
         raise ValueError(f"expected as many numbers as positions, got shapes {z.shape} and {r.shape}")
+    check_numbers(z, None if elements is None else as_numbers(elements))
     box = np.zeros((3, 3)) if cell is None else real_numbers(cell, "cell")
     edges = neighbours(r, box, pbc, cutoff=cutoff, finder=finder)
     return {"numbers": z, "positions": r, "cell": box, **edges._asdict()}
 
 
-def from_atoms(atoms: Atoms, *, cutoff: float, finder: Finder = "vesin") -> Structure:
-    """Return atoms of ASE with the sparse list of their neighbours, and what their calculator has computed.
+def from_atoms(
+    atoms: Atoms,
+    *,
+    cutoff: float,
+    finder: Finder = "vesin",
+    elements: Iterable[Element] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Structure:
+    """Return atoms of ASE with the sparse list of their neighbours, and their labels.
 
     Parameters
     ----------
@@ -76,37 +90,48 @@ def from_atoms(atoms: Atoms, *, cutoff: float, finder: Finder = "vesin") -> Stru
         The atoms.
     cutoff, finder
         See :func:`neighbours`.
+    elements : iterable of int or str, optional
+        The elements that a model knows, as symbols or atomic numbers; by default all.
+    labels : mapping of str to str, optional
+        The names in ``atoms.info`` or ``atoms.arrays`` of the labels ``energy``, ``forces``, ``stress`` or ``virial``
+        that are to be read, such as ``{"energy": "REF_energy", "forces": "REF_forces"}``; no others are then. By
+        default labels are the results of the calculator of the atoms, if it has some. What looks like another energy,
+        force, stress or virial is not read, and a warning names it.
 
     Returns
     -------
     dict
-        What :func:`from_arrays` returns, and, of atoms whose calculator has results, ``energy`` () in eV, ``forces``
-        (N, 3) in eV/Angstrom and ``stress`` (3, 3) in eV/Angstrom^3, those that are there.
+        What :func:`from_arrays` returns, and the labels ``energy`` () in eV, ``forces`` (N, 3) in eV/Angstrom and
+        ``stress`` (3, 3) in eV/Angstrom^3, those that are there. The stress is -virial / volume where a virial is read.
 
     Raises
     ------
     ValueError
-        If :func:`neighbours` raises one.
+        If :func:`from_arrays` raises one, or a label that is named is missing, or has another shape, or is not finite.
     TypeError
-        If ``atoms`` are none of ASE, or the cutoff is no number.
+        If ``atoms`` are none of ASE, the cutoff is no number, ``labels`` no mapping of names, or a label no numbers.
     """
+    structure = _from_atoms(atoms, cutoff, finder, elements, labels)
+    for name, key in (labels or {}).items():
+        if ("stress" if name == "virial" else name) not in structure:
+            raise ValueError(f"expected {key!r} in atoms.info or atoms.arrays, got {[*atoms.info, *atoms.arrays]}")
+    warn_of(unread(atoms, labels))
+    return structure
+
+
+def _from_atoms(
+    atoms: Atoms,
+    cutoff: float,
+    finder: Finder,
+    elements: Iterable[Element] | None,
+    labels: Mapping[str, str] | None,
+) -> Structure:
     if not isinstance(atoms, Atoms):
         raise TypeError(f"expected atoms of ASE, got {type(atoms).__name__}")
-    structure = from_arrays(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, cutoff=cutoff, finder=finder)
-    return structure | _labels(atoms)
-
-
-def _labels(atoms: Atoms) -> Structure:
-    """Return results that are there; nothing is computed."""
-    if atoms.calc is None:
-        return {}
-    getters = {
-        "energy": atoms.get_potential_energy,
-        "forces": lambda: atoms.get_forces(apply_constraint=False),
-        "stress": lambda: atoms.get_stress(voigt=False, apply_constraint=False),
-    }
-    found = [name for name in getters if atoms.calc.results.get(name) is not None]
-    return {name: np.asarray(getters[name](), dtype=np.float64) for name in found}
+    check_names(labels)
+    arrays = atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc
+    structure = from_arrays(*arrays, cutoff=cutoff, finder=finder, elements=elements)
+    return structure | labels_of(atoms, labels)
 
 
 def read_structures(
@@ -116,6 +141,8 @@ def read_structures(
     index: str = ":",
     format: str | None = None,
     finder: Finder = "vesin",
+    elements: Iterable[Element] | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> list[Structure]:
     """Read frames of an extxyz file, or of any other that ASE reads.
 
@@ -129,30 +156,44 @@ def read_structures(
         Which frames, as a slice of Python; by default all.
     format : str, optional
         Name of the format in ASE; by default what the name of the file and its contents suggest.
+    elements, labels
+        See :func:`from_atoms`. A frame may lack a label that others have.
 
     Returns
     -------
     list of dict
-        What :func:`from_atoms` returns for every frame.
+        What :func:`from_atoms` returns for every frame. One warning names the labels that are not read.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
+    ValueError, TypeError
+        If :func:`from_atoms` raises one, or no frame has a label that is named.
     """
+    check_names(labels)
+    elements = None if elements is None else as_numbers(elements)
     frames = read(os.fspath(file), index=index, format=format)
-    return [
-        from_atoms(atoms, cutoff=cutoff, finder=finder) for atoms in ([frames] if isinstance(frames, Atoms) else frames)
-    ]
+    frames = [frames] if isinstance(frames, Atoms) else frames
+    for key in (labels or {}).values():
+        if frames and not any(key in atoms.info or key in atoms.arrays for atoms in frames):
+            raise ValueError(f"expected {key!r} in a frame, got {[*frames[0].info, *frames[0].arrays]} in the first")
+    structures = [_from_atoms(atoms, cutoff, finder, elements, labels) for atoms in frames]
+    warn_of(set().union(*(unread(atoms, labels) for atoms in frames)))
+    return structures
 
 
-def pad_structures(structures: Sequence[Mapping[str, Any]], **options: Any) -> Structure:
+def pad_structures(structures: Sequence[Mapping[str, Any]], *, label_masks: bool = False, **options: Any) -> Structure:
     """Pad structures with sparse lists to one number of atoms and one number of edges, and stack them.
 
     Parameters
     ----------
     structures : sequence of mappings
         Structures with the same names.
+    label_masks : bool
+        Whether structures may lack labels. Those that are missing are zero then, and for every label that a structure
+        has there is a mask: ``energy_mask``, ``forces_mask`` and ``stress_mask``, bool arrays of shape (structures,)
+        that say which structures have it.
     **options
         Sizes, or how buckets grow; see :func:`e3any.ops.pad_graphs`.
 
@@ -165,10 +206,37 @@ def pad_structures(structures: Sequence[Mapping[str, Any]], **options: Any) -> S
     Raises
     ------
     ValueError
-        If there are no structures, or one is too large.
+        If there are no structures, one is too large, or has a name that others lack.
     """
+    if label_masks not in (True, False):
+        raise ValueError(f"expected label_masks to be True or False, got {label_masks!r}")
+    masks: Structure = {}
+    if label_masks and all(isinstance(structure, Mapping) for structure in structures):
+        structures, masks = _with_all_labels(structures)
+    elif structures and (partial := _labels_of_some(structures)):
+        raise ValueError(
+            f"expected labels of every structure, got {', '.join(map(repr, partial))} of some: leave structures out, "
+            f"or give label_masks=True, which adds masks"
+        )
     nodes = [name for name in _OF_NODES if structures and name in structures[0]]
-    return ops.pad_graphs(structures, nodes=nodes, edges=["shifts"], **options)
+    return ops.pad_graphs(structures, nodes=nodes, edges=["shifts"], **options) | masks
+
+
+def _labels_of_some(structures: Sequence[Any]) -> list[str]:
+    """Return the labels that some structures have, and others lack."""
+    counts = {name: sum(name in s for s in structures if isinstance(s, Mapping)) for name in LABELS}
+    return [name for name, count in counts.items() if 0 < count < len(structures)]
+
+
+def _with_all_labels(structures: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], Structure]:
+    """Return structures that have zeros for the labels that only others have, and masks of the labels."""
+    masks = {name: np.asarray([name in structure for structure in structures]) for name in LABELS}
+    masks = {name: mask for name, mask in masks.items() if mask.any()}
+    filled: list[Mapping[str, Any]] = []
+    for structure in structures:
+        shapes = {"energy": (), "forces": (len(structure.get("numbers", ())), 3), "stress": (3, 3)}
+        filled.append({**{name: np.zeros(shapes[name]) for name in masks}, **structure})
+    return filled, {f"{name}_mask": mask for name, mask in masks.items()}
 
 
 def to_dense(structure: Mapping[str, Any], *, num_nodes: int | None = None, width: int | None = None) -> Structure:

@@ -1,43 +1,100 @@
-"""Derivatives of energies with PyTorch."""
+"""Derivatives of energies with PyTorch, of descriptions and of modules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+import copy
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from e3any.nn import Layer
+from e3any_ase.elements import of_embeddings
 from e3any_ase.energies import Derivatives, total_energy
 
-__all__ = ["derivatives"]
+__all__ = ["TorchEvaluator"]
 
 
-def derivatives(model: Layer, params: Mapping[str, Any], dtype: str) -> Callable[[Mapping[str, Any]], Derivatives]:
-    """Return a function of padded structures; see :class:`e3any_ase.ModelCalculator`."""
-    kind = getattr(torch, dtype)
-    applied = partial(model, _tensors(params, kind))
+class TorchEvaluator:
+    """A description with parameters, or a copy of a module; see :class:`e3any_ase.ModelCalculator`.
 
-    def evaluate(structure: Mapping[str, Any]) -> Derivatives:
-        tensors = _tensors(structure, kind)
-        positions, strain = tensors.pop("positions").requires_grad_(), torch.zeros(3, 3, dtype=kind, requires_grad=True)
-        energy, energies = total_energy(applied, positions, strain, tensors)
-        gradients = torch.autograd.grad(energy, (positions, strain), materialize_grads=True)
-        return Derivatives(*(x.detach().numpy() for x in (energies, *gradients)))
+    Parameters
+    ----------
+    model : e3any.nn.Layer or torch.nn.Module
+        The model.
+    params : mapping, optional
+        Parameters of a description.
+    dtype : {'float32', 'float64'}, optional
+        Precision; that of the parameters of a module by default, or float32 for a description.
 
-    return evaluate
+    Raises
+    ------
+    ValueError
+        If parameters are missing, or given for a module, which holds its own.
+    """
+
+    def __init__(self, model: Any, params: Mapping[str, Any] | None, dtype: str | None) -> None:
+        # Parameters that are copied in inference mode could not be differentiated through.
+        with torch.inference_mode(False):
+            if isinstance(model, Layer):
+                self._take_description(model, params, dtype)
+            else:
+                self._take_module(model, params, dtype)
+
+    def _take_description(self, model: Layer, params: Mapping[str, Any] | None, dtype: str | None) -> None:
+        if params is None:
+            raise ValueError(f"expected params of {type(model).__name__}, got none")
+        self._model: Any = model
+        self._device = torch.device("cpu")
+        self.dtype = dtype or "float32"
+        self._params: dict[str, Any] | None = _tensors(params, getattr(torch, self.dtype), self._device)
+        self.elements = of_embeddings(self._params)
+
+    def _take_module(self, model: torch.nn.Module, params: Mapping[str, Any] | None, dtype: str | None) -> None:
+        if params is not None:
+            raise ValueError("expected no params with a torch.nn.Module, which holds its own, got some")
+        state = {name: x for name, x in model.state_dict().items() if isinstance(x, torch.Tensor)}
+        # A copy: neither its training nor its precision is that of the module that goes on elsewhere.
+        self._params = None
+        self.dtype = dtype or ("float64" if any(x.dtype == torch.float64 for x in state.values()) else "float32")
+        self._model = copy.deepcopy(model).to(getattr(torch, self.dtype)).eval().requires_grad_(False)
+        self._device = next((x.device for x in state.values()), torch.device("cpu"))
+        self.elements = of_embeddings(state)
+
+    def __call__(self, structure: Mapping[str, Any], /) -> Derivatives:
+        """Return energies and derivatives of a padded structure."""
+        kind = getattr(torch, self.dtype)
+        # The caller may have switched derivatives off.
+        with torch.inference_mode(False), torch.enable_grad():
+            tensors = _tensors({**structure, "axes": np.eye(3)}, kind, self._device)
+            moves, strain = (
+                torch.zeros(n, 3, dtype=kind, device=self._device, requires_grad=True)
+                for n in (len(structure["numbers"]), 3)
+            )
+            energy, energies = total_energy(self._apply, moves, strain, tensors)
+            # A model that no vector enters has derivatives too, which are zero.
+            energy = energy + 0 * moves.sum()
+            gradients = torch.autograd.grad(energy, (moves, strain), materialize_grads=True)
+            return Derivatives(*(x.detach().cpu().numpy() for x in (energies, *gradients)))
+
+    def _apply(self, *inputs: Any, **lists: Any) -> Any:
+        return self._model(*(() if self._params is None else (self._params,)), *inputs, **lists)
 
 
-def _tensors(tree: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+def _tensors(tree: Mapping[str, Any], dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
     """Return a nested mapping of arrays as tensors, those of real numbers in one dtype."""
     return {
-        name: _tensors(x, dtype) if isinstance(x, Mapping) else _tensor(np.asarray(x), dtype)
+        name: _tensors(x, dtype, device) if isinstance(x, Mapping) else _tensor(x, dtype, device)
         for name, x in tree.items()
     }
 
 
-def _tensor(x: Any, dtype: torch.dtype) -> torch.Tensor:
-    tensor = torch.from_numpy(np.array(x))
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+def _tensor(x: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    tensor = x.detach().clone() if isinstance(x, torch.Tensor) else torch.from_numpy(_known(np.array(x)))
+    return tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
+
+
+def _known(x: Any) -> Any:
+    """Return an array of a dtype that PyTorch takes from NumPy, which does not know bfloat16 itself."""
+    return x.astype(np.float32) if x.dtype.name == "bfloat16" else x

@@ -20,13 +20,12 @@ from ase.filters import FrechetCellFilter
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
-from e3any_ase import ModelCalculator, from_atoms, pad_structures
+from e3any_ase import ModelCalculator, from_atoms, pad_structures, save_model
 from e3any_backends import backend_of
 from fitting import arguments, fit, mean_square, table
 
-from e3any import checkpoint, nn, ops
+from e3any import nn, ops
 
-CUTOFF = 5.5  # Angstrom
 ARRAYS = ("numbers", "positions", "cell", "shifts", "dst_idx", "src_idx")
 
 
@@ -36,6 +35,7 @@ class AtomicEnergies(nn.Layer):
 
     features: int = 8
     max_degree: int = 2
+    cutoff: float = 5.5  # Angstrom
 
     def forward(self, p: nn.Parameters, numbers: Any, vectors: Any, **lists: Any) -> Any:
         """Return energies (..., N) in eV, relative to a crystal at rest."""
@@ -43,8 +43,8 @@ class AtomicEnergies(nn.Layer):
             vectors,
             max_degree=self.max_degree,
             num=16,
-            radial_fn=partial(nn.basic_bernstein, limit=CUTOFF),
-            cutoff_fn=partial(nn.smooth_cutoff, cutoff=CUTOFF),
+            radial_fn=partial(nn.basic_bernstein, limit=self.cutoff),
+            cutoff_fn=partial(nn.smooth_cutoff, cutoff=self.cutoff),
         )
         x = nn.Embed(30, self.features)(p / "embed", numbers)
         x = nn.MessagePass(self.max_degree, include_pseudotensors=False)(p / "message", x, basis, **lists)
@@ -109,7 +109,8 @@ def main() -> None:
     args = arguments(__doc__, steps=2000, learning_rate=3e-3)
     rng = np.random.default_rng(args.seed)
     cells = [deformed(rng) for _ in range(40 if args.smoke else 600)]
-    batch = pad_structures([from_atoms(atoms, cutoff=CUTOFF) for atoms in cells], num_nodes=4)
+    model = AtomicEnergies()
+    batch = pad_structures([from_atoms(atoms, cutoff=model.cutoff) for atoms in cells], num_nodes=4)
     inputs = [x.astype(np.float32) if x.dtype == np.float64 else x for x in map(batch.get, ARRAYS)]
     energies = np.asarray([energy_per_atom(atoms) for atoms in cells], np.float32)
     num = len(cells) * 4 // 5
@@ -118,8 +119,8 @@ def main() -> None:
     print(f"mean absolute error of {len(cells) - num} cells: {1000 * error:.1f} meV/atom")
 
     path = args.output / "copper.safetensors"
-    checkpoint.save(path, module.tree()["atoms"])
-    load = partial(ModelCalculator.from_checkpoint, path, AtomicEnergies(), cutoff=CUTOFF, framework=args.framework)
+    save_model(path, module.tree()["atoms"], layer=model, cutoff=model.cutoff, elements=["Cu"])
+    load = partial(ModelCalculator.from_checkpoint, path, [AtomicEnergies], framework=args.framework)
     rows: list[tuple[Any, ...]] = [("", "volume (Å³/atom)", "largest |stress| (eV/Å³)")]
     for name, atoms in (("teacher", relaxed(EMT())), ("model", relaxed(load(), steps=2 if args.smoke else 100))):
         rows.append((name, atoms.get_volume() / len(atoms), float(np.abs(atoms.get_stress()).max())))

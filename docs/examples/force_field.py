@@ -21,6 +21,7 @@ from typing import Any
 import force_field_data as data
 import force_field_report as report
 import numpy as np
+from e3any_ase import save_model
 from e3any_backends import backend_of
 from fitting import learning_rate
 from tqdm import tqdm
@@ -126,11 +127,16 @@ def train(field: Any, split: data.Split, args: argparse.Namespace, folder: Path)
             history.append({"epoch": epoch, "loss": float(np.mean(losses)), **errors})
             bar.set_postfix(loss=f"{history[-1]['loss']:.5f}", forces=f"{1000 * errors['forces']:.1f} meV/A")
             if errors["forces"] == min(h["forces"] for h in history):
-                notes = {"reference_energy": repr(split.reference)}
-                checkpoint.save(folder / "model.safetensors", field.tree(), notes, layer=field.model)
+                save(folder / "model.safetensors", field, split)
             run = {"settings": settings, "rng": rng.bit_generator.state, "history": history}
             checkpoint.save(path, field.state(), {"run": json.dumps(run)})
     return history
+
+
+def save(path: Path, field: Any, split: data.Split) -> None:
+    """Write the model, its parameters, and what it was trained with: elements, cut-off and energy of reference."""
+    known = {"cutoff": field.model.cutoff, "elements": np.unique(split.train.numbers).tolist()}
+    save_model(path, field.tree(), layer=field.model, **known, metadata={"reference_energy": repr(split.reference)})
 
 
 def main() -> None:

@@ -221,7 +221,8 @@ def pad_graphs(
     Parameters
     ----------
     graphs : sequence of mappings
-        For every graph the sparse list ``dst_idx`` and ``src_idx`` of shape (E,), and arrays under other names.
+        For every graph the sparse list ``dst_idx`` and ``src_idx`` of shape (E,), and arrays under other names, the
+        same for all graphs.
     nodes, edges : sequence of str
         Names of the arrays of shape (N, ...) and (E, ...), which are padded with zeros. Arrays of other names are
         stacked as they are.
@@ -239,8 +240,8 @@ def pad_graphs(
     Raises
     ------
     ValueError
-        If there are no graphs, no ``nodes``, an array is missing, arrays of a graph differ in length, arrays of one
-        name in other axes, or a graph is too large.
+        If there are no graphs, no ``nodes``, graphs have arrays under different names, arrays of a graph differ in
+        length, arrays of one name in other axes, or a graph is too large.
     TypeError
         If graphs are no mappings, or ``nodes`` or ``edges`` no sequences of names.
     """
@@ -253,6 +254,8 @@ def pad_graphs(
     padded_names = {"dst_idx", "src_idx", *nodes, *edges}
     for graph in graphs:
         _check_graph(graph, padded_names | set(graphs[0]), padded_names)
+        if more := set(graph) - set(graphs[0]):
+            raise ValueError(f"expected the same arrays in every graph, got {sorted(map(str, more))} in some only")
         _check_leading("values of nodes", [graph[name] for name in nodes], tuple(graph[nodes[0]].shape[:1]))
     for name in graphs[0]:
         _check_stackable(name, [graph[name] for graph in graphs], name in padded_names)

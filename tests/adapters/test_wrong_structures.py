@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -15,6 +16,13 @@ pytest.importorskip("vesin")
 import e3any_ase
 
 POSITIONS, STRUCTURE = np.zeros((2, 3)), e3any_ase.from_arrays([1, 1], np.eye(3)[:2], cutoff=2.0)
+
+
+def saved(**wrong):
+    """Save a model, whose file is not looked at."""
+    with TemporaryDirectory() as folder:
+        right = {"path": f"{folder}/model", "params": {}, "layer": nn.Dense(2), "cutoff": 1.0, "elements": [1]}
+        e3any_ase.save_model(**{**right, **wrong})
 
 
 def calculator(**wrong):
@@ -30,8 +38,21 @@ CASES = {
             {"params": None},
             *({"cutoff": cutoff} for cutoff in (None, "1", math.nan, -1.0)),
             *({name: "other"} for name in ("finder", "framework", "dtype")),
+            *({"elements": elements} for elements in ("H", ["X"], [0], [119], [1.0], [True], 1)),
         ],
     ),
+    "e3any_ase.save_model": (
+        lambda wrong: saved(**wrong),
+        [
+            *({"layer": layer} for layer in (None, nn.Dense)),
+            *({"params": params} for params in (None, {"a": [1.0]})),
+            *({"cutoff": cutoff} for cutoff in (None, math.nan, 0.0)),
+            *({"elements": elements} for elements in (None, [], "H", ["X"], [0])),
+            {"metadata": {"elements": "H"}},
+            {"metadata": {"note": 1}},
+        ],
+    ),
+    "e3any_ase.load_model": (lambda path: e3any_ase.load_model(path), [__file__]),
     "e3any_ase.neighbours": (
         lambda wrong: e3any_ase.neighbours(**{"positions": POSITIONS, "cutoff": 1.0, **wrong}),
         [
@@ -44,7 +65,7 @@ CASES = {
     ),
     "e3any_ase.from_arrays": (
         lambda numbers: e3any_ase.from_arrays(numbers, POSITIONS, cutoff=1.0),
-        [None, [1], [1.0, 8.0], "HO"],
+        [None, [1], [1.0, 8.0], "HO", [0, 1], [1, 119], [-1, 1]],
     ),
     "e3any_ase.from_atoms": (lambda atoms: e3any_ase.from_atoms(atoms, cutoff=1.0), [None, "H2", STRUCTURE]),
     "e3any_ase.pad_structures": (e3any_ase.pad_structures, [None, [], ["x"], [{}]]),
@@ -55,7 +76,7 @@ CASES = {
 }
 
 # Results and types; files, whose errors are those of ASE.
-ELSEWHERE = {"Neighbours", "Structure", "read_structures"}
+ELSEWHERE = {"Neighbours", "SavedModel", "Structure", "read_structures"}
 
 
 def test_every_public_name_has_a_line():

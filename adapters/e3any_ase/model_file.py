@@ -1,0 +1,219 @@
+"""Models in files with what their parameters alone do not say: elements and the cut-off of neighbours."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from e3any import checkpoint
+from e3any.description import describe
+from e3any.nn import Layer
+from e3any_ase.elements import Element, as_numbers, names
+from e3any_ase.neighbours import check_search
+
+__all__ = ["SavedModel", "check_reach", "chosen", "cutoffs_of", "load_model", "save_model"]
+
+_ELEMENTS, _CUTOFF = "elements", "cutoff"
+
+
+class SavedModel(NamedTuple):
+    """A model as a file has it.
+
+    Attributes
+    ----------
+    layer : e3any.nn.Layer
+        The description.
+    params : dict
+        Its parameters, a nested dictionary of arrays.
+    cutoff : float or None
+        The cut-off of lists of neighbours, if the file says it.
+    elements : tuple of int or None
+        The atomic numbers that the model knows, if the file says them.
+    """
+
+    layer: Layer
+    params: dict[str, Any]
+    cutoff: float | None
+    elements: tuple[int, ...] | None
+
+
+def save_model(
+    path: str | os.PathLike[str],
+    params: Mapping[str, Any],
+    *,
+    layer: Layer,
+    cutoff: float,
+    elements: Iterable[Element],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a model of atoms to a file: parameters, description, cut-off and elements.
+
+    Parameters
+    ----------
+    path : path
+        Name of the file.
+    params : mapping
+        A nested mapping of NumPy arrays.
+    layer : e3any.nn.Layer
+        The description that the parameters are for.
+    cutoff : float
+        The cut-off of the lists of neighbours that the model was trained with, in Angstrom.
+    elements : iterable of int or str
+        The elements that it was trained with, as symbols or atomic numbers.
+    metadata : mapping of str to str, optional
+        Other notes, see :func:`e3any.checkpoint.save`; ``cutoff`` and ``elements`` are names of those above.
+
+    Raises
+    ------
+    ValueError
+        If the cutoff is not positive and finite or smaller than one that is a field of the description, elements are
+        none, or a note has a name that is taken.
+    TypeError
+        If ``layer`` is no description, the cutoff no number, elements no sequence, or
+        :func:`e3any.checkpoint.save` raises one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from e3any import nn
+    >>> path = f"{tempfile.mkdtemp()}/model.safetensors"
+    >>> save_model(path, {}, layer=nn.Dense(8), cutoff=4.0, elements=["H", "O"])
+    >>> load_model(path)[2:]
+    (4.0, (1, 8))
+    """
+    if not isinstance(layer, Layer):
+        raise TypeError(f"expected the description of a layer, got {type(layer).__name__}")
+    check_search(cutoff)
+    check_reach(layer, cutoff)
+    numbers = as_numbers(elements)
+    if not numbers:
+        raise ValueError("expected at least one element, got none")
+    notes = {_CUTOFF: repr(float(cutoff)), _ELEMENTS: json.dumps(numbers)}
+    if taken := set(notes) & set(metadata or {}):
+        raise ValueError(f"expected metadata under other names than {sorted(notes)}, got {sorted(taken)}")
+    checkpoint.save(path, params, {**(metadata or {}), **notes}, layer=layer)
+
+
+def load_model(path: str | os.PathLike[str], model: Any = ()) -> SavedModel:
+    """Read a model from a file.
+
+    Parameters
+    ----------
+    path : path
+        The file, of :func:`save_model` or :func:`e3any.checkpoint.save`.
+    model : sequence of classes, class or Layer
+        The classes of descriptions that are not of :mod:`e3any.nn`, as :func:`e3any.checkpoint.load_layer` takes them.
+        A description is compared with that of the file; if the file has none, it is taken as it is.
+
+    Returns
+    -------
+    SavedModel
+        The model.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged or has no description, a class is not known, or a description differs from that of the
+        file.
+    TypeError
+        If ``model`` is something else.
+    """
+    notes = checkpoint.load_metadata(path)
+    elements = notes.get(_ELEMENTS)
+    return SavedModel(
+        _layer(path, model, "layer" in notes),
+        checkpoint.load(path),
+        _read(path, _CUTOFF, notes, float),
+        None if elements is None else as_numbers(_read(path, _ELEMENTS, notes, json.loads)),
+    )
+
+
+def _read(path: Any, name: str, notes: Mapping[str, str], parse: Any) -> Any:
+    if name not in notes:
+        return None
+    try:
+        return parse(notes[name])
+    except ValueError:
+        raise ValueError(
+            f"expected {name} in {os.fspath(path)!r} as save_model writes it, got {notes[name]!r}"
+        ) from None
+
+
+def _layer(path: str | os.PathLike[str], model: Any, is_described: bool) -> Layer:
+    if not isinstance(model, Layer):
+        classes = model if isinstance(model, Sequence) else [model]
+        return checkpoint.load_layer(path, classes)
+    if not is_described:
+        return model
+    saved = checkpoint.load_layer(path, list(_classes(model)))
+    if differences := list(_differences(json.loads(describe(model)), json.loads(describe(saved)))):
+        raise ValueError(
+            f"expected the model of the file, got one that differs in {'; '.join(differences)}: give its class, "
+            f"[{type(model).__name__}], and the description is read from the file"
+        )
+    return saved
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the names and values of the fields of a description and its parts, and of options of functions."""
+    if isinstance(value, partial):
+        found: Iterable[tuple[str, Any]] = value.keywords.items()
+    elif is_dataclass(value) and not isinstance(value, type):
+        found = [(f.name, getattr(value, f.name, None)) for f in fields(value)]
+    else:
+        found = [("", x) for x in value] if isinstance(value, list | tuple) else []
+    for name, x in found:
+        yield name, x
+        yield from _parts(x)
+
+
+def _classes(model: Layer) -> set[type[Layer]]:
+    return {type(x) for x in (model, *(x for _, x in _parts(model))) if isinstance(x, Layer)}
+
+
+def cutoffs_of(model: Any) -> list[float]:
+    """Return the numbers that are called ``cutoff`` in a description, or that a module has as an attribute."""
+    found = [x for name, x in _parts(model) if name == "cutoff"]
+    found += [getattr(model, "cutoff", None)] if not isinstance(model, Layer) else []
+    described = getattr(model, "description", None)
+    numbers = [float(x) for x in found if isinstance(x, int | float) and not isinstance(x, bool)]
+    return numbers + (cutoffs_of(described) if isinstance(described, Layer) else [])
+
+
+def check_reach(model: Any, cutoff: float) -> None:
+    """Raise a ValueError if a list of neighbours is shorter than the model reaches."""
+    own = max(cutoffs_of(model), default=cutoff)
+    if cutoff < own:
+        raise ValueError(f"expected a cutoff of lists not smaller than that of the model, {own}, got {cutoff}")
+
+
+def chosen(name: str, given: Any, saved: Any) -> Any:
+    """Return what a file says, or what is given if it says nothing; a ValueError if they contradict each other."""
+    if name == "elements" and None not in (given, saved):
+        if more := sorted(set(given) - set(saved)):
+            raise ValueError(f"expected elements that the file names, {names(saved)}, got {names(more)} too")
+        return given
+    if None not in (given, saved) and given != saved:
+        raise ValueError(f"expected the {name} of the file, {saved}, or none, got {given}")
+    return given if saved is None else saved
+
+
+def _differences(given: Any, saved: Any, name: str = "") -> Iterator[str]:
+    """Yield where two descriptions in JSON differ."""
+    if isinstance(given, dict) and isinstance(saved, dict):
+        for key in sorted({*given, *saved}):
+            inner = name if key in ("layer", "fields", "options") else f"{name}.{key}".strip(".")
+            yield from _differences(given.get(key), saved.get(key), inner)
+    elif given != saved:
+        yield f"{name}: {_short(given)}, not {_short(saved)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
