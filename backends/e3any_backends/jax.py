@@ -48,7 +48,8 @@ class JaxBackend(Backend):
 
     def as_index(self, x: Array) -> Array:
         """Cast integers to int32 unless they are wider already."""
-        return x if x.dtype == jnp.int64 else x.astype(jnp.int32)
+        # What is beyond int64 becomes negative, and is padding as before; cast to int32, it might number a row.
+        return x.astype(jnp.int64 if x.dtype.itemsize == 8 else jnp.int32)
 
     def is_floating(self, x: Array) -> bool:
         """Return whether ``x`` has a real floating-point dtype."""
