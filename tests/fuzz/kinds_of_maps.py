@@ -102,7 +102,7 @@ def edge_products(sizes: Sizes) -> Program:
 def harmonics(sizes: Sizes) -> Program:
     from e3any_backends.kernels.maps import Harmonics
 
-    degree, unit = sizes.degree(9), sizes.chance(0.6)
+    degree, unit = 1 + sizes.degree(8), sizes.chance(0.6)  # those of degree 0 are constants, which need no kernel
     factors = tuple(float(f) for f in sizes.rng.uniform(0.5, 1.5, degree + 1))
     function = Harmonics(factors, tuple(range((degree + 1) ** 2)), unit)
     scales = np.repeat(factors, 2 * np.arange(degree + 1) + 1)

@@ -50,25 +50,30 @@ def work(library: str, seed: int, numbers: list[int], kinds: tuple[str, ...], pi
 def _described(error: Exception) -> str:
     """Return an error, and where it was raised."""
     where = [f"{Path(f.filename).name}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)[-4:]]
-    return f"{type(error).__name__}: {str(error)[:400]} ({' '.join(where)})"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:400]} ({' '.join(where)})"
 
 
-def watch(library: str, seed: int, numbers: list[int], kinds: tuple[str, ...]) -> Iterator[Result]:
-    """Run cases in another process; where one ends it, yield how, and go on with the next in a new one."""
+def watch(
+    library: str, seed: int, numbers: list[int], kinds: tuple[str, ...] = (), module: str = "fuzz"
+) -> Iterator[Result]:
+    """Run cases in another process; where one ends it, yield how, and go on with the next in a new one.
+
+    ``module`` is what the process runs.
+    """
     numbers = list(numbers)
     while numbers:
         done = 0
-        for result in _watch_one(library, seed, numbers, kinds):
+        for result in _watch_one(library, seed, numbers, kinds, module):
             done += 1
             yield result
         numbers = numbers[done:]
 
 
-def _watch_one(library: str, seed: int, numbers: list[int], kinds: tuple[str, ...]) -> Iterator[Result]:
+def _watch_one(library: str, seed: int, numbers: list[int], kinds: tuple[str, ...], module: str) -> Iterator[Result]:
     """Yield the results of one process, the last of which may be its end."""
     reads, writes = os.pipe()
     arguments = ["--worker", str(writes), "--library", library, "--seed", str(seed), "--kinds", ",".join(kinds)]
-    command = [sys.executable, "-X", "faulthandler", "-m", "fuzz", *arguments, "--numbers", json.dumps(numbers)]
+    command = [sys.executable, "-X", "faulthandler", "-m", module, *arguments, "--numbers", json.dumps(numbers)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "E3ANY_THREADS": ""}
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, pass_fds=(writes,), stderr=errors, env=environment)
