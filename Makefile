@@ -14,7 +14,7 @@ OLDEST := tests/laws tests/test_layout.py tests/test_checkpoint.py tests/adapter
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-modes test-oldest coverage mutants lint bench bench-quick docs clean
+.PHONY: help demo test test-modes test-oldest coverage fuzz mutants lint bench bench-quick docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,6 +34,9 @@ test-oldest: .venv-oldest/.installed  ## Run a part of the tests with the oldest
 coverage: .venv/.installed-flax,torch,examples,test  ## Run the tests and show which branches they do not reach
 	$(PYTHON) -m pytest -n 2 --dist loadfile --cov --cov-report= $(ARGS)
 	$(PYTHON) -m coverage report --show-missing --skip-covered --fail-under=95
+
+fuzz: .venv/.installed-flax,torch,examples,test  ## Compare random calls with reference forms (ARGS="--cases 3000 --seed 1 --library torch")
+	PYTHONPATH=tests nice $(PYTHON) -m fuzz $(ARGS)
 
 mutants: .venv/.installed-flax,torch,examples,test,mutants  ## Change the library in 120 places, one by one, and count what tests notice
 	nice $(PYTHON) tests/mutants.py $(ARGS)

@@ -19,6 +19,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from difflib import unified_diff
 from pathlib import Path
 
@@ -50,6 +51,47 @@ LAYERS = {"dense": ["test_dense", "test_message_pass"], "tensor": ["test_tensor"
 TESTS |= {
     f"e3any/nn/layers/{file}.py": [[f"tests/nn/layers/{test}.py"] for test in tests] + [arguments_refused("nn.")]
     for file, tests in LAYERS.items()
+}
+
+
+def fuzzed(library: str, kinds: str, cases: int = 60) -> list[str]:
+    """Return the arguments of the fuzzer for kinds of calls; what it needs no compiler for comes before other tests."""
+    return [_FUZZ, "--library", library, "--kinds", kinds, "--cases", str(cases)]
+
+
+_FUZZ = "fuzz"
+_SLOW = "jax or e3x or libraries_agree or transformations or dtypes_are_kept"
+KERNELS = "backends/e3any_backends/kernels"
+# Kernels are tested with NumPy and PyTorch: numba keeps the machine code that XLA calls with that of other files.
+TESTS |= {
+    "e3any/ops/indexed.py": [
+        ["tests/ops/test_indexed.py", "-k", f"not ({_SLOW})"],
+        arguments_refused("ops."),
+        fuzzed("torch", "reductions,attention"),
+        ["tests/ops/test_indexed.py", "-k", _SLOW],
+    ],
+    "e3any/nn/layers/attention.py": [
+        ["tests/nn/layers/test_attention.py", "-k", f"not ({_SLOW})"],
+        arguments_refused("Attention"),
+        fuzzed("torch", "attention"),
+        ["tests/nn/layers/test_attention.py", "-k", _SLOW],
+    ],
+    "adapters/e3any_torch/module.py": [
+        ["tests/adapters/test_torch.py"],
+        ["tests/adapters/test_torch_state.py", "-k", "not compiled"],
+        ["tests/adapters/test_statistics.py", "-k", "torch"],
+        arguments_refused("torch"),
+    ],
+    f"{KERNELS}/contraction.py": [
+        fuzzed("numpy", "map: contraction,tensor", 120),
+        ["tests/backends/test_kernels.py", "-k", "coupling or parities or leading or derivatives"],
+        ["tests/backends/test_threads.py", "-k", "product or little or split"],
+    ],
+    f"{KERNELS}/edges.py": [
+        fuzzed("numpy", "map: edges,message pass", 120),
+        ["tests/backends/test_kernels.py", "-k", "edges or padding or derivatives"],
+        ["tests/backends/test_threads.py", "-k", "edges or split"],
+    ],
 }
 
 # Imported once, before a process is forked for each change. They do not import the library.
@@ -133,6 +175,9 @@ def passes(folder: Path, arguments: list[str], seconds: float) -> bool:
             os.dup2(nothing.fileno(), 1)
             os.dup2(nothing.fileno(), 2)
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins want to be imported before anything else
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        if arguments[0] == _FUZZ:
+            os._exit(importlib.import_module("fuzz.__main__").main(arguments[1:]))
         options = ["-x", "-q", "-p", "no:cacheprovider"]
         os._exit(int(importlib.import_module("pytest").main([*options, *arguments])))
     _, status = os.waitpid(child, 0)
@@ -145,12 +190,34 @@ def unnoticed(folder: Path, file: str, new: str, seconds: dict[tuple[str, ...], 
     """Return whether the tests of a file pass, in the time that they have, while it is changed."""
     path = folder / file
     old, times = path.read_text(encoding="utf-8"), path.stat()
-    path.write_text(new, encoding="utf-8")
-    try:
-        return all(passes(folder, arguments, seconds[tuple(arguments)]) for arguments in TESTS[file])
-    finally:
-        path.write_text(old, encoding="utf-8")
-        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with without_machine_code(path):
+        path.write_text(new, encoding="utf-8")
+        try:
+            return all(passes(folder, arguments, seconds[tuple(arguments)]) for arguments in TESTS[file])
+        finally:
+            path.write_text(old, encoding="utf-8")
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@contextlib.contextmanager
+def without_machine_code(path: Path) -> Iterator[None]:
+    """Put away what numba has compiled a file to; it is put back in place of what is compiled meanwhile."""
+    cache = path.parent / "__pycache__"
+    with tempfile.TemporaryDirectory() as name:
+        for file in compiled(path):
+            shutil.move(file, name)
+        try:
+            yield
+        finally:
+            for file in compiled(path):
+                file.unlink()
+            for file in Path(name).iterdir():
+                shutil.move(file, cache)
+
+
+def compiled(path: Path) -> list[Path]:
+    """Return the files in which numba keeps the machine code of a file."""
+    return [*(path.parent / "__pycache__").glob(f"{path.stem}.*.nb[ci]")]
 
 
 def main() -> int:

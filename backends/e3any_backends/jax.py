@@ -48,8 +48,11 @@ class JaxBackend(Backend):
         return jnp.asarray(np.asarray(table, np.int32))
 
     def as_index(self, x: Array) -> Array:
-        """Cast integers to int32 unless they are wider already."""
-        return x if x.dtype == jnp.int64 else x.astype(jnp.int32)
+        """Cast integers to int32 unless they are wider already; they ascend as before."""
+        dtype = jnp.int64 if x.dtype.itemsize == 8 else jnp.int32
+        if x.dtype in (jnp.uint32, jnp.uint64):
+            x = jnp.minimum(x, np.asarray(jnp.iinfo(dtype).max, x.dtype))  # which is padding in any case
+        return x.astype(dtype)
 
     def is_floating(self, x: Array) -> bool:
         """Return whether ``x`` has a real floating-point dtype of at least 16 bits."""
@@ -116,22 +119,18 @@ class JaxBackend(Backend):
         """Return rows of ``x``; rows of indices out of range are zero."""
         if x.shape[0] == 0:
             return jnp.zeros((indices.shape[0], *x.shape[1:]), x.dtype)
-        # Negative numbers would count from the end: they are padding here, as numbers that are too large.
-        indices = self.as_index(indices)
         # The derivative of a gather is a sum over edges.
-        wide = self.widened(x).at[jnp.where(indices < 0, x.shape[0], indices)]
+        wide = self.widened(x).at[_one_padding(self.as_index(indices), x.shape[0])]
         return wide.get(mode="fill", fill_value=0).astype(x.dtype)
 
     def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
         """Sum rows that have the same segment number; the scatter drops numbers out of range."""
-        segments = self.as_index(segments)
-        segments = jnp.where(segments < 0, num_segments, segments)
+        segments = _one_padding(self.as_index(segments), num_segments)
         return jax.ops.segment_sum(self.widened(x), segments, num_segments).astype(x.dtype)
 
     def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:
         """Return the largest row entries of every segment."""
-        segments = self.as_index(segments)
-        segments = jnp.where(segments < 0, num_segments, segments)
+        segments = _one_padding(self.as_index(segments), num_segments)
         return jax.ops.segment_max(x, segments, num_segments)
 
     def scale_components(self, x: Array, w: Array) -> Array:
@@ -224,6 +223,14 @@ class JaxBackend(Backend):
     def random_truncated_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw from a normal distribution cut off at -2 and 2, for a key."""
         return jax.random.truncated_normal(generator, -2, 2, tuple(shape), jnp.float32 if dtype is None else dtype)
+
+
+def _one_padding(indices: Array, num: int) -> Array:
+    """Return indices in which all padding is ``num``.
+
+    JAX counts from the end where indices are negative, and casts them to int32, in which large ones may number a row.
+    """
+    return jnp.where((indices < 0) | (indices >= num), num, indices)
 
 
 def _is_for_kernels() -> bool:

@@ -320,7 +320,7 @@ class Harmonics:
     Parameters
     ----------
     factors : tuple of float
-        Factor of every degree.
+        Factor of every degree, of which there are at least two: harmonics of degree 0 are constants.
     order : tuple of int
         The position of each component in the result.
     unit : bool

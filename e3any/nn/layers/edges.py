@@ -75,7 +75,9 @@ class Edges:
         batch = tuple(indices.shape[: -2 if kind == "dense" else -1])
         for nodes in (receivers, senders):
             _check_nodes(nodes, batch)
-        backend_of(receivers, senders, adj_idx, where, dst_idx, src_idx)
+        backend = backend_of(receivers, senders, adj_idx, where, dst_idx, src_idx)
+        # PyTorch does not compare unsigned integers.
+        adj_idx, dst_idx, src_idx = (i if i is None else backend.as_index(i) for i in (adj_idx, dst_idx, src_idx))
         if kind == "sparse":
             if num_segments is not None:
                 check_size(num_segments, "num_segments")
@@ -93,7 +95,7 @@ class Edges:
     def sparse(self) -> Edges:
         """Return a dense list as a sparse one (..., N M), sorted, where -1 sends to padding."""
         backend = backend_of(self.adj_idx)
-        xp, sent = backend.xp, backend.as_index(self._sent)
+        xp, sent = backend.xp, self._sent
         if self.where is not None:
             sent = xp.where(self.where, sent, xp.full_like(sent, -1))
         *batch, num, degree = sent.shape
@@ -151,8 +153,7 @@ class Edges:
         if self.adj_idx is not None:
             return {"adj_idx": self.adj_idx, "where": present if self.where is None else self.where & present}
         backend = backend_of(self.dst_idx)
-        dst_idx = backend.as_index(self.dst_idx)
-        dst_idx = backend.xp.where(present, dst_idx, backend.xp.full_like(dst_idx, -1))
+        dst_idx = backend.xp.where(present, self.dst_idx, backend.xp.full_like(self.dst_idx, -1))
         sizes = {"num_segments": self.num_segments, "indices_are_sorted": self.indices_are_sorted}
         return {"dst_idx": dst_idx, **sizes}
 
