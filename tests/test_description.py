@@ -268,7 +268,6 @@ def test_numbers_of_numpy_are_numbers():
         partial(nn.silu, unknown=1),
         partial(nn.smooth_cutoff, r=1),
     ],
-    ids=repr,
 )
 def test_what_layer_of_refuses_is_not_described(value):
     with pytest.raises(TypeError, match=r"expected .*Anything\.field"):
