@@ -81,13 +81,26 @@ def find_pairs(
     else:
         _logger.debug("pairs are found without a library: a box of %s cutoffs", grid.lengths.tolist())
         dst_idx, src_idx, shifts = grid_pairs(region.points, region.box, periodic, cutoff, grid)
-    if region.cells.any():
-        shifts = shifts + region.cells[dst_idx] - region.cells[src_idx]
+    shifts = _of_unmoved(shifts, dst_idx, src_idx, region.cells)
     if combined is not None:
-        shifts = shifts @ combined
+        shifts = shifts.astype(np.int64) @ combined
+    if shifts.dtype == np.int32:
+        return dst_idx, src_idx, shifts
     if np.abs(shifts).max(initial=0) > np.iinfo(np.int32).max:
         raise ValueError("expected atoms fewer than 2**31 cells apart, got more: move them into the cell, atoms.wrap()")
-    return dst_idx, src_idx, shifts.astype(np.int32, copy=False)
+    return dst_idx, src_idx, shifts.astype(np.int32)
+
+
+def _of_unmoved(shifts: Any, dst_idx: Any, src_idx: Any, cells: Any) -> Any:
+    """Return the cells between points as they were before they were moved by some."""
+    is_moved = np.any(cells != 0, axis=1)
+    if not is_moved.any():
+        return shifts
+    edges = np.flatnonzero(is_moved[dst_idx] | is_moved[src_idx])  # few, as a rule
+    if np.abs(cells).max() > 2**29:
+        shifts = shifts.astype(np.int64)
+    shifts[edges] += (cells[dst_idx[edges]] - cells[src_idx[edges]]).astype(shifts.dtype)
+    return shifts
 
 
 def check_finite(name: str, array: Floats) -> None:
