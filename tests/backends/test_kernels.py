@@ -17,6 +17,7 @@ from e3any_backends import _torch_kernels, backend_of, kernels
 from e3any_backends.generic import Backend
 from e3any_backends.kernels import contraction, maps, memory, pool
 from e3any_torch import nn
+from fuzz.settings import forget_plans
 from torch.autograd import grad
 
 from e3any import Layout, so3
@@ -103,9 +104,9 @@ def programs_and_tables(request, monkeypatch):
     """Let kernels of contractions be programs of their own, and one loop over tables."""
     if request.param == "tables":
         monkeypatch.setattr(contraction, "MAX_ENTRIES", -1)
-    contraction.plan.cache_clear()
+    forget_plans()
     yield
-    contraction.plan.cache_clear()
+    forget_plans()
 
 
 @pytest.mark.usefixtures("programs_and_tables")

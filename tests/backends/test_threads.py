@@ -12,6 +12,7 @@ import pytest
 import torch
 from e3any_backends import kernels
 from e3any_backends.kernels import contraction, pool
+from fuzz.settings import forget_plans
 from thread_cases import CASES, arguments, assert_rounding
 
 
@@ -31,9 +32,9 @@ def programs_and_tables(request, monkeypatch):
     """Let kernels of contractions be programs of their own, and one loop over tables."""
     if request.param == "tables":
         monkeypatch.setattr(contraction, "MAX_ENTRIES", -1)
-    contraction.plan.cache_clear()
+    forget_plans()
     yield
-    contraction.plan.cache_clear()
+    forget_plans()
 
 
 def with_threads(number, function, *arrays):

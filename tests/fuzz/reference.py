@@ -152,6 +152,7 @@ def differences(
     info, found = np.finfo(dtype), []
     for name, right in results.items():
         ours = actual[name]
+        ours = ours.astype(ours.dtype.newbyteorder("="))  # what numbers are only moved by may keep their byte order
         if str(ours.dtype) != dtype or ours.shape != right.shape:
             found.append(f"{name}: expected {dtype}{right.shape}, got {ours.dtype}{ours.shape}")
             continue

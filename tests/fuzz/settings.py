@@ -51,9 +51,8 @@ class Settings:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Compute with these choices; what kernels return is guarded."""
-        from e3any_backends.kernels import contraction, maps, pool
+        from e3any_backends.kernels import contraction, pool
 
-        caches = contraction.plan, maps._value_of, maps._slopes_of
         with ExitStack() as stack:
             stack.enter_context(kernels.enabled(self.kernels))
             stack.enter_context(kernels.threads(self.threads))
@@ -65,8 +64,15 @@ class Settings:
                 stack.enter_context(mock.patch.object(kernels, "LEAST_HARMONICS", 0))
             if self.tables:
                 stack.enter_context(mock.patch.object(contraction, "MAX_ENTRIES", -1))
-                for cache in caches:
-                    cache.cache_clear()
-                    stack.callback(cache.cache_clear)
+                forget_plans()
+                stack.callback(forget_plans)
             stack.enter_context(guarded_results())
             yield
+
+
+def forget_plans() -> None:
+    """Let contractions be planned again: those that were made for the same shapes are kept."""
+    from e3any_backends.kernels import contraction, maps
+
+    for cache in (contraction.plan, maps._value_of, maps._slopes_of):
+        cache.cache_clear()
