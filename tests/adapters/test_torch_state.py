@@ -49,6 +49,19 @@ def test_lazy_modules_take_a_saved_state(case):
     assert torch.equal(lazy(*inputs, **options), module(*inputs, **options))
 
 
+def test_lazy_modules_share_no_memory_with_a_state():
+    state = CASES["TensorDense"].module().state_dict()
+    before = copy.deepcopy(state)
+    lazy = e3any_torch.nn.TensorDense(2).double()
+    lazy.load_state_dict(state)
+    with torch.no_grad():
+        for parameter in lazy.parameters():
+            parameter.zero_()
+    assert all(torch.equal(state[name], value) for name, value in before.items())
+    lazy(X).sum().backward()
+    assert not any(value.requires_grad for value in state.values())
+
+
 def test_lazy_modules_within_others_take_their_part_of_a_state():
     def model():
         return torch.nn.Sequential(e3any_torch.nn.Dense(2), e3any_torch.nn.TensorDense(2)).double()

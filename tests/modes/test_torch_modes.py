@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import cache
 
+import e3any_torch
 import pytest
 import torch
 from modes.cases import FAMILIES, KINDS, SIZES, Case
@@ -12,6 +13,7 @@ from modes.covering import rows_to_test
 from modes.torch_modes import COMPILERS, EAGER, Run, reference, settings
 from torch.utils._pytree import tree_map
 
+from e3any import Layout, nn
 from e3any.testing import assert_parity
 
 pytestmark = [
@@ -36,7 +38,9 @@ def allowed(row):
 
 
 def quick(row):
-    return case_of(row).is_quick
+    # Compilers take seconds for what has many terms.
+    case, slow = case_of(row), {"attention": 1, "matrices": 2, "edges": 3}.get(row["family"], 4)
+    return case.is_quick and (row["mode"] not in COMPILERS or case.max_degree <= slow)
 
 
 @cache
@@ -98,6 +102,25 @@ def test_compiled_modules_give_the_same_numbers_and_gradients(row):
 @rows(["export"], strength=1)
 def test_exported_modules_give_the_same_numbers_and_gradients(row):
     assert_same(row)
+
+
+def trained(layer, run):
+    """Return results in training, for the same random numbers, and the buffers afterwards."""
+    torch.manual_seed(0)
+    x = torch.from_numpy(Case("Dense", features=16).arguments()[0][0]).requires_grad_()
+    module = e3any_torch.to_torch(layer, Layout(1, 16, True), generator=torch.Generator().manual_seed(0)).double()
+    torch._dynamo.reset()
+    return run(Run(module, (x,), {}, 1)), dict(module.named_buffers())
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm()])
+@pytest.mark.parametrize("mode", ["checkpoints", "reentrant checkpoints", "hooks", "anomalies", "aot_eager"])
+def test_layers_in_training_draw_and_average_in_all_modes(layer, mode):
+    results, buffers = trained(layer, MODES[mode].run)
+    expected, averages = trained(layer, EAGER["eager"].run)
+    assert_parity(results, expected)
+    if "checkpoints" not in mode:  # they average twice, as those of PyTorch's own layers do
+        assert_parity(buffers, averages)
 
 
 # Compilation by default takes half a minute each: tests of training have a model, and E3ANY_MODES all layers.
