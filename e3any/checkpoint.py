@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from e3any import conventions
 from e3any.description import describe, layer_of
+from e3any.extras import require
 from e3any.nn.layer import Layer, leaves
 
 __all__ = ["load", "load_layer", "load_metadata", "save"]
@@ -61,6 +62,7 @@ def save(
         If a name or a note is no string, a leaf no NumPy array of real numbers or bools, or if the layer can't be
         described, see :func:`e3any.description.describe`.
     """
+    require("checkpoint", "safetensors")
     from safetensors.numpy import save as to_bytes
 
     if not isinstance(tree, Mapping):
@@ -162,6 +164,7 @@ def load_layer(path: str | os.PathLike[str], classes: Sequence[type[Layer]] = ()
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Any, dict[str, str]]]:
     """Open a checkpoint; what replaces the file meanwhile does not change what is read."""
+    require("checkpoint", "safetensors")
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():

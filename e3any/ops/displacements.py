@@ -86,7 +86,7 @@ def displacements(
         symmetric = (strain + backend_of(strain).xp.matrix_transpose(strain)) / 2
         vectors = vectors + _transform(vectors, symmetric, kind)
     backend, num = backend_of(vectors), positions.shape[-2]
-    present = True
+    present: Any = True
     for idx in (adj_idx, dst_idx, src_idx):
         if idx is not None:
             present = present & (idx >= 0) & (idx < num)
