@@ -128,7 +128,7 @@ class Config(metaclass=_Settings):
 
 def _update(**settings: Any) -> None:
     _check(settings)
-    _settings.update(settings)
+    _settings.update({name: value if name == "normalization" else bool(value) for name, value in settings.items()})
 
 
 def _check(settings: dict[str, Any]) -> None:

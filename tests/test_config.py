@@ -119,10 +119,16 @@ def test_unknown_settings_raise_and_change_nothing():
 
 
 @pytest.mark.parametrize("name", ["cartesian_order", "use_fused_tensor"])
-@pytest.mark.parametrize("value", [1, None, "yes", np.True_])
+@pytest.mark.parametrize("value", [1, None, "yes", np.ones(1, bool)])
 def test_other_than_true_and_false_raise(name, value):
     with pytest.raises(ValueError, match=rf"expected {name} to be True or False, got"):
         getattr(Config, f"set_{name}")(value)
+
+
+def test_true_and_false_of_numpy_are_those_of_python():
+    with Config.use(cartesian_order=np.False_):
+        assert Config.cartesian_order is False
+        assert nn.Tensor(cartesian_order=np.True_).cartesian_order is True
 
 
 @pytest.mark.parametrize("value", ["component", None, 1])

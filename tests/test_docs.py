@@ -9,11 +9,15 @@ import os
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
+from layer_cases import random_parameters, tree_map
 
 from e3any import nn
+from e3any.testing import assert_parity
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -166,3 +170,24 @@ def test_the_picture_of_performance_has_all_rows_with_peers_of_its_table(monkeyp
         len(line.get_xdata()) for panel in figure.axes for line in panel.get_lines() if line.get_marker() == "o"
     )
     assert marks == sum(len(row.ratios) for row in rows)
+
+
+def test_the_description_of_the_page_about_numpy_runs_in_all_libraries(library):
+    page = (ROOT / "docs/start/numpy.md").read_text()
+    (cell,) = (c for c in re.findall(r"```\{code-cell\} python\n(.*?)```", page, re.DOTALL) if "class Descriptors" in c)
+    program = cell.partition("descriptors = to_numpy")[0]
+    # Dataclasses look up the module that they are in.
+    module = types.ModuleType("page_about_numpy")
+    sys.modules[module.__name__] = module
+    try:
+        exec(program, vars(module))
+        description = module.Descriptors(16)
+    finally:
+        del sys.modules[module.__name__]
+    rng = np.random.default_rng(0)
+    numbers, positions = rng.integers(2, size=(3, 4)), rng.normal(size=(3, 4, 3)).astype(np.float32)
+    params = random_parameters(description, rng, (numbers, positions), {})
+    params = tree_map(lambda x: x.astype(np.float32), params)
+    expected = description(params, numbers, positions)
+    assert expected.shape == (3, 48)
+    assert_parity(description(*tree_map(library.array, (params, numbers, positions))), expected)

@@ -4,10 +4,15 @@
 :mod:`e3any_flax.nn` has modules of Linen, :mod:`e3any_flax.nnx` those of NNX.
 """
 
+# ruff: noqa: E402 - what is missing is named before it is imported
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from e3any.extras import require
+
+require("flax", "jax", "flax")
 
 from e3any import Config, Layout, __version__
 from e3any_flax import matrix, nn, ops, so3

@@ -1,5 +1,11 @@
 """PyTorch modules for the layers of e3any."""
 
+# ruff: noqa: E402 - what is missing is named before it is imported
+
+from e3any.extras import require
+
+require("torch", "torch")
+
 from e3any import Config, Layout, __version__
 from e3any_torch import matrix, nn, ops, so3
 from e3any_torch.module import LayerModule, module_class, to_torch

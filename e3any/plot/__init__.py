@@ -4,6 +4,12 @@ Needs the extra ``plot``, and is not imported by :mod:`e3any`. Surfaces are inte
 figures of matplotlib, which notebooks show and ``figure.savefig(path)`` writes. Arrays may be those of any library.
 """
 
+# ruff: noqa: E402 - what is missing is named before it is imported
+
+from e3any.extras import require
+
+require("plot", "matplotlib", "plotly")
+
 from e3any.plot.coupling import couplings
 from e3any.plot.equivariance import equivariance_errors
 from e3any.plot.features import features, rotated_features

@@ -158,8 +158,8 @@ def _harmonics(backend: Backend, vector: list[Array], factors: Sequence[float], 
     max_degree = len(factors) - 1
     x, y, z = vector
     cosines, sines = _azimuthal(x, y, max_degree)
-    r2 = x * x + y * y + z * z if max_degree > 1 else None
-    polar = [_polar(z, r2, m, factors) for m in range(max_degree + 1)]
+    rho2 = x * x + y * y if max_degree > 1 else None
+    polar = [_polar(z, rho2, m, factors) for m in range(max_degree + 1)]
     slots = [xp.full_like(z, factors[0])]
     for l in range(1, max_degree + 1):
         negative = [polar[m][l - m] * sines[m] for m in range(l, 0, -1)]
@@ -199,24 +199,24 @@ def _azimuthal(x: Array, y: Array, max_degree: int) -> tuple[list[Array], list[A
     return cosines, sines
 
 
-def _polar(z: Array, r2: Array, m: int, factors: Sequence[float]) -> list[Array | float]:
+def _polar(z: Array, rho2: Array, m: int, factors: Sequence[float]) -> list[Array | float]:
     r"""Return :math:`q_{lm} = \mathcal N_l \Pi_l^m(z) / a_m` for l = m..L by recursion in l.
 
     .. math::
-        q_{lm} \sqrt{(l-m)(l+m)} = (2l-1)\, z\, q_{l-1,m} - \sqrt{(l+m-1)(l-m-1)}\; r^2 q_{l-2,m}
-        \qquad q_{mm} = 1
+        \Pi_l = \sqrt{\tfrac{l-m}{l+m}} \, (z \Pi_{l-1} + e_{l-1}), \quad
+        e_l = \sqrt{\tfrac{l-m}{l+m}} \, \tfrac{l+m}{l+1-m} \, (z e_{l-1} - \rho^2 \Pi_{l-1}), \quad
+        \Pi_m = a_m, \quad e_m = 2 m z a_m
 
-    The recursion of the associated Legendre functions (https://dlmf.nist.gov/14.10.E3), in Racah's
-    normalisation.
+    with :math:`\rho^2 = x^2 + y^2`. This is the recursion of the associated Legendre functions
+    (https://dlmf.nist.gov/14.10.E3), in Racah's normalisation, for the functions and their differences
+    :math:`e_l \propto z \Pi_l - r^2 \Pi_{l-1}`. Near the poles these are small, and :math:`\rho^2` is precise where
+    :math:`r^2 - z^2` is not: errors grow by an order of magnitude less up to degree 12.
     """
     q: list[Array | float] = [factors[m]]
+    e: Array | float = (2 * m * factors[m]) * z if m else 0.0
     for l in range(m + 1, len(factors)):
-        n = math.sqrt((l - m) * (l + m))
-        first = (2 * l - 1) / n * (factors[l] / factors[l - 1])
-        if l == m + 1:
-            q.append((first * factors[m]) * z)
-            continue
-        second = math.sqrt((l + m - 1) * (l - m - 1)) / n * (factors[l] / factors[l - 2])
-        previous = q[-2] * (second * r2) if l > m + 2 else (second * factors[m]) * r2
-        q.append((first * z) * q[-1] - previous)
+        first, previous = math.sqrt((l - m) / (l + m)) * (factors[l] / factors[l - 1]), q[-1]
+        q.append((first * (2 * m + 1) * factors[m]) * z if l == m + 1 else first * (z * previous + e))
+        if l + 1 < len(factors):
+            e = (first * (l + m) / (l + 1 - m)) * (z * e - rho2 * previous)
     return q

@@ -154,3 +154,12 @@ def test_other_numbers_than_integers_are_refused(name, value):
     for option in ("precision", "num"):
         with pytest.raises(ValueError, match=f"expected {option} to be an integer, got"):
             QUADRATURES[name][0](**{option: value})
+
+
+@pytest.mark.parametrize("precision", [6, 23, 24, 26, 30])
+def test_harmonics_at_the_points_are_orthonormal_in_single_precision(library: Library, name, precision):
+    """The rule of Lebedev of precision 24 has a negative weight, whose points amplify errors near the poles."""
+    r, w = (library.array(x, "float32") for x in QUADRATURES[name][0](precision))
+    y = library.numpy(spherical_harmonics(r, precision // 2, r_is_normalized=True, normalization="4pi"))
+    product = np.einsum("na,nb,n->ab", y, y, library.numpy(w))
+    np.testing.assert_allclose(product, np.eye(y.shape[-1]), rtol=0.0, atol=8e-6)

@@ -232,3 +232,15 @@ class TestBadInput:
 def test_unknown_normalization_is_refused():
     with pytest.raises(ValueError, match=r"expected a normalization of .*, got 'component'"):
         spherical_harmonics(np.ones((5, 3)), 1, normalization="component")
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_harmonics_near_the_poles_are_precise(library, kernel):
+    """Where z is near 1, errors of r^2 are amplified by about l^2 / 4 unless recursions leave it out."""
+    rng = np.random.default_rng(0)
+    tilted = np.concatenate([rng.normal(size=(200, 3)), rng.normal(size=(200, 3)) * (0.05, 0.05, 1.0)])
+    r = (tilted / np.linalg.norm(tilted, axis=1, keepdims=True)).astype(np.float32)
+    exact = spherical_harmonics(r.astype(np.float64), 12, r_is_normalized=True, normalization="4pi")
+    with kernels.enabled(kernel):
+        y = library.numpy(spherical_harmonics(library.array(r), 12, r_is_normalized=True, normalization="4pi"))
+    np.testing.assert_allclose(y, exact, rtol=0.0, atol=6e-6)

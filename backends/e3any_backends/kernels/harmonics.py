@@ -48,8 +48,8 @@ class Tables(NamedTuple):
     azimuthal : array of shape (L+1,)
         What :math:`(x + iy)^m` is multiplied with from one m to the next.
     polar : array of shape (L+1, L+1, 2)
-        Coefficients of the harmonics of degree l-1 and l-2 in the recursion of order m, at [m, l]. At [m, m] the
-        first is the start.
+        Coefficients :math:`\alpha` and :math:`\beta` of the recursion of order m from degree l-1 to l, at [m, l]. At
+        [m, m] are the starts: q, and e by z.
     lower : integer array of shape ((L+1)**2, 5)
         Positions of the harmonics in the gradient of the one at each position: two for x, two for y, one for z.
     slopes : array of shape ((L+1)**2, 5)
@@ -112,10 +112,9 @@ def _limits(dtype: str) -> list[float]:
 
 def _polar_coefficients(l: int, m: int, factors: tuple[float, ...]) -> tuple[float, float]:
     if l == m:
-        return factors[m], 0.0
-    n = math.sqrt((l - m) * (l + m))
-    first = (2 * l - 1) / n * factors[l] / factors[l - 1]
-    return first, math.sqrt((l + m - 1) * (l - m - 1)) / n * factors[l] / factors[l - 2] if l > m + 1 else 0.0
+        return factors[m], 2 * m * factors[m]
+    first = math.sqrt((l - m) / (l + m)) * factors[l] / factors[l - 1]
+    return first, first * (l + m) / (l + 1 - m)
 
 
 def _squared_norm(l: int, m: int) -> int:
@@ -361,17 +360,15 @@ def _fill(block: Array, r: Array, place: Array, azimuthal: Array, polar: Array, 
     """Write the harmonics up to degree ``degrees - 1`` to a block, one vector for each."""
     x, y, z = r
     count = BYTES // block.itemsize
-    square = _dot(r, r)
+    square = x * x + y * y
     cosine, sine = x, y
     for m in range(degrees):
         if m > 1:
             cosine, sine = azimuthal[m] * (cosine * x - sine * y), azimuthal[m] * (cosine * y + sine * x)
-        before, q = filled(x, 0.0), filled(x, polar[m, m, 0])
+        q, e = filled(x, polar[m, m, 0]), polar[m, m, 1] * z
         for l in range(m, degrees):
-            if l == m + 1:  # the square of a large vector is infinite
-                before, q = q, (polar[m, l, 0] * z) * q
-            elif l > m:
-                before, q = q, (polar[m, l, 0] * z) * q - (polar[m, l, 1] * square) * before
+            if l > m:
+                q, e = polar[m, l, 0] * (z * q + e), polar[m, l, 1] * (z * e - square * q)
             if m == 0:
                 store(block, place[l * l + l] * count, q)
             else:

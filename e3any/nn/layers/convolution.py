@@ -35,7 +35,8 @@ class Convolution(Layer):
     use_basis_bias : bool
         Whether the filters have a bias (scalars only).
     include_pseudotensors : bool
-        Whether the output has both parities.
+        Whether the output has both parities. Of inputs of proper tensors it has one in any case if inputs, basis or
+        output are scalars alone.
     cartesian_order : bool, optional
         Order of components, see :mod:`e3any.conventions`.
     use_fused_tensor : bool, optional

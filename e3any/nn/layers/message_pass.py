@@ -45,7 +45,8 @@ class MessagePass(Convolution):
     use_basis_bias : bool
         Whether the filters have a bias (scalars only).
     include_pseudotensors : bool
-        Whether the output has both parities.
+        Whether the output has both parities. Of inputs of proper tensors it has one in any case if inputs, basis or
+        output are scalars alone.
     cartesian_order : bool, optional
         Order of components, see :mod:`e3any.conventions`; by default that of :class:`e3any.Config`.
     use_fused_tensor : bool, optional

@@ -34,8 +34,10 @@ class PathMessagePass(Layer):
         \mathrm{couple}\bigl(Y^{(b)}(\hat r_{ij}), x_j^{(a)}\bigr)^{(c)} \qquad
         w(r) = W_n\, \phi(\cdots \phi(W_0\, g(r)))
 
-    with radial functions g and the number :math:`n_c` of paths that end in an irrep c: the convolution of NequIP
-    (Batzner et al., `E(3)-equivariant graph neural networks <https://arxiv.org/abs/2101.03164>`_, 2022) and MACE.
+    with radial functions g and the number :math:`n_c` of paths that end in an irrep c. This is
+    the convolution of NequIP (Batzner et al., `E(3)-equivariant graph neural networks
+    <https://arxiv.org/abs/2101.03164>`_, 2022) and MACE with one difference: they keep the sums of all paths apart, for
+    a learned matrix to mix; here those that end in an irrep are added, and a matrix that follows sees their sum.
     :class:`MessagePass` is its cheaper relative, in which the weight of a path is a product of one that depends on the
     distance and b, and one that depends on b, a and c; it stores nothing for every edge and path.
 
@@ -51,7 +53,8 @@ class PathMessagePass(Layer):
     activation : callable
         What follows the hidden layers, such as :func:`e3any.nn.silu`.
     include_pseudotensors : bool
-        Whether the output has both parities.
+        Whether the output has both parities. Of inputs of proper tensors it has one in any case if inputs, basis or
+        output are scalars alone.
     cartesian_order : bool, optional
         Order of components, see :mod:`e3any.conventions`; by default that of :class:`e3any.Config`.
     dtype, param_dtype, precision : optional

@@ -36,7 +36,8 @@ class Tensor(Layer):
     max_degree : int, optional
         Largest degree of the product; the larger one of the factors' by default.
     include_pseudotensors : bool
-        Whether the product has both parities.
+        Whether the product has both parities. Of two factors of proper tensors it has one in any case if one of the
+        three degrees is zero: no coupling of these gives pseudotensors.
     cartesian_order : bool, optional
         Order of components, see :mod:`e3any.conventions`; by default that of :class:`e3any.Config`.
     dtype : optional

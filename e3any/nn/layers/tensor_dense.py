@@ -35,7 +35,8 @@ class TensorDense(Layer):
     use_bias : bool
         Whether the linear maps add a bias to the scalars.
     include_pseudotensors : bool
-        Whether the product has both parities.
+        Whether the product has both parities. Of two factors of proper tensors it has one in any case if one of the
+        three degrees is zero: no coupling of these gives pseudotensors.
     cartesian_order : bool, optional
         Order of components, see :mod:`e3any.conventions`; by default that of :class:`e3any.Config`.
     use_fused_tensor : bool, optional

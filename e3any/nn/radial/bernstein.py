@@ -30,7 +30,8 @@ def basic_bernstein(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     num : int
         Number of functions K.
     limit : float or array, optional
-        The limit :math:`x_\mathrm{max} > 0`. Arrays may be traced and differentiated.
+        The limit :math:`x_\mathrm{max} > 0`, in the unit of ``x``: give the cut-off. By default it is 1, and all
+        distances above 1 give the same values, [0, ..., 0, 1]. Arrays may be traced and differentiated.
 
     Returns
     -------
@@ -49,6 +50,15 @@ def basic_bernstein(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     >>> import numpy as np
     >>> basic_bernstein(np.asarray(0.5), num=3)
     array([0.25, 0.5 , 0.25])
+
+    Distances up to a cut-off of 5 need a limit of 5. Without it they are all beyond the limit:
+
+    >>> basic_bernstein(np.asarray([1.5, 2.5]), num=3, limit=5.0)
+    array([[0.49, 0.42, 0.09],
+           [0.25, 0.5 , 0.25]])
+    >>> basic_bernstein(np.asarray([1.5, 2.5]), num=3)
+    array([[0., 0., 1.],
+           [0., 0., 1.]])
     """
     return bernstein(*scaled(x, num, limit), num)
 

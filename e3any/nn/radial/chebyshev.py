@@ -24,7 +24,8 @@ def basic_chebyshev(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     num : int
         Number of functions K.
     limit : float or array, optional
-        The limit :math:`x_\mathrm{max} > 0`. Arrays may be traced and differentiated.
+        The limit :math:`x_\mathrm{max} > 0`, in the unit of ``x``: give the cut-off. By default it is 1, and all
+        distances above 1 give the same values, [1, ..., 1]. Arrays may be traced and differentiated.
 
     Returns
     -------

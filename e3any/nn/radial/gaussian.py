@@ -29,7 +29,8 @@ def basic_gaussian(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     num : int
         Number of functions K.
     limit : float or array, optional
-        The limit :math:`x_\mathrm{max} > 0`. Arrays may be traced and differentiated.
+        The limit :math:`x_\mathrm{max} > 0`, in the unit of ``x``: give the cut-off. By default it is 1, and far above
+        it all functions are zero. Arrays may be traced and differentiated.
 
     Returns
     -------

@@ -32,7 +32,8 @@ def sinc(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     num : int
         Number of functions K.
     limit : float or array, optional
-        The limit :math:`x_\mathrm{max} > 0`. Arrays may be traced and differentiated.
+        The limit :math:`x_\mathrm{max} > 0`, in the unit of ``x``: give the cut-off. By default it is 1, and all
+        functions of distances above 1 are zero. Arrays may be traced and differentiated.
 
     Returns
     -------
@@ -108,7 +109,8 @@ def basic_fourier(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     num : int
         Number of functions K.
     limit : float or array, optional
-        The limit :math:`x_\mathrm{max} > 0`. Arrays may be traced and differentiated.
+        The limit :math:`x_\mathrm{max} > 0`, in the unit of ``x``: give the cut-off. By default it is 1, and values
+        repeat beyond it. Arrays may be traced and differentiated.
 
     Returns
     -------

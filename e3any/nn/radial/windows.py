@@ -27,7 +27,8 @@ def rectangular_window(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     num : int
         Number of functions K.
     limit : float or array, optional
-        The limit :math:`x_\mathrm{max} > 0`. Arrays may be traced.
+        The limit :math:`x_\mathrm{max} > 0`, in the unit of ``x``: give the cut-off. By default it is 1, and windows
+        end there. Arrays may be traced.
 
     Returns
     -------
