@@ -34,13 +34,12 @@ _FORMAT = "e3any"
 _LAYER = "layer"
 #: The key of the notes in headers, which is that of no array.
 _NOTES = "__metadata__"
-#: The names of dtypes in headers.
-_CODES = {"bfloat16": "BF16", "bool": "BOOL"} | {
-    f"{kind}{size}": f"{kind[0].upper()}{size}"
+#: The names of dtypes in headers, and those of NumPy.
+_DTYPES = {"BF16": "bfloat16", "BOOL": "bool"} | {
+    f"{kind[0].upper()}{size}": f"{kind}{size}"
     for kind, sizes in (("float", (16, 32, 64)), ("int", (8, 16, 32, 64)), ("uint", (8, 16, 32, 64)))
     for size in sizes
 }
-_DTYPES = {code: name for name, code in _CODES.items()}
 #: What readers of such files accept.
 _LONGEST_HEADER = 100_000_000
 
@@ -196,7 +195,7 @@ def _content(arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, str]) -> tu
     end = _end_of_header(content)
     header = json.loads(content[8:end]) if arrays else {}
     for key, entry in header.items():
-        entry["dtype"] = entry["dtype"] if bits[key] is None else _CODES["bfloat16"]
+        entry["dtype"] = entry["dtype"] if bits[key] is None else "BF16"
     ordered = {_NOTES: dict(sorted(notes.items())), **header}
     text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
@@ -213,7 +212,7 @@ def _array(key: str, dtype: str, shape: list[int], data: bytearray) -> NDArray[A
     """Return an array from what safetensors says of it."""
     if dtype not in _DTYPES:
         raise ValueError(f"expected a dtype of {sorted(_DTYPES)} of {shown(key)}, got {shown(dtype)}")
-    short = _DTYPES[dtype] == "bfloat16"
+    short = dtype == "BF16"
     x = np.frombuffer(data, "uint16" if short else _DTYPES[dtype]).reshape(shape)
     if x.dtype == bool and (x.view(np.uint8) > 1).any():
         raise ValueError(f"expected bools of 0 and 1 in {shown(key)}, got {x.view(np.uint8).max()}")
@@ -268,6 +267,6 @@ def _checked(names: tuple[str, ...], leaf: Any) -> NDArray[Any]:
         raise TypeError(f"expected a NumPy array at {where}, got {type(leaf).__name__}")
     if isinstance(leaf, np.ma.MaskedArray):
         raise TypeError(f"expected an array without a mask at {where}, got a masked one; fill it first")
-    if dtype_name(leaf.dtype) not in _CODES:
+    if dtype_name(leaf.dtype) not in _DTYPES.values():
         raise TypeError(f"expected an array of real numbers or bools at {where}, got dtype {leaf.dtype}")
     return leaf

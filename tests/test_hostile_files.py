@@ -52,6 +52,7 @@ FILES = {
     "deep objects": (file_of(b'{"a":' * DEEP + b"1" + b"}" * DEEP), BY_SAFETENSORS),
     "deep names": (keyed(".".join("a" * 101)), "expected paths of at most 100 names"),
     "NaN": (file_of(b'{"x": NaN}'), BY_SAFETENSORS),
+    "Infinity": (file_of(b'{"x": -Infinity}'), BY_SAFETENSORS),
     "infinite": (file_of(b'{"x": 1e999}'), BY_SAFETENSORS),
     "long integer": (file_of(b'{"x": ' + b"9" * 5000 + b"}"), BY_SAFETENSORS),
     "a name twice": (file_of(ENTRY_TWICE), "expected every name once, got 'x'"),
@@ -71,7 +72,7 @@ FILES = {
     "huge shape": (entry(shape=[2**62, 4]), BY_SAFETENSORS),
     "huge shape of nothing": (
         file_of({"__metadata__": NOTES, "x": ENTRY | {"shape": [0, 2**62, 2**62], "data_offsets": [0, 0]}}, b""),
-        "damaged one at .*x': .",
+        "array",
     ),
     "many axes": (entry(shape=[1] * 65 + [2]), "maximum supported dimension"),
     "one place": (entry(data_offsets=[0]), BY_SAFETENSORS),
