@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as by_safetensors
 
 from e3any import checkpoint, conventions, nn
-from e3any.strict_json import parse
+from e3any.files.strict_json import parse
 
 NOTES = {"format": "e3any", "conventions": str(conventions.VERSION)}
 ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
