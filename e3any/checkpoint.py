@@ -266,7 +266,8 @@ def _checked(names: tuple[str, ...], leaf: Any) -> NDArray[Any]:
     if not isinstance(leaf, np.ndarray):
         raise TypeError(f"expected a NumPy array at {where}, got {type(leaf).__name__}")
     if isinstance(leaf, np.ma.MaskedArray):
-        raise TypeError(f"expected an array without a mask at {where}, got a masked one; fill it first")
+        remedy = "fill in what is masked, x.filled(0.0)"
+        raise TypeError(f"expected an array without a mask at {where}, got MaskedArray: {remedy}")
     if dtype_name(leaf.dtype) not in _DTYPES.values():
         raise TypeError(f"expected an array of real numbers or bools at {where}, got dtype {leaf.dtype}")
     return leaf
