@@ -20,13 +20,13 @@ from e3any_backends.generic import dtype_name
 from numpy.typing import NDArray
 
 from e3any import conventions
-from e3any.bfloat16 import bfloat16_bits, from_bfloat16_bits
 from e3any.checks import cut, shown
 from e3any.description import describe, layer_of
-from e3any.dotted_names import dotted, nested
-from e3any.files import replace_file
+from e3any.files.bfloat16 import bfloat16_bits, from_bfloat16_bits
+from e3any.files.dotted_names import dotted, nested
+from e3any.files.replacement import replace_file
+from e3any.files.strict_json import parse
 from e3any.nn.layer import Layer, leaves
-from e3any.strict_json import parse
 
 __all__ = ["load", "load_layer", "load_metadata", "save"]
 
@@ -266,7 +266,8 @@ def _checked(names: tuple[str, ...], leaf: Any) -> NDArray[Any]:
     if not isinstance(leaf, np.ndarray):
         raise TypeError(f"expected a NumPy array at {where}, got {type(leaf).__name__}")
     if isinstance(leaf, np.ma.MaskedArray):
-        raise TypeError(f"expected an array without a mask at {where}, got a masked one; fill it first")
+        remedy = "fill in what is masked, x.filled(0.0)"
+        raise TypeError(f"expected an array without a mask at {where}, got MaskedArray: {remedy}")
     if dtype_name(leaf.dtype) not in _DTYPES.values():
         raise TypeError(f"expected an array of real numbers or bools at {where}, got dtype {leaf.dtype}")
     return leaf

@@ -17,13 +17,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from e3any_backends.generic import dtype_name
 
-from e3any import arrays_as_json, nn
+from e3any import nn
 from e3any.checks import check_dtype, shown
+from e3any.files import arrays_as_json
+from e3any.files.strict_json import parse
 from e3any.layout import Layout
 from e3any.nn import initializers
 from e3any.nn.layer import Layer, check_layer, check_layer_class
 from e3any.public_names import core_function
-from e3any.strict_json import parse
 
 __all__ = ["VERSION", "describe", "layer_of"]
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from test_checkpoint import start
 
 from e3any import checkpoint, nn
-from e3any.bfloat16 import bfloat16_bits, from_bfloat16_bits
+from e3any.files.bfloat16 import bfloat16_bits, from_bfloat16_bits
 
 SHAPES = [(), (0, 3), (1, 2), (128, 33)]
 BITS = np.arange(2**16, dtype=np.uint16)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from test_checkpoint import start
 
-from e3any import checkpoint, files
+from e3any import checkpoint
+from e3any.files import replacement as files
 
 TREE = {"x": np.arange(3.0)}
 SMALL = {"x": np.zeros(1)}

@@ -80,7 +80,7 @@ def test_wheel_holds_one_file_of_data_and_no_tests(files: list[PurePosixPath]) -
     assert PurePosixPath("e3any/so3/octahedral_rules.txt") in files
     for file in files:
         if not file.parts[0].endswith(".dist-info"):
-            assert file.suffix == ".py" or file.name in ("py.typed", "octahedral_rules.txt"), file
+            assert file.suffix in (".py", ".pyi") or file.name in ("py.typed", "octahedral_rules.txt"), file
             assert "tests" not in file.parts, file
             assert not file.name.startswith(("test_", "conftest")), file
 

@@ -10,9 +10,9 @@ import torch
 from e3any_backends.numpy_arrays import native
 from numpy.typing import NDArray
 
-from e3any.bfloat16 import bfloat16_bits, from_bfloat16_bits
 from e3any.checks import shown
-from e3any.dotted_names import dotted, nested
+from e3any.files.bfloat16 import bfloat16_bits, from_bfloat16_bits
+from e3any.files.dotted_names import dotted, nested
 from e3any.nn.layer import check_tree, leaves
 
 __all__ = ["load_tree", "to_numpy", "to_state_dict", "to_tree"]

@@ -13,7 +13,7 @@ from e3any_backends import backend_of, generator_backend
 from e3any_backends.generic import dtype_name
 
 from e3any.checks import FLOATING, check_flag, cut, shown
-from e3any.dotted_names import DEEPEST
+from e3any.files.dotted_names import DEEPEST
 from e3any.nn.initializers import Initializer
 
 Array: TypeAlias = Any

@@ -17,7 +17,7 @@ from layer_cases import features, tree_map
 
 import e3any
 from e3any import Layout, nn
-from e3any.bfloat16 import bfloat16_bits
+from e3any.files.bfloat16 import bfloat16_bits
 from e3any.nn.layer import check_tree, leaves
 from e3any.testing import assert_parity
 

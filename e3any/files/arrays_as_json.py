@@ -10,8 +10,8 @@ import numpy as np
 from e3any_backends.generic import dtype_name
 from numpy.typing import NDArray
 
-from e3any.bfloat16 import bfloat16_bits, from_bfloat16_bits
 from e3any.checks import shown
+from e3any.files.bfloat16 import bfloat16_bits, from_bfloat16_bits
 
 __all__ = ["decoded", "encoded"]
 
