@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from array_trees import random_parameters
 from hypothesis import strategies as st
-from layer_cases import random_parameters
 
 from e3any import Layout, nn
 from e3any.testing import strategies

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+from array_trees import is_float, random_parameters, tree_map
 from backends_matrix import Library
 
 from e3any import nn
@@ -32,38 +33,9 @@ def features(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.normal(size=shape)
 
 
-def tree_map(function: Callable, tree: Any) -> Any:
-    """Map the arrays in dictionaries, tuples and lists; None and Python objects are kept."""
-    if isinstance(tree, dict):
-        return {name: tree_map(function, x) for name, x in tree.items()}
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(tree_map(function, x) for x in tree))
-    if isinstance(tree, tuple | list):
-        return type(tree)(tree_map(function, x) for x in tree)
-    return function(tree) if hasattr(tree, "dtype") else tree
-
-
-def is_float(x: Any) -> bool:
-    return x.dtype.kind == "f"
-
-
 def cast(tree: Any, library: Library, dtype: str = "float64") -> Any:
     """Make the NumPy arrays of a tree arrays of a library, floating-point ones of a dtype."""
     return tree_map(lambda x: library.array(x, dtype if is_float(x) else None), tree)
-
-
-def random_parameters(layer: nn.Layer, rng: np.random.Generator, inputs: tuple, options: dict) -> dict:
-    """Draw all parameters, biases and forbidden couplings included, from a normal distribution; statistics are > 0."""
-    specs = layer.parameters(*inputs, **options)
-
-    def drawn(spec: nn.ParameterSpec) -> np.ndarray:
-        return rng.uniform(0.5, 1.5, spec.shape) if spec.is_statistic else rng.normal(size=spec.shape)
-
-    return tree_map_specs(specs, drawn)
-
-
-def tree_map_specs(specs: dict, function: Callable) -> dict:
-    return {n: tree_map_specs(s, function) if isinstance(s, dict) else function(s) for n, s in specs.items()}
 
 
 def jax_value_and_grad(apply: Callable, options: dict, *, linear: bool = False) -> Callable:
