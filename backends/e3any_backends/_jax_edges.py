@@ -110,20 +110,27 @@ def _rows(src: Array, dst: Array, num_senders: Any, num: Any, indices_are_sorted
     """Lay out edges in rows."""
     num_edges = dst.shape[0]
     width, num_rows = _sizes(num_edges, num)
-    before = jnp.sum(dst < 0) if indices_are_sorted else 0  # padding in front of the first node
+    # One dtype for all numbers of edges, nodes and rows: lists may be wider, and of two dtypes.
+    int32 = jnp.int32
+    before = jnp.sum(dst < 0, dtype=int32) if indices_are_sorted else 0  # padding in front of the first node
     valid = (src >= 0) & (src < num_senders)
-    dst = jnp.where((dst >= 0) & (dst < num), dst, num)
-    order = jnp.arange(num_edges) if indices_are_sorted else jnp.argsort(dst)
+    dst = jnp.where((dst >= 0) & (dst < num), dst, num).astype(int32)
+    order = jnp.arange(num_edges, dtype=int32) if indices_are_sorted else jnp.argsort(dst).astype(int32)
     receiver = dst[order]
-    degrees = jnp.zeros(num, jnp.int32).at[receiver].add(1, mode="drop")
+    degrees = jnp.zeros(num, int32).at[receiver].add(1, mode="drop")
     used = (degrees + width - 1) // width
-    first_edge, first_row = jnp.cumsum(degrees) - degrees + before, jnp.cumsum(used) - used
-    rank = jnp.arange(num_edges) - first_edge.at[receiver].get(mode="clip")
+    first_edge, first_row = _starts(degrees) + before, _starts(used)
+    rank = jnp.arange(num_edges, dtype=int32) - first_edge.at[receiver].get(mode="clip")
     row = jnp.where(receiver < num, first_row.at[receiver].get(mode="clip") + rank // width, num_rows)
-    numbers = jnp.where(valid[order], order, num_edges).astype(jnp.int32)
-    edges = jnp.full((num_rows, width), num_edges, jnp.int32).at[row, rank % width].set(numbers, mode="drop")
-    receivers = jnp.full((num_rows,), num, jnp.int32).at[row].set(receiver.astype(jnp.int32), mode="drop")
-    return _Rows(edges, jnp.where(valid, src, 0).astype(jnp.int32), receivers)
+    numbers = jnp.where(valid[order], order, num_edges)
+    edges = jnp.full((num_rows, width), num_edges, int32).at[row, rank % width].set(numbers, mode="drop")
+    receivers = jnp.full((num_rows,), num, int32).at[row].set(receiver, mode="drop")
+    return _Rows(edges, jnp.where(valid, src, 0).astype(int32), receivers)
+
+
+def _starts(counts: Array) -> Array:
+    """Return where each of several groups begins."""
+    return jnp.cumsum(counts, dtype=counts.dtype) - counts
 
 
 def _sizes(num_edges: Any, num: Any) -> tuple[int, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache, partial, wraps
 from typing import Any
 
 import jax
@@ -58,6 +58,8 @@ def define(
     plain_on_cpu : callable, optional
         The plain form that is compiled for CPUs, if it is another one.
     """
+    jvp, transpose, batch, plain, by_kernel = map(_by_own_settings, (jvp, transpose, batch, plain, by_kernel))
+    plain_on_cpu = plain if plain_on_cpu is None else _by_own_settings(plain_on_cpu)
 
     @lru_cache(maxsize=512)
     def compiled(program: Any, *_: Any) -> Any:
@@ -72,7 +74,18 @@ def define(
     ad.primitive_transposes[primitive] = transpose
     batching.primitive_batchers[primitive] = batch
     mlir.register_lowering(primitive, mlir.lower_fun(plain, multiple_results=True))
-    mlir.register_lowering(primitive, _lowering(operation, by_kernel, plain_on_cpu or plain), platform="cpu")
+    mlir.register_lowering(primitive, _lowering(operation, by_kernel, plain_on_cpu), platform="cpu")
+
+
+def _by_own_settings(rule: Rule) -> Rule:
+    """Return a rule for which the user's settings of promotion do not hold: they are about the user's own arrays."""
+
+    @wraps(rule)
+    def run(*arguments: Any, **options: Any) -> Any:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return rule(*arguments, **options)
+
+    return run
 
 
 def _lowering(operation: str, by_kernel: Rule, plain: Rule) -> Rule:

@@ -110,6 +110,14 @@ class Backend:
         """Return an attribute of an object as a table; see :meth:`table`."""
         return self.table(attribute, tables.number, name, like=like)
 
+    def aligned(self, x: Array, other: Array) -> Array:
+        """Return ``x`` as it is combined, entry by entry, with an array of a higher rank.
+
+        The standard broadcasts. Where a library may be told to refuse arrays of different ranks, the leading axes that
+        ``x`` lacks are added, of length 1.
+        """
+        return x
+
     def select(self, x: Array, table: Array, axis: int) -> Array:
         """Return the slices of ``x`` along an axis that a table of positions names."""
         return self.xp.take(x, table, axis=axis)

@@ -47,6 +47,11 @@ class JaxBackend(Backend):
         """Return a table of positions."""
         return jnp.asarray(np.asarray(table, np.int32))
 
+    def aligned(self, x: Array, other: Array) -> Array:
+        """Return ``x`` with the leading axes that it lacks beside another array; see ``jax_numpy_rank_promotion``."""
+        missing = other.ndim - x.ndim
+        return jnp.reshape(x, (*(1,) * missing, *x.shape)) if missing > 0 else x
+
     def as_index(self, x: Array) -> Array:
         """Cast integers to int32 unless they are wider already; they ascend as before."""
         dtype = jnp.int64 if x.dtype.itemsize == 8 else jnp.int32

@@ -88,7 +88,7 @@ def to_spherical_harmonics(
         If ``y`` is no floating-point array.
     """
     factors = _factors(convention, _degree(y, -1), normalization)
-    return to_components(y, convention, axis=-1) * backend_of(y).constant(factors, like=y)
+    return to_components(y, convention, axis=-1) * _along_last_axis(factors, y)
 
 
 def from_spherical_harmonics(
@@ -100,7 +100,7 @@ def from_spherical_harmonics(
     :func:`to_spherical_harmonics`.
     """
     factors = _factors(convention, _degree(y, -1), normalization)
-    return from_components(y / backend_of(y).constant(factors, like=y), convention, axis=-1)
+    return from_components(y / _along_last_axis(factors, y), convention, axis=-1)
 
 
 def to_wigner_d(d: Array, convention: Convention | str) -> Array:
@@ -167,7 +167,7 @@ def to_clebsch_gordan(cg: Array, convention: Convention | str) -> Array:
     _check_cube(cg, "cg", 3)
     for axis in range(3):
         cg = to_components(cg, convention, axis=axis)
-    return cg / backend_of(cg).constant(_coupling_norms(convention, cg), like=cg)
+    return cg / _along_last_axis(_coupling_norms(convention, cg), cg)
 
 
 def from_clebsch_gordan(cg: Array, convention: Convention | str) -> Array:
@@ -176,10 +176,16 @@ def from_clebsch_gordan(cg: Array, convention: Convention | str) -> Array:
     The inverse of :func:`to_clebsch_gordan`, with its arguments; errors are those of :func:`to_clebsch_gordan`.
     """
     _check_cube(cg, "cg", 3)
-    cg = cg * backend_of(cg).constant(_coupling_norms(convention, cg), like=cg)
+    cg = cg * _along_last_axis(_coupling_norms(convention, cg), cg)
     for axis in range(3):
         cg = from_components(cg, convention, axis=axis)
     return cg
+
+
+def _along_last_axis(factors: NDArray[np.float64], x: Array) -> Array:
+    """Return factors of the entries of the last axis of an array."""
+    backend = backend_of(x)
+    return backend.aligned(backend.constant(factors, like=x), x)
 
 
 def _check_cube(x: Array, name: str, rank: int) -> None:

@@ -22,7 +22,7 @@ def weights() -> NDArray[np.float64]:
 
 
 def scalar_like(backend: Backend, value: Array | float, like: Array) -> Array | float:
-    """Return a parameter that does not widen the dtype of ``like``: a Python float, or a cast array."""
+    """Return a parameter that does not widen the dtype of ``like``: a Python float, or a cast array of its rank."""
     if isinstance(value, (int, float, np.generic)):
         if value != value:
             raise ValueError(f"expected a number or an array, got {value}")
@@ -30,7 +30,7 @@ def scalar_like(backend: Backend, value: Array | float, like: Array) -> Array | 
     if not backend.owns(value):
         raise TypeError(f"expected a number or an array of {backend.xp.__name__}, got {shown(value)}")
     check_broadcast("shapes of a parameter and an array", value.shape, like.shape)
-    return backend.promote(value, like, dtype=like.dtype)[0]
+    return backend.aligned(backend.promote(value, like, dtype=like.dtype)[0], like)
 
 
 def sigmoid(backend: Backend, t: Array) -> Array:
@@ -63,8 +63,8 @@ def mean_decay_and_rest(backend: Backend, y: Array) -> tuple[Array, Array]:
     small = xp.abs(y) < 3.0
     near = xp.where(small, y, xp.zeros_like(y))
     far = xp.where(small, xp.full_like(y, 3.0), y)
-    terms = xp.exp(-near[..., None] * backend.table(nodes, like=y)) * backend.table(_falling_weights, like=y)
-    rest = near * xp.sum(terms, axis=-1, dtype=y.dtype)
+    at, falling = (backend.aligned(backend.table(f, like=y), y[..., None]) for f in (nodes, _falling_weights))
+    rest = near * xp.sum(xp.exp(-near[..., None] * at) * falling, axis=-1, dtype=y.dtype)
     decay = xp.where(small, 1.0 - rest, -xp.expm1(-far) / far)
     return decay, xp.where(small, rest, 1.0 - decay)
 

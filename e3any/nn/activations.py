@@ -273,8 +273,9 @@ def shifted_softplus(x: Array) -> Array:
     def gate(backend: Backend, t: Array) -> Array:
         xp = backend.xp
         small = xp.abs(t) < 1.0
-        near = xp.where(small, t, xp.zeros_like(t))[..., None] * backend.table(nodes, like=t)
-        mean = xp.sum(sigmoid(backend, near) * backend.table(weights, like=t), axis=-1, dtype=t.dtype)
+        near = xp.where(small, t, xp.zeros_like(t))[..., None]
+        at, weight = (backend.aligned(backend.table(f, like=t), near) for f in (nodes, weights))
+        mean = xp.sum(sigmoid(backend, near * at) * weight, axis=-1, dtype=t.dtype)
         far = xp.where(small, xp.ones_like(t), t)
         # Of log(1 + e^t) = max(t, 0) + log(1 + e^-|t|) only the last is divided by t: its derivatives stay small.
         rest = xp.log1p(xp.exp(xp.where(far < 0, far, -far))) - math.log(2.0)

@@ -104,7 +104,7 @@ def reflect(x: Array) -> Array:
         If ``x`` is no floating-point array.
     """
     backend, layout = floating_backend(x=x), Layout.of(x, "x")
-    return x * backend.table(_signs, layout.max_degree, layout.pseudotensors, like=x)
+    return x * backend.aligned(backend.table(_signs, layout.max_degree, layout.pseudotensors, like=x), x)
 
 
 def _signs(max_degree: int, pseudotensors: bool) -> Any:

@@ -141,6 +141,6 @@ def norm_activation(
 
 def _activated(backend: Backend, block: Array, bias: Array | None, activation: Activation, normalize: bool) -> Array:
     unit, norm = normalize_and_return_norm(block, axis=-2, keepdims=True)
-    argument = norm if bias is None else norm + bias
+    argument = norm if bias is None else norm + backend.aligned(bias, norm)
     # Activations map features, whose last axes are parity, components and features.
     return (unit if normalize else block) * activation(argument[..., None, :, :])[..., 0, :, :]

@@ -231,7 +231,7 @@ def sparse_to_dense_indices(dst_idx: Array, src_idx: Array, pad_idx: int | None 
     starts = xp.reshape(xp.cumulative_sum(counts) - counts, (many, num + 1))[:, :num]
     counts = xp.reshape(counts, (many, num + 1))[:, :num]
     width = int(xp.max(counts)) if num else 0
-    position = backend.index(np.arange(width), like=counts)
+    position = xp.arange(width, dtype=counts.dtype, device=backend.device(counts))[None, None, :]
     present = position < counts[..., None]
     which = xp.where(present, starts[..., None] + position, xp.zeros_like(position))
     src_idx = xp.take(xp.reshape(src_idx, (-1,)), order)
@@ -241,8 +241,8 @@ def sparse_to_dense_indices(dst_idx: Array, src_idx: Array, pad_idx: int | None 
 
 def _in_batch(backend: Backend, x: Array, size: int) -> Array:
     """Number positions (batch, K) below ``size`` through the whole batch, and flatten them."""
-    first = backend.index(np.arange(x.shape[0]) * size, like=x)[:, None]
-    return backend.xp.reshape(x + first, (-1,))
+    first = backend.xp.arange(x.shape[0], dtype=x.dtype, device=backend.device(x)) * size
+    return backend.xp.reshape(x + first[:, None], (-1,))
 
 
 def gather_src(inputs: Array, *, adj_idx: Array | None = None, src_idx: Array | None = None, **_: Any) -> Array:

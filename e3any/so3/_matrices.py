@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from e3any_backends import Array, Backend
 
-from e3any.checks import check_broadcast, floating_backend
+from e3any.checks import check_broadcast, check_vectors, floating_backend
+from e3any.ops.safe import normalize
 
-__all__ = ["angles", "check_rotations", "cross", "floating", "matrix", "rodrigues"]
+__all__ = ["angles", "axes_and_angles", "check_rotations", "cross", "floating", "matrix", "rodrigues"]
 
 
 def rodrigues(backend: Backend, k: Array, sine: Array, versine: Array) -> Array:
@@ -18,7 +19,7 @@ def rodrigues(backend: Backend, k: Array, sine: Array, versine: Array) -> Array:
     x, y, z = (k[..., i] for i in range(3))
     zero = xp.zeros_like(x)
     skew = matrix(backend, [zero, z, -y, -z, zero, x, y, -x, zero])
-    identity = backend.table(np.eye, 3, like=k)
+    identity = backend.aligned(backend.table(np.eye, 3, like=k), skew)
     square = k[..., :, None] * k[..., None, :] - xp.sum(k * k, axis=-1)[..., None, None] * identity
     return identity + sine[..., None, None] * skew + versine[..., None, None] * square
 
@@ -41,6 +42,15 @@ def floating(**arrays: Array | float) -> tuple[Any, ...]:
     backend, like = floating_backend(**given), next(iter(given.values()))
     converted = [backend.constant(x, like=like) if _is_number(x) else x for x in arrays.values()]
     return backend, *backend.promote(*converted)
+
+
+def axes_and_angles(axis: Array, angle: Array | float) -> tuple[Backend, Array, Array]:
+    """Return the backend, axes of unit length (..., 3) and angles (...), checked and broadcast."""
+    backend, axis, angle = floating(axis=axis, angle=angle)
+    check_vectors(axis, "axis")
+    check_broadcast("shapes of axes and angles", axis.shape[:-1], angle.shape)
+    axis, angle = backend.xp.broadcast_arrays(normalize(axis, axis=-1), angle[..., None])
+    return backend, axis, angle[..., 0]
 
 
 def _is_number(x: Array | float) -> bool:

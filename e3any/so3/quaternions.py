@@ -14,7 +14,7 @@ from e3any_backends import Array, Backend
 
 from e3any.checks import check_broadcast, check_vectors, floating_backend
 from e3any.ops.safe import norm, normalize
-from e3any.so3._matrices import angles, check_rotations, cross, floating, rodrigues
+from e3any.so3._matrices import angles, axes_and_angles, check_rotations, cross, rodrigues
 from e3any.so3.rotations import euler_angles_from_rotation
 
 __all__ = [
@@ -104,8 +104,9 @@ def quaternion_from_rotation(rot: Array) -> Array:
     xp = backend.xp
     products = _products(backend, rot)
     diagonal = xp.stack([products[..., i, i] for i in range(4)], axis=-1)
-    numbers = xp.arange(4, device=backend.device(rot))
-    largest = xp.argmax(diagonal, axis=-1, keepdims=True) == numbers
+    largest = xp.argmax(diagonal, axis=-1, keepdims=True)
+    numbers = xp.arange(4, dtype=largest.dtype, device=backend.device(rot))
+    largest = largest == backend.aligned(numbers, largest)
     row = xp.sum(xp.where(largest[..., None], products, xp.zeros_like(products)), axis=-2, dtype=rot.dtype)
     return _turned_up(backend, normalize(row, axis=-1))
 
@@ -138,12 +139,9 @@ def quaternion_from_axis_angle(axis: Array, angle: Array | float) -> Array:
     >>> quaternion_from_axis_angle(np.asarray([0.0, 0.0, 2.0]), np.pi).round(3)
     array([0., 0., 0., 1.])
     """
-    backend, axis, angle = floating(axis=axis, angle=angle)
-    check_vectors(axis, "axis")
-    check_broadcast("shapes of axes and angles", axis.shape[:-1], angle.shape)
-    xp = backend.xp
-    imaginary = normalize(axis, axis=-1) * xp.sin(0.5 * angle)[..., None]
-    real = xp.broadcast_to(xp.cos(0.5 * angle)[..., None], (*imaginary.shape[:-1], 1))
+    backend, axis, angle = axes_and_angles(axis, angle)
+    xp, half = backend.xp, 0.5 * angle[..., None]
+    real, imaginary = xp.cos(half), axis * xp.sin(half)
     return normalize(xp.concat([real, imaginary], axis=-1), axis=-1)
 
 

@@ -17,7 +17,7 @@ from e3any.checks import (
     floating_backend,
 )
 from e3any.ops.safe import normalize
-from e3any.so3._matrices import angles, check_rotations, cross, floating, matrix, rodrigues
+from e3any.so3._matrices import angles, axes_and_angles, check_rotations, cross, floating, matrix, rodrigues
 
 __all__ = [
     "alignment_rotation",
@@ -62,10 +62,8 @@ def rotation(axis: Array, angle: Array | float) -> Array:
     >>> (np.asarray([1.0, 0.0, 0.0]) @ rot).round(3)
     array([0., 1., 0.])
     """
-    backend, axis, angle = floating(axis=axis, angle=angle)
-    check_vectors(axis, "axis")
-    check_broadcast("shapes of axes and angles", axis.shape[:-1], angle.shape)
-    return rodrigues(backend, normalize(axis, axis=-1), backend.xp.sin(angle), 1.0 - backend.xp.cos(angle))
+    backend, axis, angle = axes_and_angles(axis, angle)
+    return rodrigues(backend, axis, backend.xp.sin(angle), 1.0 - backend.xp.cos(angle))
 
 
 def alignment_rotation(u: Array, v: Array) -> Array:
@@ -296,7 +294,8 @@ def _half_turn(backend: Backend, u: Array, v: Array) -> Array:
     # Any vector that is not along u: its components in other places, or x where they are all the same.
     other = xp.roll(u, 1, axis=-1)
     diagonal = xp.abs(xp.sum(u * other, axis=-1, keepdims=True)) > 0.9
-    other = xp.where(diagonal, backend.table(np.eye, 1, 3, like=u)[0, :], other)
+    other = xp.where(diagonal, backend.aligned(backend.table(np.eye, 1, 3, like=u)[0, :], u), other)
     w = normalize(xp.where(known, normal, cross(xp, u, other)), axis=-1)
     w = normalize(w - u * xp.sum(w * u, axis=-1, keepdims=True), axis=-1)
-    return 2.0 * w[..., :, None] * w[..., None, :] - backend.table(np.eye, 3, like=u)
+    square = w[..., :, None] * w[..., None, :]
+    return 2.0 * square - backend.aligned(backend.table(np.eye, 3, like=u), square)

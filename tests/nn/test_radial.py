@@ -245,3 +245,11 @@ def test_unknown_kinds_and_limits_raise(library):
 def test_integers_raise(library, name):
     with pytest.raises(TypeError, match="floating-point"):
         getattr(radial, name)(library.array(np.ones(3, np.int64)), 3)
+
+
+@pytest.mark.parametrize("function", [radial.rectangular_window, radial.triangular_window, radial.smooth_window])
+def test_windows_take_a_limit_for_every_distance(library, rng, function):
+    # As many limits as there are bounds of windows.
+    x, limits = rng.uniform(0.0, 3.0, 4), np.asarray([0.5, 1.0, 2.0, 3.0])
+    expected = [function(x[i], 3, float(limits[i])) for i in range(4)]
+    assert_parity(function(library.array(x), 3, library.array(limits)), np.stack(expected), "float64")

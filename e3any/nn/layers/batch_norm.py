@@ -124,15 +124,16 @@ class BatchNorm(Layer):
         blocks = degree_blocks(backend, wide, layout)
         if training:
             centre = _average(backend, blocks[0][..., :1, :, :], where)
-            blocks[0] = with_scalars(backend, blocks[0], lambda x: x - centre)
+            blocks[0] = _centred(backend, blocks[0], centre)
             squares = [_average(backend, block * block, where) for block in blocks]
             new = [centre[0, 0, :], *(squares[l][parity, 0, :] for parity, l, _ in _irreps(layout))]
             self._keep(backend, p, layout, [mean, *variances], new)
         else:
             centre, *variances = backend.promote(mean, *variances, dtype=wide.dtype)
             squares = by_degree(backend, variances, layout)
-            blocks[0] = with_scalars(backend, blocks[0], lambda x: x - centre)
-        blocks = [block / backend.xp.sqrt(v + self.epsilon) for block, v in zip(blocks, squares, strict=True)]
+            blocks[0] = _centred(backend, blocks[0], centre)
+        scaled = zip(blocks, squares, strict=True)
+        blocks = [block / backend.aligned(backend.xp.sqrt(v + self.epsilon), block) for block, v in scaled]
         return affine(backend, blocks, scales, bias, layout, inputs.dtype)
 
     def _statistics(self, p: Parameters, layout: Layout) -> list[Array]:
@@ -150,6 +151,11 @@ class BatchNorm(Layer):
 
 def _irreps(layout: Layout) -> list[tuple[int, int, str]]:
     return parity_names(layout.max_degree, layout.num_parities)
+
+
+def _centred(backend: Backend, block: Array, centre: Array) -> Array:
+    centre = backend.aligned(centre, block)
+    return with_scalars(backend, block, lambda x: x - centre)
 
 
 def _average(backend: Backend, x: Array, where: Array | None) -> Array:

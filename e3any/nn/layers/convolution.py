@@ -134,7 +134,8 @@ class Convolution(Layer):
         )
         if bias is not None:
             # The bias belongs to the product of radial part and constant harmonic: multiply that out.
-            scalars = radial[..., :1, :] * angular[..., None, :1] + bias
+            scalars = radial[..., :1, :] * angular[..., None, :1]
+            scalars = scalars + backend.aligned(bias, scalars)
             radial = backend.xp.concat([scalars, radial[..., 1:, :]], axis=-2)
             angular = backend.xp.concat([backend.xp.ones_like(angular[..., :1]), angular[..., 1:]], axis=-1)
         if weights is not None:

@@ -144,12 +144,14 @@ class MessagePass(Convolution):
         edges.check_basis(basis)
         senders = inputs
         if weights is not None:
-            floating_backend(inputs=inputs, weights=weights)
-            check_broadcastable(weights, (*edges.indices.shape, *inputs.shape[-3:]))
+            xp = floating_backend(inputs=inputs, weights=weights).xp
+            gathered = (*edges.indices.shape, *inputs.shape[-3:])
+            check_broadcastable(weights, gathered)
+            weights = xp.reshape(weights, (*(1,) * (len(gathered) - weights.ndim), *weights.shape))
             if any(n != 1 for n in weights.shape[-3:-1]):  # components that differ can't wait for the filters
                 senders, edges = edges.with_own_senders(edges.gather_src(inputs) * weights, inputs.shape[-4])
                 weights = None
-            elif weights.ndim >= 3:
+            else:
                 weights = weights[..., 0, 0, :]
         return self.convolve(p, senders, basis, edges, weights)
 

@@ -171,9 +171,9 @@ def affine(
     """Multiply the blocks of all degrees with scales of their irreps, add a bias to scalars, and join them."""
     if scales:
         scales = by_degree(backend, [backend.widened(scale) for scale in scales], layout)
-        blocks = [block * scale for block, scale in zip(blocks, scales, strict=True)]
+        blocks = [block * backend.aligned(scale, block) for block, scale in zip(blocks, scales, strict=True)]
     if bias is not None:
-        offset = backend.widened(bias)
+        offset = backend.aligned(backend.widened(bias), blocks[0])
         blocks[0] = with_scalars(backend, blocks[0], lambda x: x + offset)
     return backend.xp.astype(joined(backend, blocks), dtype)
 

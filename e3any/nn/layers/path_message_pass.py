@@ -182,7 +182,8 @@ class PathMessagePass(Layer):
         x = xp.reshape(x, (*lead, num, features))
         which = backend.table(_weight_of_path, kernel_shape, like=x)
         x = backend.select(x, xp.reshape(which, (-1,)), axis=-2)
-        x = xp.reshape(x, (*lead, *which.shape, features)) * backend.table(_factor_of_path, kernel_shape, like=x)
+        x = xp.reshape(x, (*lead, *which.shape, features))
+        x = x * backend.aligned(backend.table(_factor_of_path, kernel_shape, like=x), x)
         order = (x.ndim - 3, *range(x.ndim - 3), x.ndim - 2, x.ndim - 1)
         return xp.permute_dims(x, order)[None, ...]
 

@@ -95,13 +95,13 @@ def _by_exponentials(backend: Backend, u: Array, n: int) -> Array:
     log_u = xp.where(inner_u, xp.log(xp.where(inner_u, u, half)), vanish)[..., None]
     log_v = xp.where(inner_v, xp.log1p(-xp.where(inner_v, u, half)), vanish)[..., None]
     exponents = backend.table(_exponents, n, like=u)
-    k_u, k_v, log_binomial = (exponents[i, ...] for i in range(3))
+    k_u, k_v, log_binomial = (backend.aligned(exponents[i, ...], log_u) for i in range(3))
     first, last = _EXACT_POWERS, n + 1 - _EXACT_POWERS
     low = xp.stack(_powers(backend, u, first - 1), axis=-1)
     high = xp.stack(_powers(backend, 1.0 - u, first - 1)[::-1], axis=-1)
-    low = low * xp.exp(log_v * k_v[:first] + log_binomial[:first])
-    high = high * xp.exp(log_u * k_u[last:] + log_binomial[last:])
-    middle = xp.exp(log_u * k_u[first:last] + (log_v * k_v[first:last] + log_binomial[first:last]))
+    low = low * xp.exp(log_v * k_v[..., :first] + log_binomial[..., :first])
+    high = high * xp.exp(log_u * k_u[..., last:] + log_binomial[..., last:])
+    middle = xp.exp(log_u * k_u[..., first:last] + (log_v * k_v[..., first:last] + log_binomial[..., first:last]))
     return xp.concat([low, middle, high], axis=-1)
 
 

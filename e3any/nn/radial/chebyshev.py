@@ -67,7 +67,8 @@ def chebyshev(backend: Backend, t: Array, rest: Array, num: int) -> Array:
         difference = difference + slope * polynomial
         polynomials.append(polynomial)
     values = xp.stack(polynomials, axis=-1)
-    return xp.where(lower[..., None], values * backend.table(_signs, num, like=t), values)
+    signs = backend.aligned(backend.table(_signs, num, like=t), values)
+    return xp.where(lower[..., None], values * signs, values)
 
 
 def _signs(num: int) -> NDArray[np.float64]:

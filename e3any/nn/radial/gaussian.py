@@ -53,7 +53,7 @@ def gaussian(backend: Backend, t: Array, num: int) -> Array:
     if num == 1:
         return xp.ones_like(t)[..., None]
     rate = math.sqrt(2 * num) * (num - 1)
-    distance = t[..., None] - backend.table(_centres, num, like=t)
+    distance = t[..., None] - backend.aligned(backend.table(_centres, num, like=t), t[..., None])
     # Beyond, the exponential is zero, but its derivatives would multiply that with infinity.
     reach = math.sqrt(-math.log(float(xp.finfo(t.dtype).smallest_normal)) / rate)
     inside = xp.abs(distance) < reach

@@ -51,7 +51,7 @@ def sinc(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     xp = backend.xp
     inside = t <= 1.0
     t = xp.where(inside, t, xp.zeros_like(t))
-    z = backend.table(_frequencies, 1, num, like=t) * t[..., None]
+    z = _frequencies(backend, 1, num, t) * t[..., None]
     values = _sine_over(backend, z, z)
     return xp.where(inside[..., None], values, xp.zeros_like(values))
 
@@ -89,7 +89,7 @@ def bessel(x: Array, num: int, limit: Array | float = 1.0) -> Array:
         If ``x`` is no floating-point array, or ``limit`` neither a number nor an array of its library.
     """
     backend, t = scaled(x, num, limit)
-    frequencies = backend.table(_frequencies, 1, num, like=t)
+    frequencies = _frequencies(backend, 1, num, t)
     values = _sine_over(backend, frequencies * t[..., None], frequencies * _in_period(backend, t)[..., None])
     unit = scalar_like(backend, limit, x)
     amplitude = math.sqrt(2.0) * (1.0 / unit) ** 1.5
@@ -130,10 +130,15 @@ def basic_fourier(x: Array, num: int, limit: Array | float = 1.0) -> Array:
 
 def fourier(backend: Backend, t: Array, num: int) -> Array:
     """Return the cosines along a new last axis."""
-    return backend.xp.cos(backend.table(_frequencies, 0, num - 1, like=t) * t[..., None])
+    return backend.xp.cos(_frequencies(backend, 0, num - 1, t) * t[..., None])
 
 
-def _frequencies(first: int, last: int) -> NDArray[np.float64]:
+def _frequencies(backend: Backend, first: int, last: int, t: Array) -> Array:
+    """Return the frequencies of functions of t, along a new last axis."""
+    return backend.aligned(backend.table(_multiples_of_pi, first, last, like=t), t[..., None])
+
+
+def _multiples_of_pi(first: int, last: int) -> NDArray[np.float64]:
     return math.pi * np.arange(first, last + 1.0)
 
 

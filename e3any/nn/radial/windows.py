@@ -43,10 +43,11 @@ def rectangular_window(x: Array, num: int, limit: Array | float = 1.0) -> Array:
         If ``x`` is no floating-point array, or ``limit`` neither a number nor an array of its library.
     """
     backend, _ = scaled(x, num, limit)
-    xp = backend.xp
-    bounds = backend.table(_bounds, num, like=x) * scalar_like(backend, limit, x)
+    xp, unit = backend.xp, scalar_like(backend, limit, x)
     x = x[..., None]
-    return xp.where((x >= bounds[:-1]) & (x <= bounds[1:]), xp.ones_like(x), xp.zeros_like(x))
+    bounds = backend.aligned(backend.table(_bounds, num, like=x), x)
+    bounds = bounds * (unit if isinstance(unit, float) else unit[..., None])
+    return xp.where((x >= bounds[..., :-1]) & (x <= bounds[..., 1:]), xp.ones_like(x), xp.zeros_like(x))
 
 
 def triangular_window(x: Array, num: int, limit: Array | float = 1.0) -> Array:
@@ -79,7 +80,7 @@ def smooth_window(x: Array, num: int, limit: Array | float = 1.0) -> Array:
 def _offsets(x: Array, num: int, limit: Array | float) -> tuple[Backend, Array]:
     """Return the backend, and x relative to the start of every window in units of its width."""
     backend, t = scaled(x, num, limit)
-    return backend, num * t[..., None] - backend.table(_starts, num, like=t)
+    return backend, num * t[..., None] - backend.aligned(backend.table(_starts, num, like=t), t[..., None])
 
 
 def _bounds(num: int) -> NDArray[np.float64]:
