@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
-from inspect import isabstract, isclass, isfunction
+from inspect import isabstract, isclass, isfunction, unwrap
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -116,7 +116,7 @@ def _encoded(value: Any, where: str) -> Json:
     if isinstance(value, partial) and not value.args:
         options = {name: _encoded(v, f"{where}.{name}") for name, v in value.keywords.items()}
         return {**_encoded(value.func, where), "options": options}
-    if isfunction(value) and _FUNCTIONS.get(value.__name__) is value:
+    if isfunction(value) and _FUNCTIONS.get(value.__name__) is unwrap(value):  # adapters wrap functions
         return {"function": value.__name__}
     try:
         check_dtype(value, where)
