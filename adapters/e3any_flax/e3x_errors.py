@@ -29,18 +29,17 @@ _WORDS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     ),
     (r"begins with .*, as (\w+), got", r"incompatible shapes, inputs must have at least as many dimensions as \1"),
     (r"of real numbers, got dtype (.*)", r"inputs must be floating point or integer dtype, received \1"),
-    (
-        r"x of shape \(\.\.\., 1 or 2, .* got (\([^()]*\))$",
-        r"shape of x must have at least three dimensions, received \1",
-    ),
     (r"parity axis of length .* in (.*)", r"expected 1 or 2 for axis -3 of feature shape, received \1"),
     (
         r"got (\d+) components, which is no square",
         lambda m: f"received invalid size {m[1]} for axis -2, closest valid size is {round(math.sqrt(int(m[1]))) ** 2}",
     ),
-    (r"of shape \(\.\.\., 1 or 2, .* got (\([^()]*\))$", r"shape of features must have at least length 3, received \1"),
+    (
+        r"of shape \(\.\.\., 1 or 2, .* got (\([^()]*\))$",
+        r"shape of features must have at least length 3, shape of x must have at least three dimensions, received \1",
+    ),
     (r"max_degree <= (\d+) for factors .* got (\d+)", r"max_degree can be at most \1, received max_degree=\2"),
-    (r"for this index list, got", "inputs_q and inputs_kv have incompatible shapes"),
+    (r"inputs_q and inputs_kv with the same leading axes", "inputs_q and inputs_kv have incompatible shapes"),
     (r"basis for relative positional encodings", "'basis' is a required argument, received basis=None"),
     (r"divides qkv_features, got (\d+) and (\d+)", r"qkv_features (\2) must be divisible by num_heads (\1)"),
     (r"wigner_d_matrix of shape \((\d+, \d+\)) .*, got (.*)", r"expected shape (..., \1, incompatible shapes with \2"),

@@ -11,6 +11,10 @@ import numpy as np
 from e3any import nn as _core
 from e3any.conventions import component_degrees
 from e3any.nn.layers.convolution import GatheredConvolution
+from e3any_flax import ops as ops
+from e3any_flax import so3 as so3
+from e3any_flax import util as util
+from e3any_flax.config import Config as Config
 from e3any_flax.linen import linen_class
 from e3any_flax.nn import initializers as initializers
 from e3any_flax.nn.features import _extract_max_degree_and_check_shape as _extract_max_degree_and_check_shape

@@ -18,10 +18,14 @@ from e3any.so3 import (
     spherical_harmonics,
     tensor_to_irreps,
 )
+from e3any_flax import ops as ops
 from e3any_flax.boundary import accept_arrays
+from e3any_flax.config import Config as Config
 from e3any_flax.so3._common import _cartesian_permutation as _cartesian_permutation
 from e3any_flax.so3._common import _cartesian_permutation_for_degree as _cartesian_permutation_for_degree
 from e3any_flax.so3._common import _check_degree_is_positive_or_zero
+from e3any_flax.so3._normalization import check_normalization_is_valid as check_normalization_is_valid
+from e3any_flax.so3._normalization import normalization_constant as normalization_constant
 from e3any_flax.types import Array as Array
 
 __all__ = [

@@ -12,7 +12,11 @@ from e3any.so3 import (
     wigner_d_from_euler,
     wigner_d_from_quaternion,
 )
+from e3any.so3._matrices import check_rotations
+from e3any_flax import ops as ops
 from e3any_flax.boundary import accept_arrays
+from e3any_flax.config import Config as Config
+from e3any_flax.so3.irreps import clebsch_gordan as clebsch_gordan
 from e3any_flax.types import Array as Array
 from e3any_flax.types import PRNGKey as PRNGKey
 
@@ -28,3 +32,5 @@ __all__ = [
 ]
 
 accept_arrays(globals())
+
+_check_rotation_matrix_shape = check_rotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from e3any.nn.radial import basic_chebyshev, exponential_chebyshev, reciprocal_chebyshev
 from e3any_flax.boundary import accept_arrays
+from e3any_flax.nn.functions import mappings as mappings
 from e3any_flax.types import Array as Array
 
 __all__ = ["basic_chebyshev", "exponential_chebyshev", "reciprocal_chebyshev"]
