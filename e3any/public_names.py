@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from inspect import isfunction, signature
+from inspect import isfunction, signature, unwrap
 from typing import Any
 
 __all__ = ["adopt", "core_function", "with_namespace"]
@@ -61,4 +61,4 @@ def core_function(function: Any) -> Any:
     if not (isfunction(function) and module.startswith("e3any_")):
         return function
     is_public = getattr(sys.modules.get(module), function.__name__, None) is function
-    return getattr(function, "__wrapped__", function) if is_public else function
+    return unwrap(function) if is_public else function

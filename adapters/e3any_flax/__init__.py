@@ -1,6 +1,7 @@
 """Flax modules for the layers of e3any, under the names of e3x.
 
-``import e3any_flax as e3x`` in a program for e3x gives the same modules, with the same trees of parameters.
+``import e3any_flax as e3x`` in a program for e3x gives the same modules, with the same trees of parameters. Files have
+the names that they have in e3x, so that ``sys.modules["e3x"] = e3any_flax`` serves programs that import from them.
 :mod:`e3any_flax.nn` has modules of Linen, :mod:`e3any_flax.nnx` those of NNX.
 """
 
@@ -15,7 +16,8 @@ from e3any.extras import require
 require("flax", "jax", "flax")
 
 from e3any import Config, Layout, __version__
-from e3any_flax import matrix, nn, ops, so3
+from e3any_flax import config, matrix, nn, ops, so3, util, version
+from e3any_flax.alias import find_under_other_names
 from e3any_flax.e3x_checkpoint import load_e3x
 from e3any_flax.linen import LayerModule, linen_class, to_linen
 from e3any_flax.trees import load_tree, to_tree
@@ -29,6 +31,7 @@ __all__ = [
     "LayerModule",
     "Layout",
     "__version__",
+    "config",
     "linen_class",
     "load_e3x",
     "load_tree",
@@ -40,19 +43,11 @@ __all__ = [
     "to_linen",
     "to_nnx",
     "to_tree",
+    "util",
+    "version",
 ]
 
-# Programs for e3x may name its files, as in ``e3x.so3.irreps.spherical_harmonics``; functions are found under each.
-_FILES = {
-    so3: ("irreps", "quadrature", "rotations"),
-    ops: ("helpers", "indexed", "safe"),
-    nn: ("activations", "features", "functions", "modules", "wrappers")
-    + ("bernstein", "chebyshev", "cutoff", "damping", "gaussian", "mappings", "switch", "trigonometric", "window"),
-    matrix: ("matmat",),
-}
-for _module, _names in _FILES.items():
-    for _name in _names:
-        setattr(_module, _name, _module)
+find_under_other_names()
 
 
 def __getattr__(name: str) -> Any:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from e3any_backends.numpy_arrays import native
 from flax import linen
 from flax.core import Scope, init
 
 from e3any.nn import Layer, Parameters
 from e3any.nn.layer import check_layer, check_layer_class
+from e3any_flax.boundary import as_jax
+from e3any_flax.e3x_errors import in_words_of_e3x
 
 __all__ = ["LayerModule", "linen_class", "to_linen"]
 
@@ -103,14 +104,10 @@ def merged(*trees: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def as_jax(tree: Any) -> Any:
-    """Return a tree whose arrays of NumPy are arrays of JAX."""
-    return jax.tree.map(lambda x: jnp.asarray(native(x)) if isinstance(x, np.ndarray) else x, tree)
-
-
 def _apply(description: Layer, scope: Scope | None, inputs: Any, options: dict[str, Any]) -> Any:
     inputs, options = as_jax((inputs, options))
-    return description(_ScopeParameters(scope), *inputs, **options)
+    with in_words_of_e3x():
+        return description(_ScopeParameters(scope), *inputs, **options)
 
 
 class LayerModule(linen.Module):
@@ -156,7 +153,9 @@ def to_linen(layer: Layer, *, name: str | None = None) -> LayerModule:
     return LayerModule(layer, name=name)
 
 
-def linen_class(description: type[Layer], module: str) -> type[linen.Module]:
+def linen_class(
+    description: type[Layer], module: str, *, base: type[linen.Module] = linen.Module, name: str | None = None
+) -> type[linen.Module]:
     """Return a class of Linen modules whose attributes are the hyper-parameters of a description.
 
     Parameters
@@ -165,11 +164,16 @@ def linen_class(description: type[Layer], module: str) -> type[linen.Module]:
         Class of the description.
     module : str
         Where the class is going to live.
+    base : type
+        What it is a subclass of: Linen's class of modules, or one that this function has returned, whose attributes
+        it has as well.
+    name : str, optional
+        Name of the class; that of the description by default.
 
     Returns
     -------
     type
-        A subclass of :class:`flax.linen.Module` of the same name.
+        A subclass of :class:`flax.linen.Module`.
 
     Raises
     ------
@@ -181,29 +185,43 @@ def linen_class(description: type[Layer], module: str) -> type[linen.Module]:
 
     def layer(self: Any) -> Layer:
         """Return the description that the module applies."""
-        return description(**{field.name: getattr(self, field.name) for field in fields})
+        values = {field.name: getattr(self, field.name) for field in fields}
+        if "param_dtype" in values:
+            values["param_dtype"] = jnp.dtype(values["param_dtype"]).name
+        return description(**values)
 
     def __post_init__(self: Any) -> None:
         # Hyper-parameters are checked, and settings taken, when a module is built.
-        for name, value in vars(layer(self)).items():
-            object.__setattr__(self, name, value)
+        with in_words_of_e3x():
+            taken = vars(layer(self))
+        for name, value in taken.items():
+            if name != "param_dtype":
+                object.__setattr__(self, name, value)
         linen.Module.__post_init__(self)
 
-    @linen.compact
     def __call__(self: Any, *inputs: Any, **options: Any) -> Any:
         """Apply the layer to arrays of JAX or NumPy; see ``forward`` of the description."""
         return _apply(layer(self), self.scope, inputs, options)
 
+    __call__.__signature__ = _without_parameters(description)  # type: ignore[attr-defined]
     members: dict[str, Any] = {}
     for field in fields:
-        if field.default_factory is not dataclasses.MISSING:
+        if field.name == "param_dtype":
+            members[field.name] = jnp.float32
+        elif field.default_factory is not dataclasses.MISSING:
             members[field.name] = field.default_factory()
         elif field.default is not dataclasses.MISSING:
             members[field.name] = field.default
     members |= {
         "__annotations__": {field.name: Any for field in fields},
-        "__call__": __call__,
+        "__call__": linen.compact(__call__),
         "__post_init__": __post_init__,
     }
     members |= {"description": property(layer), "__doc__": description.__doc__, "__module__": module}
-    return type(description.__name__, (linen.Module,), members)
+    return type(name or description.__name__, (base,), members)
+
+
+def _without_parameters(description: type[Layer]) -> inspect.Signature:
+    """Return the signature of ``forward`` as that of a module, which has the parameters."""
+    signature = inspect.signature(description.forward)
+    return signature.replace(parameters=[p for p in signature.parameters.values() if p.name != "p"])

@@ -15,7 +15,8 @@ from e3any.checks import shown
 from e3any.nn import Layer, Variables
 from e3any.nn.interface import call_signature, constructor_signature, document, with_layouts
 from e3any.nn.layer import check_layer, check_layer_class
-from e3any_flax.linen import as_jax, draw
+from e3any_flax.boundary import as_jax
+from e3any_flax.linen import draw
 
 __all__ = ["LayerModule", "nnx_class", "to_nnx"]
 

@@ -151,6 +151,8 @@ def basis(
     """
     floating_backend(r=r)
     check_vectors(r)
+    if return_cutoff and cutoff_fn is None:
+        raise ValueError("expected a cutoff_fn with return_cutoff=True, got None")
     check_degree(max_degree)
     check_num(num)
     check_callable(radial_fn, "radial_fn")
@@ -160,8 +162,6 @@ def basis(
         if function is not None:
             check_callable(function, name)
     cartesian_order = cartesian_order_or_default(cartesian_order)
-    if return_cutoff and cutoff_fn is None:
-        raise ValueError("expected a cutoff_fn with return_cutoff=True, got None")
     unit, norm = normalize_and_return_norm(r, axis=-1)
     radial = radial_fn(norm, num)
     cutoff = None if cutoff_fn is None else cutoff_fn(norm)

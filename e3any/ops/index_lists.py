@@ -179,7 +179,7 @@ def dense_to_sparse_indices(adj_idx: Array, pad_idx: int | None = None) -> tuple
     pad = int(xp.max(adj_idx)) + 1 if pad_idx is None else int(pad_idx)
     edges = xp.reshape(adj_idx, (math.prod(batch), num * width))
     present = (edges >= 0) & (edges < pad)
-    count = int(xp.max(xp.sum(xp.astype(present, xp.int64), axis=1)))
+    count = int(xp.max(xp.count_nonzero(present, axis=1)))
     # Edges first, padding last, both in their order.
     order = xp.argsort(xp.astype(~present, xp.int32), axis=1, stable=True)[:, :count]
     flat = _in_batch(backend, order, num * width)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from layer_cases import KEY, jit
 
+import e3any
 from e3any.testing import assert_parity
 
 SOURCE = (Path(__file__).parent / "e3x_program.py").read_text(encoding="utf-8")
@@ -196,3 +197,127 @@ def test_models_have_the_same_parameters(trained):
 @dtypes
 def test_models_give_the_same_outputs(trained, dtype):
     assert_parity(trained[1][dtype], trained[1]["e3x"], dtype, rtol=RTOL[dtype])
+
+
+# Of integers e3x returns integers here, cut off; windows are 0 or 1.
+REAL_FOR_INTEGERS = {"gelu", "rectangular_window", "wigner_d"}
+KINDS = {
+    "NumPy": lambda name, x: x,
+    "NumPy in double precision": lambda name, x: x.astype("float64") if x.dtype.kind == "f" else x.astype("int64"),
+    "integers": lambda name, x: x if x.dtype.kind == "i" else np.rint(2 * x).astype("int32"),
+    "integers of JAX": lambda name, x: jnp.asarray(x if x.dtype.kind == "i" else np.rint(2 * x).astype("int32")),
+    "one of NumPy, one of JAX": lambda name, x: x if name in ("x", "r", "t", "dst", "weights") else jnp.asarray(x),
+    "one of JAX, one of NumPy": lambda name, x: jnp.asarray(x) if name in ("x", "r", "t", "dst", "weights") else x,
+}
+
+
+def cases(library: str, group: str, kind: str) -> dict:
+    """Return the calls of a program for all functions of a group, with inputs of a kind."""
+    arrays = {name: KINDS[kind](name, x) for name, x in vars(inputs()).items()}
+    return getattr(PROGRAMS[library], group)(SimpleNamespace(**arrays))
+
+
+@pytest.fixture
+def single_precision():
+    """What programs have that do not ask for double precision: e3x computes in it where it is there."""
+    with jax.enable_x64(False):
+        yield
+
+
+@cache
+def abstract(library: str, group: str, kind: str) -> dict:
+    """Return shapes and dtypes, or the error, of every function, in single precision."""
+    found = {}
+    for name, call in cases(library, group, kind).items():
+        try:
+            found[name] = jax.eval_shape(lambda call=call: jax.tree.map(jnp.asarray, call()))
+        except Exception as error:
+            found[name] = error
+    return found
+
+
+@pytest.mark.usefixtures("single_precision")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("group", "name"), [(g, n) for g, n in FUNCTIONS if g != "initializers" and n not in EAGER])
+def test_functions_take_what_those_of_e3x_take(group, name, kind):
+    ours, theirs = (abstract(library, group, kind)[name] for library in ("e3any_flax", "e3x"))
+    if isinstance(theirs, Exception):
+        return  # e3x refuses this kind, and we may
+    if isinstance(ours, Exception):
+        raise ours
+    shapes = [[x.shape for x in jax.tree.leaves(result)] for result in (ours, theirs)]
+    dtypes = [[x.dtype for x in jax.tree.leaves(result)] for result in (ours, theirs)]
+    assert shapes[0] == shapes[1]
+    if name in REAL_FOR_INTEGERS and kind.startswith("integers"):
+        assert {str(dtype) for dtype in dtypes[0]} == {"float32"}
+    else:
+        assert dtypes[0] == dtypes[1]
+
+
+@pytest.mark.usefixtures("single_precision")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("group", ["so3", "ops", "nn"])
+def test_functions_give_the_same_numbers_for_every_kind(group, kind):
+    taken = {n for n, x in abstract("e3x", group, kind).items() if not isinstance(x, Exception)} - EAGER
+    taken -= REAL_FOR_INTEGERS | {"random_rotation"}
+    results = [
+        jit(lambda l=library: {n: jax.tree.leaves(c()) for n, c in cases(l, group, kind).items() if n in taken})()
+        for library in ("e3any_flax", "e3x")
+    ]
+    for name in taken:
+        finite = [[np.nan_to_num(x, nan=0.0) for x in result[name]] for result in results]
+        assert_parity(*finite, rtol=2e-5)
+
+
+@pytest.mark.usefixtures("single_precision")
+@pytest.mark.parametrize("name", sorted(EAGER))
+def test_functions_that_read_values_take_every_kind(name):
+    group = next(g for g, n in FUNCTIONS if n == name)
+    for kind in set(KINDS) - {"integers", "integers of JAX", "NumPy in double precision"}:  # of which e3x warns
+        ours, theirs = (jax.tree.leaves(cases(library, group, kind)[name]()) for library in ("e3any_flax", "e3x"))
+        for a, b in zip(ours, theirs, strict=True):
+            assert isinstance(a, jax.Array)
+            np.testing.assert_array_equal(a, b, strict=True)
+
+
+@pytest.mark.usefixtures("single_precision")
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: e3any_flax.nn.exponential_gaussian(np.ones(2), 2, gamma=jnp.asarray(1.0)), [[0.4497, 0.7629]] * 2),
+        (lambda: e3any_flax.nn.basic_gaussian(jnp.array([1, 2]), 2), [[0.1353, 1.0], [0.0003, 0.1353]]),
+        (lambda: e3any_flax.nn.silu(jnp.ones((1, 1, 2), int)), [[[0.7311, 0.7311]]]),
+        (lambda: e3any_flax.so3.solid_harmonics(jnp.array([1, 2, 2]), 1), [1.0, 1.0, 2.0, 2.0]),
+        (lambda: e3any_flax.nn.triangular_window(np.array([1, 2]), num=2, limit=2.0), [[0.0, 1.0], [0.0, 0.0]]),
+        (lambda: e3any_flax.ops.inverse_softplus(1.0), 0.54132485),
+        (lambda: e3any_flax.ops.gather_dst(np.ones((2, 1), np.float32), dst_idx=jnp.array([1, 0])), [[1.0], [1.0]]),
+        (lambda: e3any_flax.so3.rotation(np.array([0.0, 0.0, 1.0]), np.float64(0.0)), np.eye(3)),
+        (lambda: e3any_flax.nn.basis(np.ones((1, 3)), max_degree=0, num=1, radial_fn=e3any_flax.nn.sinc), [[[[0.0]]]]),
+    ],
+)
+def test_functions_return_jax_arrays_in_single_precision(call, expected):
+    for result in (call(), jit(call)()):
+        assert isinstance(result, jax.Array)
+        assert result.dtype == np.float32
+        np.testing.assert_allclose(result, np.asarray(expected, np.float32), atol=1e-4)
+
+
+def test_large_integers_are_exact_where_e3x_keeps_integers():
+    x = jnp.asarray([[[2**30 + 1, -(2**30) - 3, 7]] * 4], jnp.int32)
+    for name in ("relu", "reflect"):
+        ours, theirs = (getattr(library.nn, name)(x) for library in (e3any_flax, e3x))
+        np.testing.assert_array_equal(ours, theirs, strict=True)
+    np.testing.assert_array_equal(e3any_flax.nn.add(x, x[:, :1] * 0), x, strict=True)
+
+
+def test_the_core_stays_strict():
+    with pytest.raises(TypeError, match=r"expected arrays of one library, got both"):
+        e3any.ops.gather_dst(np.ones((2, 1)), dst_idx=jnp.array([0]))
+    for x in (np.ones((1, 1, 2), int), [[[1.0]]], 1.0):
+        with pytest.raises(TypeError, match="expected"):
+            e3any.nn.silu(x)
+    for x in ([[[1.0]]], "x", None):
+        with pytest.raises(TypeError, match="expected"):
+            e3any_flax.nn.silu(x)
+    with pytest.raises(TypeError, match="positional argument"):
+        e3any_flax.nn.silu(np.ones((1, 1, 2)), 1, 2)

@@ -67,6 +67,11 @@ class _Attention(Convolution):
         **lists: Any,
     ) -> Array:
         floating_backend(inputs_q=inputs_q, inputs_kv=inputs_kv)
+        batches = tuple(inputs_q.shape[:-4]), tuple(inputs_kv.shape[:-4])
+        if batches[0] != batches[1]:
+            raise ValueError(
+                f"expected inputs_q and inputs_kv with the same leading axes, got {batches[0]} and {batches[1]}"
+            )
         queries, keys = Layout.of(inputs_q, "inputs_q"), Layout.of(inputs_kv, "inputs_kv")
         if basis is None and (self.use_relative_positional_encoding_qk or self.use_relative_positional_encoding_v):
             raise TypeError("expected a basis for relative positional encodings, got None")

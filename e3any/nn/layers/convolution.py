@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from e3any_backends import Array, Backend, backend_of
 
-from e3any.checks import check_degree
+from e3any.checks import check_degree, floating_backend
 from e3any.layout import Layout
 from e3any.nn.basis import FactoredBasis
 from e3any.nn.initializers import lecun_normal, zeros
@@ -21,7 +21,7 @@ from e3any.nn.layers.tensor import Tensor
 from e3any.ops.index_lists import number_batch
 from e3any.ops.indexed import indexed_sum
 
-__all__ = ["Convolution"]
+__all__ = ["Convolution", "GatheredConvolution"]
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,15 @@ class Convolution(Layer):
         if weights is not None:
             gathered, weights = backend.promote(gathered, weights, dtype=self.dtype)
             gathered = backend.scale_components(gathered, weights)
-        if basis is not None:
-            filters = self.filter(gathered.shape[-1])(
-                p / "filter", basis.array() if isinstance(basis, FactoredBasis) else basis
-            )
-            name, product = product_of(self)
-            gathered = product(p / name, filters, gathered)
-        return indexed_sum(gathered, **edges.reduction(senders.shape[-4]))
+        return indexed_sum(self.messages(p, gathered, basis), **edges.reduction(senders.shape[-4]))
+
+    def messages(self, p: Parameters, gathered: Array, basis: Array | FactoredBasis | None) -> Array:
+        """Couple the features of the node that sends, for every edge, with filters; without a basis return them."""
+        if basis is None:
+            return gathered
+        functions = basis.array() if isinstance(basis, FactoredBasis) else basis
+        name, product = product_of(self)
+        return product(p / name, self.filter(gathered.shape[-1])(p / "filter", functions), gathered)
 
     def filter(self, features: int) -> Dense:
         """Return the linear map from basis functions to filters."""
@@ -144,6 +146,70 @@ class Convolution(Layer):
             edges = edges.sparse()
         sums = _edge_sums if edges.adj_idx is None else _neighbour_sums
         return couple_pairs(backend, sums(backend, senders, angular, radial, edges), kernel, tensor.plan(kernel))
+
+
+@dataclass(frozen=True)
+class GatheredConvolution(Convolution):
+    """Sum the products of features that are there for every edge with learned filters, over neighbourhoods.
+
+    It is the last step of :class:`MessagePass` and of attention, which programs may put others before. Hyper-parameters
+    and parameters are those of :class:`MessagePass`.
+    """
+
+    def forward(
+        self,
+        p: Parameters,
+        inputs: Array,
+        basis: Array | FactoredBasis | None = None,
+        *,
+        adj_idx: Array | None = None,
+        where: Array | None = None,
+        dst_idx: Array | None = None,
+        num_segments: int | None = None,
+        indices_are_sorted: bool = False,
+    ) -> Array:
+        """Convolve features.
+
+        Parameters
+        ----------
+        p : Parameters
+            Parameters.
+        inputs : array of shape (..., N, M, P, (L+1)**2, F) or (..., E, P, (L+1)**2, F)
+            Features of the node that sends, for every edge.
+        basis : FactoredBasis or array of shape (..., N, M, 1, (Lb+1)**2, K) or (..., E, 1, (Lb+1)**2, K), optional
+            Basis functions of every edge; without, features are summed as they are.
+        adj_idx, where, dst_idx, num_segments, indices_are_sorted : optional
+            Index list, see :func:`e3any.ops.indexed_sum`.
+
+        Returns
+        -------
+        array of shape (..., N, P', (L'+1)**2, F)
+            The sums.
+
+        Raises
+        ------
+        RuntimeError
+            If neither or both kinds of index list are given.
+        TypeError
+            If ``where`` or ``num_segments`` is missing, or an argument is no array of its kind.
+        ValueError
+            If shapes do not fit.
+        """
+        floating_backend(inputs=inputs)
+        Layout.of(inputs)
+        if basis is not None:
+            edges = tuple(inputs.shape[:-3])
+            found = tuple(basis.radial.shape[:-2] if isinstance(basis, FactoredBasis) else basis.shape[:-3])
+            if found != edges:
+                raise ValueError(f"expected a basis for edges of shape {edges}, as inputs, got {found}")
+        return indexed_sum(
+            self.messages(p, inputs, basis),
+            adj_idx=adj_idx,
+            where=where,
+            dst_idx=dst_idx,
+            num_segments=num_segments,
+            indices_are_sorted=indices_are_sorted,
+        )
 
 
 def _neighbour_sums(backend: Backend, senders: Array, angular: Array, radial: Array, edges: Edges) -> Array:

@@ -1,0 +1,110 @@
+"""What functions take in programs for JAX: arrays of NumPy and JAX together, numbers, and integers for real numbers.
+
+Functions of the core take arrays of one library and refuse everything else. Those of this package convert first::
+
+    accept_arrays(globals())  # at the end of a file, for all functions that its ``__all__`` lists
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from e3any_backends.numpy_arrays import native
+
+from e3any_flax.e3x_errors import in_words_of_e3x
+
+__all__ = ["accept_arrays", "as_jax"]
+
+Function = Callable[..., Any]
+
+
+def as_jax(tree: Any) -> Any:
+    """Return a tree whose arrays of NumPy are arrays of JAX."""
+    return jax.tree.map(lambda x: jnp.asarray(native(x)) if isinstance(x, np.ndarray) else x, tree)
+
+
+def accept_arrays(names: dict[str, Any], *, integers: Collection[str] = (), signs: Collection[str] = ()) -> None:
+    """Let the functions of a file take what functions of :mod:`jax.numpy` take, and return arrays of JAX.
+
+    Parameters
+    ----------
+    names : dict
+        The global names of the file. Functions that ``__all__`` lists are replaced.
+    integers : collection of str
+        Functions that take integers as they are, such as index lists. All others take them as real numbers.
+    signs : collection of str
+        Functions that multiply their one argument by -1, 0 or 1. Of integers they return integers.
+    """
+    for name in names["__all__"]:
+        function = names[name]
+        if not inspect.isfunction(function):
+            continue
+        names[name] = accepting = _accepting(function, real=name not in integers)
+        if name in signs:
+            names[name] = accepting = _keeping_integers(accepting)
+        accepting.__module__ = names["__name__"]
+
+
+def _accepting(function: Function, real: bool) -> Function:
+    parameters = inspect.signature(function).parameters
+    convert = {name: _conversion(str(parameter.annotation), real) for name, parameter in parameters.items()}
+    positional = [convert[name] for name, parameter in parameters.items() if parameter.kind != parameter.KEYWORD_ONLY]
+    variadic = any(parameter.kind == parameter.VAR_POSITIONAL for parameter in parameters.values())
+    defaults = {"xp": jnp} if "xp" in parameters else {}
+
+    @functools.wraps(function)
+    def accepting(*arguments: Any, **options: Any) -> Any:
+        conversions = positional + [positional[-1]] * (len(arguments) - len(positional)) if variadic else positional
+        # Too many arguments are left to the function, which says so.
+        converted = [f(x) for f, x in zip(conversions, arguments, strict=False)] + list(arguments[len(conversions) :])
+        options = {name: convert[name](x) if name in convert else x for name, x in options.items()}
+        with in_words_of_e3x():
+            result = function(*converted, **(defaults | options))
+        return result if "xp" in options else as_jax(result)
+
+    return accepting
+
+
+def _keeping_integers(function: Function) -> Function:
+    """Apply a function of ``s x`` with s in -1, 0, 1 to the signs of integers, which real numbers hold exactly."""
+
+    @functools.wraps(function)
+    def accepting(x: Any) -> Any:
+        x = as_jax(x)
+        if not (isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.integer)):
+            return function(x)
+        sign = jnp.sign(x)
+        return x * (function(sign) * sign).astype(int).astype(x.dtype)
+
+    return accepting
+
+
+def _conversion(annotation: str, real: bool) -> Callable[[Any], Any]:
+    """Return how an argument is converted, by its annotation: numbers stay numbers where the core takes them."""
+    if annotation == "Array":
+        return (lambda x: _as_real(_as_array(x))) if real else _as_array
+    if "Array" not in annotation or "Callable" in annotation:
+        return lambda x: x
+    return _as_real_or_number if real and annotation.startswith("Array |") else as_jax
+
+
+def _as_array(x: Any) -> Any:
+    return jnp.asarray(native(x)) if isinstance(x, np.ndarray | np.generic | int | float) else x
+
+
+def _as_real_or_number(x: Any) -> Any:
+    return x.item() if isinstance(x, np.generic) else _as_real(x)
+
+
+def _as_real(x: Any) -> Any:
+    """Return an array of integers as one of real numbers, as their sum with 0.0 is."""
+    x = as_jax(x)
+    if isinstance(x, jax.Array) and not jnp.issubdtype(x.dtype, jnp.inexact):
+        return x.astype(jnp.result_type(x, 1.0))
+    return x

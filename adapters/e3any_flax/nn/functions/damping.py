@@ -1,0 +1,11 @@
+"""Damping functions, see :mod:`e3any.nn.cutoffs`."""
+
+from __future__ import annotations
+
+from e3any.nn.cutoffs import smooth_damping
+from e3any_flax.boundary import accept_arrays
+from e3any_flax.types import Array as Array
+
+__all__ = ["smooth_damping"]
+
+accept_arrays(globals())
