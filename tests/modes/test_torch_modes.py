@@ -48,10 +48,10 @@ def _has_parameters(kind):
     return bool(Case(kind).parameters())
 
 
-def rows(modes, strength=2):
+def rows(modes):
     """Parametrize a test with kinds, one of which has every combination that is asked for of its family."""
     factors = {"kind": tuple(KINDS), "family": FAMILIES, **SIZES, "mode": tuple(modes), **SETTINGS}
-    found = rows_to_test(factors, allowed, quick, ("kind",), strength)
+    found = rows_to_test(factors, allowed, quick, ("kind",))
     return pytest.mark.parametrize("row", found, ids=[_name(row) for row in found])
 
 
@@ -99,11 +99,6 @@ def test_compiled_modules_give_the_same_numbers_and_gradients(row):
     assert_same(row)
 
 
-@rows(["export"], strength=1)
-def test_exported_modules_give_the_same_numbers_and_gradients(row):
-    assert_same(row)
-
-
 def trained(layer, run):
     """Return results in training, for the same random numbers, and the buffers afterwards."""
     torch.manual_seed(0)
@@ -123,9 +118,10 @@ def test_layers_in_training_draw_and_average_in_all_modes(layer, mode):
         assert_parity(buffers, averages)
 
 
-# Compilation by default takes half a minute each: tests of training have a model, and E3ANY_MODES all layers.
-@pytest.mark.skipif("E3ANY_MODES" not in os.environ, reason="make test-modes compiles every layer by default")
-@rows(["inductor"])
-def test_modules_compiled_by_default_give_the_same_numbers_and_gradients(row):
+# Compilation by default takes half a minute each, and programs that are exported do not depend on kernels: one model is
+# compiled in tests of training, and small layers are exported in tests/adapters.
+@pytest.mark.skipif("E3ANY_MODES" not in os.environ, reason="make test-modes does it: it takes hours")
+@rows(["inductor", "export"])
+def test_programs_give_the_same_numbers_and_gradients(row):
     torch._dynamo.reset()
     assert_same(row)

@@ -6,6 +6,7 @@ import copy
 import os
 import shutil
 from dataclasses import dataclass
+from typing import Any
 
 import e3any_torch
 import pytest
@@ -24,7 +25,7 @@ has_compiler = pytest.mark.skipif(
     reason="the default compiler of PyTorch needs one of C++",
 )
 
-on_demand = pytest.mark.skipif("E3ANY_MODES" not in os.environ, reason="make test-modes does it: it takes a minute")
+on_demand = pytest.mark.skipif("E3ANY_MODES" not in os.environ, reason="make test-modes does it: it takes minutes")
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,20 @@ class ForceField(nn.Layer):
     """An energy from numbers of nodes and displacements along edges."""
 
     features: int
+    radial_fn: Any = nn.reciprocal_bernstein
+    num: int = 8
 
     def forward(self, p, numbers, displacements, dst_idx, src_idx):
-        basis = nn.basis(displacements, max_degree=1, num=8, radial_fn=nn.reciprocal_bernstein, factored=True)
+        basis = nn.basis(displacements, max_degree=1, num=self.num, radial_fn=self.radial_fn, factored=True)
         x = nn.Embed(10, self.features)(p / "embed", numbers)
         y = nn.MessagePass(max_degree=1)(p / "message", x, basis, dst_idx=dst_idx, src_idx=src_idx)
         x = nn.TensorDense(self.features, 1)(p / "product", nn.add(x, y))
         return nn.Dense(1)(p / "energy", nn.silu(x))[:, 0, 0, 0].sum()
 
 
-def force_field(features):
+def force_field(description):
     generator = torch.Generator().manual_seed(0)
-    module = e3any_torch.to_torch(ForceField(features), *map(torch.from_numpy, molecule()), generator=generator)
+    module = e3any_torch.to_torch(description, *map(torch.from_numpy, molecule()), generator=generator)
     return module.double(), tuple(map(torch.from_numpy, molecule("float64")))
 
 
@@ -61,9 +64,9 @@ def trained(module, loss):
     return losses, dict(module.named_parameters())
 
 
-def assert_trained_alike(features, backend, wrap):
+def assert_trained_alike(description, backend, wrap):
     """Compare with eager training what is done when a function of a module that ``wrap`` makes is compiled."""
-    module, inputs = force_field(features)
+    module, inputs = force_field(description)
     other = copy.deepcopy(module)
     torch._dynamo.reset()
     function = torch.compile(wrap(other), fullgraph=True, backend=backend)
@@ -91,15 +94,21 @@ def force_loss(module):
 
 @pytest.mark.parametrize("features", [16, 32, 64, 128])
 def test_energies_are_trained_under_the_compiler(features):
-    assert_trained_alike(features, "aot_eager", energy_loss)
+    assert_trained_alike(ForceField(features), "aot_eager", energy_loss)
 
 
 # Within torch.func no kernel is used, so that nothing depends on the number of features.
 def test_forces_are_trained_under_the_compiler():
-    assert_trained_alike(16, "aot_eager", force_loss)
+    assert_trained_alike(ForceField(16), "aot_eager", force_loss)
 
 
 @has_compiler
-@pytest.mark.parametrize("loss", [energy_loss, pytest.param(force_loss, marks=on_demand)])
+def test_energies_are_trained_under_the_default_compiler():
+    assert_trained_alike(ForceField(32, nn.basic_gaussian, 2), "inductor", energy_loss)
+
+
+@has_compiler
+@on_demand
+@pytest.mark.parametrize("loss", [energy_loss, force_loss])
 def test_models_are_trained_under_the_default_compiler(loss):
-    assert_trained_alike(32, "inductor", loss)
+    assert_trained_alike(ForceField(64), "inductor", loss)
