@@ -29,7 +29,9 @@ def _spherical_harmonics(l: int, m: int) -> Any:
 
 
 def _clebsch_gordan(l1: int, m1: int, l2: int, m2: int, l3: int, m3: int) -> Any:
-    """Return a coefficient that couples real harmonics."""
+    """Return a coefficient that couples real harmonics, which is zero where there is no such component."""
+    if any(abs(m) > l for l, m in ((l1, m1), (l2, m2), (l3, m3))):
+        return sympy.Integer(0)
     table = clebsch_gordan_for_degrees(l1, l2, l3, cartesian_order=False)
     return _root(float(table[l1 + m1, l2 + m2, l3 + m3]))
 

@@ -6,7 +6,6 @@ import itertools
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from e3any.so3 import (
     Normalization,
@@ -50,8 +49,7 @@ def _check_tensor_shape(x: Any, degree: int) -> None:
 def _tensor_compression_indices(degree: int) -> tuple[Array, ...]:
     """Return where the independent entries of a symmetric tensor are."""
     _check_degree_is_positive_or_zero(degree)
-    entries = list(itertools.combinations_with_replacement(range(3), degree))
-    return tuple(map(jnp.asarray, np.reshape(entries, (-1, degree)).T))
+    return tuple(map(jnp.asarray, zip(*itertools.combinations_with_replacement(range(3), degree), strict=True)))
 
 
 def _tensor_expansion_indices(degree: int) -> Array:
