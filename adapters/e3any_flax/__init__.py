@@ -11,7 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from e3any import Config, Layout, __version__
-from e3any_flax import config, matrix, nn, ops, so3, util, version
+from e3any_flax import config as config
+from e3any_flax import matrix, nn, ops, so3
+from e3any_flax import util as util
+from e3any_flax import version as version
 from e3any_flax.alias import find_under_other_names
 from e3any_flax.e3x_checkpoint import load_e3x
 from e3any_flax.linen import LayerModule, linen_class, to_linen
@@ -26,7 +29,6 @@ __all__ = [
     "LayerModule",
     "Layout",
     "__version__",
-    "config",
     "linen_class",
     "load_e3x",
     "load_tree",
@@ -38,8 +40,6 @@ __all__ = [
     "to_linen",
     "to_nnx",
     "to_tree",
-    "util",
-    "version",
 ]
 
 find_under_other_names()
