@@ -16,7 +16,10 @@ from e3any.extras import require
 require("flax", "jax", "flax")
 
 from e3any import Config, Layout, __version__
-from e3any_flax import config, matrix, nn, ops, so3, util, version
+from e3any_flax import config as config
+from e3any_flax import matrix, nn, ops, so3
+from e3any_flax import util as util
+from e3any_flax import version as version
 from e3any_flax.alias import find_under_other_names
 from e3any_flax.e3x_checkpoint import load_e3x
 from e3any_flax.linen import LayerModule, linen_class, to_linen
@@ -31,7 +34,6 @@ __all__ = [
     "LayerModule",
     "Layout",
     "__version__",
-    "config",
     "linen_class",
     "load_e3x",
     "load_tree",
@@ -43,8 +45,6 @@ __all__ = [
     "to_linen",
     "to_nnx",
     "to_tree",
-    "util",
-    "version",
 ]
 
 find_under_other_names()

@@ -52,7 +52,8 @@ def accept_arrays(names: dict[str, Any], *, integers: Collection[str] = (), sign
 
 
 def _accepting(function: Function, real: bool) -> Function:
-    parameters = inspect.signature(function).parameters
+    signature = inspect.signature(function)
+    parameters = signature.parameters
     convert = {name: _conversion(str(parameter.annotation), real) for name, parameter in parameters.items()}
     positional = [convert[name] for name, parameter in parameters.items() if parameter.kind != parameter.KEYWORD_ONLY]
     variadic = any(parameter.kind == parameter.VAR_POSITIONAL for parameter in parameters.values())
@@ -68,6 +69,9 @@ def _accepting(function: Function, real: bool) -> Function:
             result = function(*converted, **(defaults | options))
         return result if "xp" in options else as_jax(result)
 
+    if defaults:
+        own = [p.replace(kind=p.KEYWORD_ONLY, default=jnp) if p.name == "xp" else p for p in parameters.values()]
+        accepting.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
     return accepting
 
 
