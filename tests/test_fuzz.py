@@ -14,7 +14,7 @@ from fuzz.guards import guarded
 from fuzz.placements import PLACEMENTS, placed, prepared
 from fuzz.worker import Result, watch
 
-CASES = {"numpy": 160, "torch": 120, "jax": 64}
+CASES = {"numpy": 140, "torch": 100, "jax": 48}
 
 
 @pytest.mark.parametrize("library", list(CASES))

@@ -144,7 +144,7 @@ def _right(case: Case, arrays: Arrays, weights: Weights) -> tuple[Arrays, Compar
     flushed = {n: _flushed(a, call.program.specs[n].role, call.dtype) for n, a in arrays.items()}
     results = expected(call.program, flushed, weights, order)
     sizes = magnitudes(call.program, flushed, weights, order, results, rng)
-    return arrays, lambda actual: differences(actual, results, sizes, call.dtype)
+    return arrays, lambda actual: differences(call.program, actual, results, sizes, call.dtype)
 
 
 def _weights(call: Call, arrays: dict[str, np.ndarray], rng: np.random.Generator) -> Weights:
@@ -182,6 +182,6 @@ def _poisoned(case: Case, arrays: Arrays, weights: Weights) -> tuple[Arrays, Com
 
     def compare(actual: Arrays) -> list[str]:
         lost = poison_differences(call.program, actual, one, other)
-        return lost or differences(actual, one, free_rows(call.program, sizes, one, other), call.dtype)
+        return lost or differences(call.program, actual, one, free_rows(call.program, sizes, one, other), call.dtype)
 
     return {**arrays, name: np.where(which, poison, arrays[name])}, compare
