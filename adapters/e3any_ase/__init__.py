@@ -4,6 +4,11 @@ Neighbours of atoms in molecules and crystals, as sparse and dense lists with pa
 models in Flax or PyTorch. Importing this package loads neither.
 """
 
+# ruff: noqa: E402 - what is missing is named before it is imported
+from e3any.extras import require
+
+require("ase", "ase")
+
 from e3any_ase.calculator import ModelCalculator
 from e3any_ase.model_file import SavedModel, load_model, save_model
 from e3any_ase.neighbours import Neighbours, neighbours

@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from e3any.nn import Layer
-from e3any_ase.elements import Element, as_numbers, names
+from e3any_ase.elements import Element, as_numbers, check_rows, names
 from e3any_ase.energies import Derivatives, Evaluator, inputs_of
 from e3any_ase.model_file import check_reach, chosen, cutoffs_of, load_model
 from e3any_ase.neighbours import Finder, check_search
@@ -102,7 +102,10 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
         check_search(self._cutoff, finder)
         self._finder: Finder = finder
         self._evaluator = _evaluator(own or framework or "flax", model, params, dtype)
-        self._elements = self._evaluator.elements if elements is None else as_numbers(elements)
+        self._elements = self._evaluator.elements
+        if elements is not None:
+            self._elements = as_numbers(elements)
+            check_rows(self._elements, self._evaluator.elements)
 
     @classmethod
     def from_checkpoint(

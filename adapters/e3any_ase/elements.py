@@ -9,7 +9,7 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
-__all__ = ["Element", "as_numbers", "check_numbers", "names", "of_embeddings"]
+__all__ = ["Element", "as_numbers", "check_numbers", "check_rows", "names", "of_embeddings"]
 
 #: An atomic number or a symbol.
 Element: TypeAlias = int | str
@@ -51,6 +51,20 @@ def check_numbers(numbers: NDArray[Any], elements: Sequence[int] | None = None) 
         raise ValueError(f"expected atomic numbers from 1 to {_LAST}, got {wrong[0]}: structures have no padding yet")
     if elements is not None and (unknown := [z for z in present if z not in elements]):
         raise ValueError(f"expected elements that the model knows, {names(elements)}, got {names(unknown)}")
+
+
+def check_rows(elements: Sequence[int], known: Sequence[int] | None) -> None:
+    """Raise a ValueError if elements are beyond those that tables of embeddings have rows for, see `of_embeddings`.
+
+    A model that numbers its elements itself has a table of as many rows as elements, or one more for padding.
+    """
+    if known is None or len(elements) in (len(known), len(known) + 1):
+        return
+    if beyond := sorted(set(elements) - set(known)):
+        raise ValueError(
+            f"expected elements that the table of embeddings has rows for, {names(known)}, or as many as it has rows, "
+            f"got {names(beyond)} too"
+        )
 
 
 def of_embeddings(tree: Mapping[str, Any]) -> tuple[int, ...] | None:

@@ -9,10 +9,14 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from e3any import checkpoint
+from e3any.checks import shown
 from e3any.description import describe
+from e3any.files import strict_json
 from e3any.nn import Layer
-from e3any_ase.elements import Element, as_numbers, names
+from e3any_ase.elements import Element, as_numbers, check_rows, names, of_embeddings
 from e3any_ase.neighbours import check_search
 
 __all__ = ["SavedModel", "check_reach", "chosen", "cutoffs_of", "load_model", "save_model"]
@@ -92,6 +96,7 @@ def save_model(
     numbers = as_numbers(elements)
     if not numbers:
         raise ValueError("expected at least one element, got none")
+    check_rows(numbers, of_embeddings(params))
     notes = {_CUTOFF: repr(float(cutoff)), _ELEMENTS: json.dumps(numbers)}
     if taken := set(notes) & set(metadata or {}):
         raise ValueError(f"expected metadata under other names than {sorted(notes)}, got {sorted(taken)}")
@@ -125,12 +130,11 @@ def load_model(path: str | os.PathLike[str], model: Any = ()) -> SavedModel:
         If ``model`` is something else.
     """
     notes = checkpoint.load_metadata(path)
-    elements = notes.get(_ELEMENTS)
     return SavedModel(
         _layer(path, model, "layer" in notes),
         checkpoint.load(path),
         _read(path, _CUTOFF, notes, float),
-        None if elements is None else as_numbers(_read(path, _ELEMENTS, notes, json.loads)),
+        _read(path, _ELEMENTS, notes, lambda text: as_numbers(strict_json.parse(text))),
     )
 
 
@@ -139,9 +143,9 @@ def _read(path: Any, name: str, notes: Mapping[str, str], parse: Any) -> Any:
         return None
     try:
         return parse(notes[name])
-    except ValueError:
+    except (ValueError, TypeError):
         raise ValueError(
-            f"expected {name} in {os.fspath(path)!r} as save_model writes it, got {notes[name]!r}"
+            f"expected {name} in {os.fspath(path)!r} as save_model writes it, got {shown(notes[name])}"
         ) from None
 
 
@@ -180,10 +184,26 @@ def _classes(model: Layer) -> set[type[Layer]]:
 def cutoffs_of(model: Any) -> list[float]:
     """Return the numbers that are called ``cutoff`` in a description, or that a module has as an attribute."""
     found = [x for name, x in _parts(model) if name == "cutoff"]
-    found += [getattr(model, "cutoff", None)] if not isinstance(model, Layer) else []
-    described = getattr(model, "description", None)
-    numbers = [float(x) for x in found if isinstance(x, int | float) and not isinstance(x, bool)]
-    return numbers + (cutoffs_of(described) if isinstance(described, Layer) else [])
+    if not isinstance(model, Layer):
+        for module in _modules(model):
+            found.append(getattr(module, "cutoff", None))
+            described = getattr(module, "description", None)
+            found += cutoffs_of(described) if isinstance(described, Layer) else []
+    return [float(x) for x in found if _is_number(x)]
+
+
+def _modules(model: Any) -> list[Any]:
+    """Return a module and those in it: all of PyTorch, and those that are attributes of others."""
+    if callable(getattr(model, "modules", None)):
+        return list(model.modules())
+    return [model, *(x for x in getattr(model, "__dict__", {}).values() if hasattr(x, "description"))]
+
+
+def _is_number(x: Any) -> bool:
+    """Return whether something is a number, also as an array of no axis."""
+    if isinstance(x, bool | str) or x is None or callable(x):
+        return False
+    return isinstance(x, int | float | np.number) or getattr(x, "shape", None) == ()
 
 
 def check_reach(model: Any, cutoff: float) -> None:

@@ -11,6 +11,7 @@ from ase.geometry import complete_cell
 from numpy.typing import ArrayLike, NDArray
 
 from e3any.checks import check_number
+from e3any.extras import require
 from e3any_ase.search import check_finite, find_pairs
 
 __all__ = ["Neighbours", "neighbours"]
@@ -136,6 +137,7 @@ _kept = _Kept()
 
 def _vesin(points: Any, box: Any, periodic: Any, cutoff: float) -> tuple[Any, Any, Any]:
     if _kept.cutoff != cutoff:
+        require("ase", "vesin")
         from vesin import NeighborList
 
         _kept.cutoff, _kept.finder = cutoff, NeighborList(cutoff=cutoff, full_list=True)

@@ -174,6 +174,38 @@ def test_numbers_that_are_no_elements_are_refused(numbers):
     e3any_ase.from_arrays([1, 118], positions, cutoff=2.0)
 
 
+@pytest.mark.parametrize("elements", [["H", "Au"], ["C", "H", "O", "Pt"]])
+def test_elements_beyond_the_rows_of_embeddings_are_refused(elements, tmp_path):
+    message = "expected elements that the table of embeddings has rows for, H .* got (Au|Pt) "
+    with pytest.raises(ValueError, match=message):
+        ModelCalculator(MODEL, TREE, framework="torch", elements=elements)
+    with pytest.raises(ValueError, match=message):
+        e3any_ase.save_model(tmp_path / "model.safetensors", TREE, layer=MODEL, cutoff=4.0, elements=elements)
+
+
+def test_models_may_number_their_elements_themselves():
+    model = Model(num_elements=2)
+    assert ModelCalculator(model, tree_of(model), framework="torch", elements=["H", "Au"]).elements == (1, 79)
+
+
+class Buffered(TorchModel):
+    """A module whose own cut-off is a tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = torch.nn.Identity()
+        self.register_buffer("cutoff", torch.tensor(4.0))
+
+
+@pytest.mark.parametrize(
+    ("model", "params"),
+    [(Model(cutoff=np.float32(4)), TREE), (TorchModel(), None), (NNXModel(), None), (Buffered(), None)],
+)
+def test_lists_shorter_than_the_model_reaches_are_refused(model, params):
+    with pytest.raises(ValueError, match=r"expected .*4\.0.* got 2\.0"):
+        ModelCalculator(model, params, framework="torch" if params else None, cutoff=2.0)
+
+
 def test_structures_know_the_elements_of_a_model():
     atoms = molecule("CH3Cl")
     assert len(e3any_ase.from_atoms(atoms, cutoff=3.0, elements=["H", "C", "Cl"])["numbers"]) == 5
@@ -272,10 +304,14 @@ class TestFiles:
             )
         assert not list(tmp_path.iterdir())
 
-    @pytest.mark.parametrize("notes", [{"cutoff": "four"}, {"elements": "H O"}, {"elements": "[0]"}, {"elements": "1"}])
+    @pytest.mark.parametrize(
+        "notes",
+        [{"cutoff": "four"}, *({"elements": text} for text in ("H O", "[0]", "1", "[1.5]", "[true]", "[" * 10_000))],
+        ids=lambda notes: str(notes)[:20],
+    )
     def test_damaged_notes_are_refused(self, tmp_path, notes):
         checkpoint.save(tmp_path / "model", TREE, notes, layer=MODEL)
-        with pytest.raises((ValueError, TypeError), match=r"expected .* got"):
+        with pytest.raises(ValueError, match=r"expected .* as save_model writes it, got"):
             ModelCalculator.from_checkpoint(tmp_path / "model", [Model])
 
 
