@@ -45,10 +45,10 @@ CASES = {
     "Residual": ([LAYOUT], [nn.Dense(2)]),
     "FusedTensor": ([LAYOUT, LAYOUT], []),
     "MessagePass": ([LAYOUT, BASIS], []),
-    "MultiHeadAttention": ([LAYOUT, LAYOUT, BASIS], [2, 4]),
+    "MultiHeadAttention": ([LAYOUT, LAYOUT, BASIS], [2, True]),
     "PathMessagePass": ([LAYOUT, BASIS], [1, (4,)]),
     "SymmetricContraction": ([LAYOUT], [3, 2]),
-    "SelfAttention": ([LAYOUT, BASIS], [2, 4]),
+    "SelfAttention": ([LAYOUT, BASIS], [2, True]),
     "Tensor": ([LAYOUT, LAYOUT], []),
     "TensorDense": ([LAYOUT], [3]),
 }
