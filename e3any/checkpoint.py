@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from e3any import conventions
 from e3any.checks import cut, shown
 from e3any.description import describe, layer_of
+from e3any.extras import require
 from e3any.files.bfloat16 import bfloat16_bits, from_bfloat16_bits
 from e3any.files.dotted_names import dotted, nested
 from e3any.files.replacement import replace_file
@@ -175,11 +176,9 @@ def load_layer(path: str | os.PathLike[str], classes: Sequence[type[Layer]] = ()
 
 
 def _safetensors() -> ModuleType:
-    try:
-        import safetensors.numpy
-    except ModuleNotFoundError:
-        message = "expected the package safetensors for checkpoints, got none: pip install 'e3any[checkpoint]'"
-        raise ModuleNotFoundError(message, name="safetensors") from None
+    require("checkpoint", "safetensors")
+    import safetensors.numpy
+
     return safetensors
 
 

@@ -41,14 +41,18 @@ def accept_arrays(names: dict[str, Any], *, integers: Collection[str] = (), sign
     signs : collection of str
         Functions that multiply their one argument by -1, 0 or 1. Of integers they return integers.
     """
+    # A function that has two names, such as silu and swish, stays one function.
+    found: dict[Function, Function] = {}
     for name in names["__all__"]:
         function = names[name]
         if not inspect.isfunction(function):
             continue
-        names[name] = accepting = _accepting(function, real=name not in integers)
-        if name in signs:
-            names[name] = accepting = _keeping_integers(accepting)
-        accepting.__module__ = names["__name__"]
+        if function not in found:
+            accepting = _accepting(function, real=name not in integers)
+            accepting = _keeping_integers(accepting) if name in signs else accepting
+            accepting.__module__ = names["__name__"]
+            found[function] = accepting
+        names[name] = found[function]
 
 
 def _accepting(function: Function, real: bool) -> Function:

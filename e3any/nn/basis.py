@@ -151,12 +151,12 @@ def basis(
     """
     floating_backend(r=r)
     check_vectors(r)
+    check_flags(return_cutoff=return_cutoff, return_norm=return_norm, factored=factored)
     if return_cutoff and cutoff_fn is None:
         raise ValueError("expected a cutoff_fn with return_cutoff=True, got None")
     check_degree(max_degree)
     check_num(num)
     check_callable(radial_fn, "radial_fn")
-    check_flags(return_cutoff=return_cutoff, return_norm=return_norm, factored=factored)
     optional = {"angular_fn": angular_fn, "cutoff_fn": cutoff_fn, "damping_fn": damping_fn}
     for name, function in optional.items():
         if function is not None:

@@ -1,6 +1,6 @@
 r"""Norms whose values and derivatives are finite for every finite vector.
 
-Each vector is divided by about its own largest entry s before it is squared,
+Each vector is divided by its own largest entry s before it is squared,
 :math:`\lVert x\rVert = s \lVert x/s\rVert`, so that neither :math:`10^{30}` overflows nor :math:`10^{-30}`
 vanishes. Neither norm nor direction depends on s, which is therefore a constant for differentiation. Vectors
 without an entry larger than the smallest normal number of their dtype count as zero.
@@ -160,12 +160,9 @@ def _scaled(backend: Backend, x: Array, axis: Axis) -> tuple[Array, Array, Array
 def _scale(backend: Backend, largest: Array) -> tuple[Array, Array]:
     """Return which vectors count as zero, and what vectors with these largest entries are divided by."""
     xp = backend.xp
-    smallest = float(xp.finfo(largest.dtype).smallest_normal)
-    zero = largest <= smallest
-    # XLA multiplies by reciprocals and flushes subnormal numbers to zero: neither the reciprocal of a scale nor a scale
-    # times a derivative may be subnormal. 16 and smallest**0.25 are small enough for squares of x / scale.
-    scale = xp.clip(largest, smallest**0.75, 1 / (4 * smallest))
-    return zero, xp.where(zero, xp.ones_like(largest), scale)
+    # The reciprocal of a smaller scale, which is a factor of the derivatives, would overflow.
+    zero = largest <= float(xp.finfo(largest.dtype).smallest_normal)
+    return zero, xp.where(zero, xp.ones_like(largest), largest)
 
 
 def _root(backend: Backend, squares: Array, zero: Array) -> Array:

@@ -106,8 +106,10 @@ class Convolution(Layer):
         if basis is None:
             return gathered
         functions = basis.array() if isinstance(basis, FactoredBasis) else basis
+        # The filter first: the order in which parameters are asked for is that in which they are drawn.
+        filters = self.filter(gathered.shape[-1])(p / "filter", functions)
         name, product = product_of(self)
-        return product(p / name, self.filter(gathered.shape[-1])(p / "filter", functions), gathered)
+        return product(p / name, filters, gathered)
 
     def filter(self, features: int) -> Dense:
         """Return the linear map from basis functions to filters."""
