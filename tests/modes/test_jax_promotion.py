@@ -12,10 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from array_trees import tree_map
+from array_trees import random_parameters, tree_map
 from modes.cases import KINDS, Case
 from modes.jax_modes import Run, arguments_of, refused_promotion, settings
 from public_calls import CALLS
+
+from e3any import nn
 
 precisions = pytest.mark.parametrize("x64", [True, False], ids=["x64", "x32"])
 
@@ -86,12 +88,21 @@ def test_functions_of_values_give_the_same_where_promotion_is_refused(name):
 @precisions
 @pytest.mark.parametrize("kind", KINDS)
 def test_layers_and_derivatives_are_lowered_where_promotion_is_refused(kind, x64):
-    case = Case(kind, features=16, parities=2, dtype="float32")
-    for use_kernels in (True, False) if x64 else (True,):
+    for features, use_kernels in ((2, True), (16, True), (128, False)):
+        case = Case(kind, features=features, parities=2, dtype="float32")
         with refused_promotion(x64), settings(use_kernels, 1):
             run = Run.of(case.layer, arguments_of(case))
-            jax.jit(run.results).lower(run.leaves)
-            jax.eval_shape(jax.vmap(run.first), [jnp.stack([x, x]) for x in run.leaves])
+            jax.jit(run.results if x64 else run).lower(run.leaves)
+            if features == 16:
+                jax.eval_shape(jax.vmap(run.first), [jnp.stack([x, x]) for x in run.leaves])
+
+
+@pytest.mark.parametrize("layer", [nn.SelfAttention(use_basis_bias=True), nn.MessagePass(use_basis_bias=True)])
+def test_biases_of_bases_are_added_where_promotion_is_refused(layer):
+    inputs, options = Case("SelfAttention, sparse").arguments()
+    params = random_parameters(layer, np.random.default_rng(0), inputs, options)
+    with refused_promotion(True):
+        jax.eval_shape(lambda p, x: layer(p, *x, **options), *as_jax((params, inputs)))
 
 
 @pytest.mark.parametrize("dtypes", [("int32", "int64"), ("int64", "int32"), ("int64", "int64"), ("uint8", "int16")])

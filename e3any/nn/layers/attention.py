@@ -133,7 +133,7 @@ class _Attention(Convolution):
         bias = p.param("bias", (width,), self.dense_bias_init, self.param_dtype) if self.use_basis_bias else None
         scalars, kernel, bias = backend.promote(scalars, kernel, bias, dtype=self.dtype)
         encoding = backend.matmul(scalars, kernel, self.precision)
-        encoding = encoding if bias is None else encoding + bias
+        encoding = encoding if bias is None else encoding + backend.aligned(bias, encoding)
         return backend.xp.reshape(encoding, (*encoding.shape[:-1], *sizes))
 
     def _dense(self, name: str, features: int) -> Dense:

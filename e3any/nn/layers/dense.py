@@ -155,7 +155,7 @@ class Dense(Layer):
             self._multiply(backend, block, kernel)
             for block, kernel in zip(itertools.chain(*parities), kernels, strict=True)
         ]
-        blocks[0] = blocks[0] if bias is None else blocks[0] + bias
+        blocks[0] = blocks[0] if bias is None else blocks[0] + backend.aligned(bias, blocks[0])
         per_parity = len(degrees)
         return xp.concat(
             [xp.concat(blocks[i : i + per_parity], axis=-2) for i in range(0, len(blocks), per_parity)], axis=-3
