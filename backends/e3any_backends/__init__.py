@@ -103,6 +103,9 @@ def _backend(array: Any) -> Backend:
         return _native("jax")
     if isinstance(array, (np.ndarray, np.generic)):  # torch.compile takes no union of types of NumPy
         check_class(array)
+        # While PyTorch compiles, arrays of NumPy are tensors in disguise, and their byte order cannot be asked for.
+        if torch is not None and torch.compiler.is_compiling():
+            return _native("numpy")
         return _native("numpy" if is_usual(array) else "numpy converted")
     if not array_api_compat.is_array_api_obj(array):
         raise TypeError(f"expected an array of an array API library, got {type(array).__name__}")
