@@ -196,6 +196,10 @@ def poison_differences(
     for name, right in one.items():
         depends, ours = right != other[name], actual[name]
         free = np.broadcast_to(_free(program, name, depends), right.shape)
+        spec = program.specs.get(name.rpartition(" ")[2])
+        if spec and not spec.has_rows:
+            # A weight that has no effect has the derivative zero, a sum of products with zero: NaN times zero is NaN.
+            free = free & (right != 0)
         for what, where in (("lost", depends & np.isfinite(ours)), ("spread", free & ~np.isfinite(ours))):
             if where.any():
                 found.append(f"{name}: {where.sum()} of {right.size} numbers {what} what is no number")
