@@ -196,10 +196,7 @@ def poison_differences(
     for name, right in one.items():
         depends, ours = right != other[name], actual[name]
         free = np.broadcast_to(_free(program, name, depends), right.shape)
-        spec = program.specs.get(name.rpartition(" ")[2])
-        if spec and not spec.has_rows:
-            # A weight that has no effect has the derivative zero, a sum of products with zero: NaN times zero is NaN.
-            free = free & (right != 0)
+        free = free & ~_without_effect(program, name, right)
         for what, where in (("lost", depends & np.isfinite(ours)), ("spread", free & ~np.isfinite(ours))):
             if where.any():
                 found.append(f"{name}: {where.sum()} of {right.size} numbers {what} what is no number")
@@ -213,7 +210,16 @@ def free_rows(
     other: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Return the sizes of rows, infinite for those that :func:`poison_differences` has compared."""
-    return {n: np.where(_free(program, n, right != other[n]), sizes[n], np.inf) for n, right in one.items()}
+    return {
+        n: np.where(_free(program, n, right != other[n]) & ~_without_effect(program, n, right), sizes[n], np.inf)
+        for n, right in one.items()
+    }
+
+
+def _without_effect(program: Program, name: str, right: np.ndarray) -> np.ndarray:
+    """Return which derivatives are those of weights without effect: sums of products with zero, NaN times zero too."""
+    spec = program.specs.get(name.rpartition(" ")[2])
+    return (right == 0) & (spec is not None and not spec.has_rows)
 
 
 def _free(program: Program, name: str, depends: np.ndarray) -> np.ndarray:
