@@ -102,7 +102,7 @@ def test_biases_of_bases_are_added_where_promotion_is_refused(layer):
     inputs, options = Case("SelfAttention, sparse").arguments()
     params = random_parameters(layer, np.random.default_rng(0), inputs, options)
     with refused_promotion(True):
-        jax.eval_shape(lambda p, x: layer(p, *x, **options), *as_jax((params, inputs)))
+        jax.eval_shape(lambda p, x, lists: layer(p, *x, **lists), *as_jax((params, inputs, options)))
 
 
 @pytest.mark.parametrize("dtypes", [("int32", "int64"), ("int64", "int32"), ("int64", "int64"), ("uint8", "int16")])
