@@ -426,7 +426,7 @@ def test_atoms_at_one_place_are_refused_where_the_model_has_no_value():
         (lambda: ModelCalculator(LinenModel(), cutoff=4.0), "expected params of LinenModel, got none"),
         (lambda: ModelCalculator(TorchModel(), TREE, cutoff=4.0), "expected no params with a torch.nn.Module"),
         (lambda: ModelCalculator(NNXModel(), TREE, cutoff=4.0), "expected no params with an NNX module"),
-        (lambda: ModelCalculator(TorchModel()), "expected a cutoff, since TorchModel has no field"),
+        (lambda: ModelCalculator(torch.nn.Identity()), "expected a cutoff, since Identity has no field"),
         (
             lambda: ModelCalculator(to_linen(MODEL), TREE, cutoff=3.0),
             "not smaller than that of the model, 4.0, got 3.0",
