@@ -96,7 +96,7 @@ def save_model(
     numbers = as_numbers(elements)
     if not numbers:
         raise ValueError("expected at least one element, got none")
-    check_rows(numbers, of_embeddings(params))
+    check_rows(numbers, of_embeddings(params) if isinstance(params, Mapping) else None)
     notes = {_CUTOFF: repr(float(cutoff)), _ELEMENTS: json.dumps(numbers)}
     if taken := set(notes) & set(metadata or {}):
         raise ValueError(f"expected metadata under other names than {sorted(notes)}, got {sorted(taken)}")
