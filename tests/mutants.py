@@ -163,6 +163,13 @@ def sample(files: list[str], num: int, seed: int) -> list[tuple[str, str]]:
     return sorted(drawn)
 
 
+def run(arguments: list[str]) -> int:
+    """Run the fuzzer or pytest with its arguments; return 0 if all is right."""
+    if arguments[0] == _FUZZ:
+        return int(importlib.import_module("fuzz.__main__").main(arguments[1:]))
+    return int(importlib.import_module("pytest").main(["-x", "-q", "-p", "no:cacheprovider", *arguments]))
+
+
 def passes(folder: Path, arguments: list[str], seconds: float) -> bool:
     """Return whether tests pass, in a process of their own: a fork of this one, which has imported what takes time."""
     if (child := os.fork()) == 0:
@@ -176,10 +183,10 @@ def passes(folder: Path, arguments: list[str], seconds: float) -> bool:
             os.dup2(nothing.fileno(), 2)
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins want to be imported before anything else
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        if arguments[0] == _FUZZ:
-            os._exit(importlib.import_module("fuzz.__main__").main(arguments[1:]))
-        options = ["-x", "-q", "-p", "no:cacheprovider"]
-        os._exit(int(importlib.import_module("pytest").main([*options, *arguments])))
+        try:
+            os._exit(run(arguments))
+        except BaseException:  # which would tidy up what the parent still needs
+            os._exit(1)
     _, status = os.waitpid(child, 0)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)

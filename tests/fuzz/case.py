@@ -15,7 +15,7 @@ from fuzz.kinds import KINDS, MAPS
 from fuzz.libraries import LIBRARIES
 from fuzz.placements import PLACEMENTS, placed, prepared
 from fuzz.programs import Program, Sizes
-from fuzz.reference import Weights, differences, expected, free_rows, magnitudes, poison_differences, shape_of
+from fuzz.reference import Weights, differences, expected, magnitudes, poison_differences, rows_without, shape_of
 from fuzz.settings import Settings
 from fuzz.values import INDEX_DTYPES, SPECIALS, filled, poisoned, specials
 
@@ -174,14 +174,19 @@ def _poisoned(case: Case, arrays: Arrays, weights: Weights) -> tuple[Arrays, Com
     if not names:
         return arrays, lambda actual: []
     name = names[int(rng.integers(len(names)))]
-    which = poisoned(arrays[name], rng)
+    spec, which = call.program.specs[name], poisoned(arrays[name], rng)
+    rows = which.any(axis=tuple(range(1 if spec.has_rows else 0, which.ndim)), keepdims=True)
     poison, *ordinary = (np.asarray(v, call.dtype) for v in (rng.choice(_POISON[case.special]), 1.3, -0.4))
-    variants = [{**arrays, name: np.where(which, v, arrays[name])} for v in ordinary]
-    one, other = (expected(call.program, v, weights, order) for v in variants)
-    sizes = magnitudes(call.program, variants[0], weights, order, one, rng)
+    variants = [np.where(where, v, arrays[name]) for where, v in zip((which, which, rows), (*ordinary, ordinary[1]))]
+    one, other, far = (expected(call.program, {**arrays, name: v}, weights, order) for v in variants)
+    sizes = magnitudes(call.program, {**arrays, name: variants[0]}, weights, order, one, rng)
+    depends = {n: right != other[n] for n, right in one.items()}
+    # A form may multiply whole rows, and what is no number with zeros.
+    free = {n: rows_without(call.program, n, depends[n] | (right != far[n])) for n, right in one.items()}
 
     def compare(actual: Arrays) -> list[str]:
-        lost = poison_differences(call.program, actual, one, other)
-        return lost or differences(call.program, actual, one, free_rows(call.program, sizes, one, other), call.dtype)
+        apart = {n: np.where(free[n], size, np.inf) for n, size in sizes.items()}
+        lost = poison_differences(actual, depends, free)
+        return lost or differences(call.program, actual, one, apart, call.dtype)
 
     return {**arrays, name: np.where(which, poison, arrays[name])}, compare

@@ -40,6 +40,11 @@ class Spec:
     def is_float(self) -> bool:
         return self.role not in ("index", "mask")
 
+    def example(self) -> np.ndarray:
+        """Return zeros of one row."""
+        shape = (min(1, self.shape[0]), *self.shape[1:]) if self.has_rows and self.shape else self.shape
+        return np.zeros(shape, {"index": np.int64, "mask": bool}.get(self.role, np.float32))
+
 
 @dataclass(frozen=True)
 class Map:
@@ -122,10 +127,7 @@ class Sizes:
 
 def of_layer(layer: nn.Layer, specs: dict[str, Spec], call: Callable[[Any, Arrays], Any], **options: Any) -> Program:
     """Return a program of a layer; ``call(p, arrays)`` applies it, and its parameters are added to the arrays."""
-    example = {
-        name: np.zeros(s.shape, np.int64 if s.role == "index" else bool if s.role == "mask" else np.float32)
-        for name, s in specs.items()
-    }
+    example = {name: spec.example() for name, spec in specs.items()}
     tree: dict[str, Any] = {}
     call(Recorder(tree), example)
     names = {"/".join(("p", *path)): spec for path, spec in leaves(tree)}

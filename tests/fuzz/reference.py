@@ -186,45 +186,22 @@ def _largest_of_order(name: str, sizes: Mapping[str, np.ndarray]) -> float:
 
 
 def poison_differences(
-    program: Program, actual: Mapping[str, np.ndarray], one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]
+    actual: Mapping[str, np.ndarray], depends: Mapping[str, np.ndarray], free: Mapping[str, np.ndarray]
 ) -> list[str]:
-    """Return in words where an infinity or NaN was lost, or got into rows that do not depend on it.
-
-    ``one`` and ``other`` are right for two ordinary numbers in its place.
-    """
+    """Return in words where an infinity or NaN was lost, or got into rows that are free of it."""
     found = []
-    for name, right in one.items():
-        depends, ours = right != other[name], actual[name]
-        free = np.broadcast_to(_free(program, name, depends), right.shape)
-        free = free & ~_without_effect(program, name, right)
-        for what, where in (("lost", depends & np.isfinite(ours)), ("spread", free & ~np.isfinite(ours))):
+    for name, ours in actual.items():
+        rows = np.broadcast_to(free[name], ours.shape)
+        for what, where in (("lost", depends[name] & np.isfinite(ours)), ("spread", rows & ~np.isfinite(ours))):
             if where.any():
-                found.append(f"{name}: {where.sum()} of {right.size} numbers {what} what is no number")
+                found.append(f"{name}: {where.sum()} of {ours.size} numbers {what} what is no number")
     return found
 
 
-def free_rows(
-    program: Program,
-    sizes: Mapping[str, np.ndarray],
-    one: Mapping[str, np.ndarray],
-    other: Mapping[str, np.ndarray],
-) -> dict[str, np.ndarray]:
-    """Return the sizes of rows, infinite for those that :func:`poison_differences` has compared."""
-    return {
-        n: np.where(_free(program, n, right != other[n]) & ~_without_effect(program, n, right), sizes[n], np.inf)
-        for n, right in one.items()
-    }
-
-
-def _without_effect(program: Program, name: str, right: np.ndarray) -> np.ndarray:
-    """Return which derivatives are those of weights without effect: sums of products with zero, NaN times zero too."""
-    spec = program.specs.get(name.rpartition(" ")[2])
-    return (right == 0) & (spec is not None and not spec.has_rows)
-
-
-def _free(program: Program, name: str, depends: np.ndarray) -> np.ndarray:
-    """Return which rows of a result depend on nothing that is no number: of what has no rows, all or none."""
+def rows_without(program: Program, name: str, where: np.ndarray) -> np.ndarray:
+    """Return which rows of a result have none of some numbers; of a result without rows, none."""
     spec = program.specs.get(name.rpartition(" ")[2])
     given = [spec] if spec else [s for s in program.specs.values() if s.role == "features"]
-    axes = tuple(range(1 if depends.ndim and all(s.has_rows for s in given) else 0, depends.ndim))
-    return ~depends.any(axis=axes, keepdims=True)
+    if not (where.ndim and all(s.has_rows for s in given)):
+        return np.zeros((1,) * where.ndim, bool)
+    return ~where.any(axis=tuple(range(1, where.ndim)), keepdims=True)
