@@ -88,11 +88,11 @@ def test_functions_of_values_give_the_same_where_promotion_is_refused(name):
 @precisions
 @pytest.mark.parametrize("kind", KINDS)
 def test_layers_and_derivatives_are_lowered_where_promotion_is_refused(kind, x64):
-    for features, use_kernels in ((2, True), (16, True), (128, False)):
+    for features, use_kernels in ((16, True), (128, False)) if x64 else ((16, True),):
         case = Case(kind, features=features, parities=2, dtype="float32")
         with refused_promotion(x64), settings(use_kernels, 1):
             run = Run.of(case.layer, arguments_of(case))
-            jax.jit(run.results if x64 else run).lower(run.leaves)
+            jax.jit(run.results if x64 and use_kernels else run.value_and_first).lower(run.leaves)
             if features == 16:
                 jax.eval_shape(jax.vmap(run.first), [jnp.stack([x, x]) for x in run.leaves])
 
@@ -102,7 +102,7 @@ def test_biases_of_bases_are_added_where_promotion_is_refused(layer):
     inputs, options = Case("SelfAttention, sparse").arguments()
     params = random_parameters(layer, np.random.default_rng(0), inputs, options)
     with refused_promotion(True):
-        jax.eval_shape(lambda p, x: layer(p, *x, **options), *as_jax((params, inputs)))
+        jax.eval_shape(lambda p, x, options: layer(p, *x, **options), *as_jax((params, inputs, options)))
 
 
 @pytest.mark.parametrize("dtypes", [("int32", "int64"), ("int64", "int32"), ("int64", "int64"), ("uint8", "int16")])
