@@ -64,14 +64,12 @@ def covering(
     return rows
 
 
-def rows_to_test(
-    factors: Factors, allowed: Allowed, affordable: Allowed, once: Collection[str] = (), strength: int = 2
-) -> list[Row]:
-    """Return rows to test: by default all pairs, or what the environment variable E3ANY_MODES asks for.
+def rows_to_test(factors: Factors, allowed: Allowed, affordable: Allowed, once: Collection[str] = ()) -> list[Row]:
+    """Return rows to test: all pairs, or what the environment variable E3ANY_MODES asks for.
 
     Parameters
     ----------
-    factors, allowed, once, strength
+    factors, allowed, once
         See :func:`covering`.
     affordable : callable
         Which of the rows that are allowed every run of the tests can afford. With E3ANY_MODES=triples, and with
@@ -84,7 +82,7 @@ def rows_to_test(
         return covering(factors, allowed, 3)
     if wanted != "pairs":
         raise ValueError(f"expected E3ANY_MODES to be 'pairs', 'triples' or 'product', got {wanted!r}")
-    return covering(factors, lambda row: allowed(row) and affordable(row), strength, once)
+    return covering(factors, lambda row: allowed(row) and affordable(row), 2, once)
 
 
 def _product(factors: Factors) -> Iterator[Row]:
