@@ -10,7 +10,7 @@ from modes.cases import KINDS, Case
 from modes.jax_modes import Run, arguments_of, assert_same, sharded
 
 # One of every primitive and of every kind of list.
-SOME = ("Dense", "Tensor", "MessagePass, sparse", "SelfAttention, dense", "SymmetricContraction", "spherical_harmonics")
+SOME = ("Dense", "Tensor", "MessagePass, sparse", "MessagePass, dense", "spherical_harmonics")
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ def allowed(row):
 def quick(row):
     """Whether XLA compiles a row in about a second: it takes long for couplings of many degrees without kernels."""
     case, has_kernel = case_of(row), row["use_kernels"] and not row["mode"].startswith("eager")
-    is_small = case.num * case.features * case.parities**2 * (case.max_degree + 1) ** 5 < 1e5
+    is_small = case.num * case.features * case.parities**2 * (case.max_degree + 1) ** 5 < 5e4
     return case.is_quick and is_small and case.max_degree <= (4 if has_kernel else 1)
 
 
