@@ -190,7 +190,8 @@ def poison_differences(
 ) -> list[str]:
     """Return in words where an infinity or NaN was lost, or got into rows that are free of it."""
     found = []
-    for name, ours in actual.items():
+    for name in depends:  # a program may return derivatives of a higher order as well
+        ours = actual[name]
         rows = np.broadcast_to(free[name], ours.shape)
         for what, where in (("lost", depends[name] & np.isfinite(ours)), ("spread", rows & ~np.isfinite(ours))):
             if where.any():
