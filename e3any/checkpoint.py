@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from e3any_backends.generic import dtype_name
+from e3any_backends.arrays import dtype_name
 from numpy.typing import NDArray
 
 from e3any import conventions

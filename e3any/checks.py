@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
-from e3any_backends.generic import dtype_name
+from e3any_backends.arrays import dtype_name
 
 __all__ = [
     "FLOATING",

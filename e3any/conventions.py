@@ -36,6 +36,7 @@ import math
 from functools import cache
 
 import numpy as np
+from e3any_backends.forms.components import component_degrees as component_degrees
 from numpy.typing import NDArray
 
 from e3any.config import Normalization
@@ -50,12 +51,6 @@ PARITIES = ("+", "-")
 def degree_slice(degree: int) -> slice:
     """Return where the components of a degree lie in an axis of length (L+1)^2."""
     return slice(degree**2, (degree + 1) ** 2)
-
-
-def component_degrees(max_degree: int) -> NDArray[np.intp]:
-    """Return the degree of every component in an axis of length (L+1)^2."""
-    degrees = np.arange(max_degree + 1)
-    return np.repeat(degrees, 2 * degrees + 1)
 
 
 @cache

@@ -15,7 +15,7 @@ from inspect import isabstract, isclass, isfunction, signature
 from typing import Any, TypeAlias
 
 import numpy as np
-from e3any_backends.generic import dtype_name
+from e3any_backends.arrays import dtype_name
 
 from e3any import nn
 from e3any.checks import check_dtype, shown

@@ -7,7 +7,7 @@ from functools import lru_cache
 import jax.numpy as jnp
 import numpy as np
 from e3any_backends import backend_of
-from e3any_backends.coupling import Coupling, Path
+from e3any_backends.forms.couplings import Coupling, Path
 
 
 @lru_cache

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from e3any_backends.tables import tables_of
+from e3any_backends.forms.tables import tables_of
 from flax import nnx
 from test_checkpoint import start
 from test_description import LAYERS, OPTIONS, Anything

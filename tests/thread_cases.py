@@ -9,7 +9,7 @@ import torch
 from e3any_backends import backend_of
 
 from e3any import so3
-from e3any.nn.layers.couplings import couple, coupling_plan
+from e3any.nn.layers.couplings import coupling_plan
 
 ROUNDING = {"float32": 1e-5, "float64": 1e-13}
 
@@ -25,7 +25,7 @@ def product(num, features):
     """Return the coupling of two features at L=1, and shapes of its arguments; one factor is shared by rows."""
     plan = coupling_plan((1, 2, 2, 2, 1, 2), False)
     shapes = (num, 1, 4, features), (1, 2, 4, features), (1, 2, 2, 2, 1, 2, features)
-    return lambda x, y, w: couple(backend_of(x, y, w), x, y, w, plan), shapes
+    return lambda x, y, w: backend_of(x, y, w).couple_features(x, y, w, plan), shapes
 
 
 def grid(num, features):

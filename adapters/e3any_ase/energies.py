@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from e3any_backends import Array, backend_of
-from e3any_backends.generic import dtype_name
+from e3any_backends.arrays import dtype_name
 from numpy.typing import NDArray
 
 from e3any import ops

@@ -1,4 +1,4 @@
-"""What backends share whose libraries run one operation at a time, and hand arrays to kernels where these serve."""
+"""Base class of eager backends (NumPy, PyTorch): call a CPU kernel if it supports the arrays, else the reference."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from e3any_backends import kernels
-from e3any_backends.coupling import FORMS
-from e3any_backends.generic import Array, Backend
+from e3any_backends.arrays import Array
+from e3any_backends.forms.couplings import Coupling, CouplingPlan
+from e3any_backends.forms.matrices import MatrixCoupling
+from e3any_backends.forms.tables import handle
+from e3any_backends.generic import Backend
+from e3any_backends.references.linear import dense_by_component
 
 __all__ = ["KernelBackend"]
 
@@ -16,35 +20,66 @@ __all__ = ["KernelBackend"]
 class KernelBackend(Backend):
     """Operations that are maps of :data:`e3any_backends.kernels.maps.MAPS`."""
 
+    def supports(self, operation: str, *arrays: Array) -> bool:
+        """Return whether a kernel supports such arrays, and log why not."""
+        if not kernels.used():
+            return False
+        reason = self.obstacle(*arrays)
+        if reason:
+            kernels.log_fallback(operation, reason)
+        elif operation == "linear":
+            return kernels.fills_vectors(*arrays)
+        return not reason
+
     @abstractmethod
-    def served(self, operation: str, *arrays: Array) -> bool:
-        """Return whether kernels take such arrays; the log says why not."""
+    def obstacle(self, *arrays: Array) -> str:
+        """Return why kernels do not support arrays, empty if they do."""
 
     @abstractmethod
     def apply(self, name: str, arguments: tuple[Any, ...], operands: list[Array], indices: list[Array]) -> Array:
         """Return the value of the map of a name, made from arguments."""
 
-    def has_contraction(self, *arrays: Array) -> bool:
-        """Return whether there is a kernel for contractions."""
-        return self.served("contraction", *arrays)
-
-    def contract(self, operands: Sequence[Array], number: int, name: str, output: int) -> Array:
+    def contract(self, operands: Sequence[Array], form: int, output: int) -> Array:
         """Contract a form by a kernel."""
-        return self.apply("contraction", (number, FORMS.index(name), output), list(operands), [])
+        return self.apply("contraction", (form, output), list(operands), [])
 
-    def contract_features(self, operands: Sequence[Array], number: int, name: str, output: int) -> Array:
-        """Contract a form of features, by a kernel, which takes them as they are, if there is one."""
-        if not kernels.used():
-            return super().contract_features(operands, number, name, output)
-        return self.apply("contraction", (number, FORMS.index(name), output, 1), list(operands), [])
+    def couple_features(self, x: Array, y: Array, kernel: Array, plan: CouplingPlan) -> Array:
+        """Couple two features by a kernel, which takes them as they are, or by the reference."""
+        if self.supports("contraction", x, y, kernel):
+            return self.apply("contraction", (handle(plan, "product_form"), 2, 1), [x, y, kernel], [])
+        return super().couple_features(x, y, kernel, plan)
 
-    def serves_linear(self, x: Array, matrix: Array, precision: Any = None) -> bool:
-        """Return whether there is a kernel for linear maps."""
-        return kernels.fills_vectors(x, matrix) and self.served("linear", x, matrix)
+    def couple_pair_features(self, pairs: Array, kernel: Array, plan: CouplingPlan) -> Array:
+        """Couple sums of products by a kernel, which takes them as they are, or by the reference."""
+        if self.supports("contraction", pairs, kernel):
+            return self.apply("contraction", (handle(plan, "pair_form"), 1, 1), [pairs, kernel], [])
+        return super().couple_pair_features(pairs, kernel, plan)
 
-    def serves_edges(self, *arrays: Array) -> bool:
-        """Return whether there is a kernel for sums over edges."""
-        return self.served("edge_products", *arrays)
+    def couple(self, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
+        """Couple two features by a kernel or by the reference."""
+        if self.supports("contraction", x, y, w):
+            return self._couple_by_contraction(x, y, w, coupling)
+        return super().couple(x, y, w, coupling)
+
+    def couple_pairs(self, pairs: Array, w: Array, coupling: Coupling) -> Array:
+        """Couple sums of products by a kernel or by the reference."""
+        if self.supports("contraction", pairs, w):
+            return self._couple_pairs_by_contraction(pairs, w, coupling)
+        return super().couple_pairs(pairs, w, coupling)
+
+    def couple_matrices(
+        self, x: Array, y: Array, weights: tuple[Array, Array, Array], coupling: MatrixCoupling
+    ) -> Array:
+        """Couple two features by kernels or by the reference."""
+        if self.supports("contraction", x, y, *weights):
+            return self._couple_matrices_by_contraction(x, y, weights, coupling)
+        return super().couple_matrices(x, y, weights, coupling)
+
+    def dense(self, x: Array, kernels: Sequence[Array], bias: Array | None, precision: Any = None) -> Array:
+        """Map the features of every irrep by a kernel or by the reference."""
+        if self.supports("linear", x, kernels[0]):
+            return dense_by_component(self, self.linear, x, kernels, bias, precision)
+        return super().dense(x, kernels, bias, precision)
 
     def edge_products(
         self,
@@ -56,14 +91,8 @@ class KernelBackend(Backend):
         num: int,
         indices_are_sorted: bool = False,
     ) -> Array:
-        """Sum products of basis functions and features over edges, by a kernel if there is one."""
-        if self.serves_edges(x, angular, radial):
+        """Sum products of basis functions and features over edges, by a kernel or by the reference."""
+        if self.supports("edge_products", x, angular, radial):
             indices = [self.as_index(src), self.as_index(dst)]
             return self.apply("edge_products", (num,), [x, angular, radial], indices)
-        return self.sum_products(x, angular, radial, src, dst, num, indices_are_sorted)
-
-    def sum_products(
-        self, x: Array, angular: Array, radial: Array, src: Array, dst: Array, num: int, indices_are_sorted: bool
-    ) -> Array:
-        """Sum products over edges without a kernel."""
         return super().edge_products(x, angular, radial, src, dst, num, indices_are_sorted)

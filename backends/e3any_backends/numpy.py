@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -11,13 +11,15 @@ import array_api_compat.numpy
 import numpy as np
 
 from e3any_backends import kernels
-from e3any_backends.generic import Array, dtype_name
+from e3any_backends.arrays import Array, Arrays, dtype_name
 from e3any_backends.kernel_backend import KernelBackend
 from e3any_backends.numpy_arrays import native, packed
 
+__all__ = ["NumpyBackend"]
 
-class NumpyBackend(KernelBackend):
-    """Operations on NumPy arrays."""
+
+class NumpyArrays(Arrays):
+    """What layers do with NumPy arrays."""
 
     def __init__(self) -> None:
         super().__init__(array_api_compat.numpy)
@@ -50,43 +52,6 @@ class NumpyBackend(KernelBackend):
         """Return the error function, by the C library."""
         return np.vectorize(math.erf, otypes=[x.dtype])(x)
 
-    def served(self, operation: str, *arrays: Array) -> bool:
-        """Return whether kernels take such arrays."""
-        dtype = arrays[0].dtype
-        if not kernels.used():
-            return False
-        if dtype.char not in "fd" or any(a.dtype != dtype for a in arrays):
-            kernels.say(operation, f"the dtypes are {', '.join(str(a.dtype) for a in arrays)}")
-            return False
-        return True
-
-    def apply(self, name: str, arguments: tuple[Any, ...], operands: list[Array], indices: list[Array]) -> Array:
-        """Return the value of the map of a name."""
-        from e3any_backends.kernels.maps import MAPS
-
-        operands, indices = ([packed(a) for a in arrays] for arrays in (operands, indices))
-        kernel = MAPS[name](*arguments)
-        try:
-            return kernel.value(operands, indices)
-        except kernels.KernelError:
-            return kernel.plain(self, operands, indices)
-
-    def harmonics(
-        self,
-        plain: Callable[[Array], Array],
-        r: Array,
-        factors: tuple[float, ...],
-        order: tuple[int, ...],
-        unit: bool,
-    ) -> Array:
-        """Evaluate harmonics, by a kernel if there is one."""
-        if self.served("harmonics", r) and not kernels.harmonics_are_few(r, len(order)):
-            from e3any_backends.kernels.maps import Harmonics
-
-            with suppress(kernels.KernelError):
-                return Harmonics(factors, order, unit).value(packed(r))
-        return plain(r)
-
     def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
         """Sum rows that have the same segment number, by sums over runs of the sorted rows."""
         total = np.zeros((num_segments, *x.shape[1:]), x.dtype)
@@ -103,17 +68,6 @@ class NumpyBackend(KernelBackend):
             largest[numbers] = np.maximum.reduceat(x[order], starts, axis=0)
         return largest
 
-    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: Any = None) -> Array:
-        """Multiply components with matrices, by a kernel if there is one."""
-        if not self.serves_linear(x, w[0, ...]):
-            return super().linear(x, w, which, bias, precision)
-        from e3any_backends.kernels.maps import Linear
-
-        arrays = map(packed, (x, w, which, np.zeros(w.shape[2], w.dtype) if bias is None else bias))
-        with suppress(kernels.KernelError):
-            return Linear().affine(*arrays)
-        return super().linear(x, w, which, bias, precision)
-
     def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw uniform numbers in [0, 1) from a :class:`numpy.random.Generator`."""
         dtype = np.dtype(np.float64 if dtype is None else dtype)
@@ -123,6 +77,47 @@ class NumpyBackend(KernelBackend):
     def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Draw normal numbers from a :class:`numpy.random.Generator`."""
         return generator.standard_normal(tuple(shape)).astype(np.float64 if dtype is None else dtype)
+
+
+class NumpyBackend(NumpyArrays, KernelBackend):
+    """Operations on NumPy arrays."""
+
+    def obstacle(self, *arrays: Array) -> str:
+        """Return why kernels do not support arrays, empty if they do."""
+        dtype = arrays[0].dtype
+        if dtype.char not in "fd" or any(a.dtype != dtype for a in arrays):
+            return f"the dtypes are {', '.join(str(a.dtype) for a in arrays)}"
+        return ""
+
+    def apply(self, name: str, arguments: tuple[Any, ...], operands: list[Array], indices: list[Array]) -> Array:
+        """Return the value of the map of a name."""
+        from e3any_backends.kernels.maps import MAPS  # which imports numba
+
+        operands, indices = ([packed(a) for a in arrays] for arrays in (operands, indices))
+        kernel = MAPS[name](*arguments)
+        try:
+            return kernel.value(operands, indices)
+        except kernels.KernelError:
+            return kernel.reference(self, operands, indices)
+
+    def harmonics(self, r: Array, factors: tuple[float, ...], order: tuple[int, ...], unit: bool) -> Array:
+        """Evaluate harmonics, by a kernel or by the reference."""
+        if len(factors) > 1 and self.supports("harmonics", r) and not kernels.harmonics_are_few(r, len(order)):
+            from e3any_backends.kernels.maps import Harmonics
+
+            with suppress(kernels.KernelError):
+                return Harmonics(factors, order, unit).value(packed(r))
+        return super().harmonics(r, factors, order, unit)
+
+    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: Any = None) -> Array:
+        """Multiply components with matrices, by a kernel or by the reference."""
+        if self.supports("linear", x, w[0, ...]):
+            from e3any_backends.kernels.maps import Linear
+
+            arrays = map(packed, (x, w, which, np.zeros(w.shape[2], w.dtype) if bias is None else bias))
+            with suppress(kernels.KernelError):
+                return Linear().affine(*arrays)
+        return super().linear(x, w, which, bias, precision)
 
 
 def _runs(segments: Array, num_segments: int, sorted_already: bool) -> tuple[Array, Array, Array]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from e3any_backends.generic import dtype_name
+from e3any_backends.arrays import dtype_name
 from numpy.typing import NDArray
 
 from e3any.checks import shown

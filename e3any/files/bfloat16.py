@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from e3any_backends.generic import dtype_name
+from e3any_backends.arrays import dtype_name
 from numpy.typing import NDArray
 
 __all__ = ["bfloat16_bits", "from_bfloat16_bits"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
-from e3any_backends.generic import dtype_name
+from e3any_backends.arrays import dtype_name
 
 from e3any.checks import check_degree, check_flag, floating_backend
 from e3any.conventions import degree_slice

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 from e3any_backends import Array, Backend
+from e3any_backends.forms.components import component_irreps
 from numpy.typing import NDArray
 
 from e3any.checks import check_callable, check_flag, floating_backend
-from e3any.conventions import component_degrees
 from e3any.layout import Layout
 from e3any.nn._functions import sigmoid
 from e3any.nn.activations import silu
@@ -86,8 +86,7 @@ def _check_gates(x: Array, gates: Array, num_gated: int) -> None:
 
 def _irrep_of_component(max_degree: int, num_parities: int) -> NDArray[np.intp]:
     """Return which gate belongs to each component but the scalar of even parity."""
-    degrees = component_degrees(max_degree)
-    return np.concatenate([p * (max_degree + 1) + degrees for p in range(num_parities)])[1:] - 1
+    return component_irreps(max_degree, num_parities)[1:] - 1
 
 
 def norm_activation(

@@ -22,7 +22,7 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from e3any_backends.tables import lookup
+from e3any_backends.forms.tables import lookup
 
 from e3any.checks import check_dtype, check_flag, shown
 from e3any.config import setting_or_default

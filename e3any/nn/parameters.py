@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from e3any_backends import backend_of, generator_backend
-from e3any_backends.generic import dtype_name
+from e3any_backends.arrays import dtype_name
 
 from e3any.checks import FLOATING, check_flag, cut, shown
 from e3any.files.dotted_names import DEEPEST

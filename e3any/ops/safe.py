@@ -8,9 +8,8 @@ without an entry larger than the smallest normal number of their dtype count as 
 
 from __future__ import annotations
 
-from functools import reduce
-
 from e3any_backends import Array, Backend
+from e3any_backends.references.norms import nonzero_root, nonzero_scale
 
 from e3any.checks import check_axis, check_flag, floating_backend
 
@@ -129,15 +128,6 @@ def inverse_softplus(x: Array) -> Array:
     return x + xp.log(-xp.expm1(-x))
 
 
-def unit_components(backend: Backend, x: list[Array]) -> list[Array]:
-    """Return what :func:`normalize` does for vectors given as arrays of their components."""
-    largest = reduce(backend.xp.maximum, (backend.xp.abs(backend.stop_gradient(c)) for c in x))
-    zero, scale = _scale(backend, largest)
-    x = [backend.quotient(c, scale) for c in x]
-    root = _root(backend, sum((c * c for c in x[1:]), x[0] * x[0]), zero)
-    return [c / root for c in x]
-
-
 def _checked_backend(x: Array, axis: Axis) -> Backend:
     backend = floating_backend(x=x)
     if axis is not None:
@@ -151,23 +141,10 @@ def _scaled(backend: Backend, x: Array, axis: Axis) -> tuple[Array, Array, Array
     if 0 in x.shape:  # there is no largest entry of nothing
         n = xp.sqrt(xp.sum(x * x, axis=axis, keepdims=True, dtype=x.dtype))
         return x, n, n
-    zero, scale = _scale(backend, backend.stop_gradient(xp.max(xp.abs(x), axis=axis, keepdims=True)))
+    zero, scale = nonzero_scale(backend, backend.stop_gradient(xp.max(xp.abs(x), axis=axis, keepdims=True)))
     b = backend.quotient(x, scale)
-    root = _root(backend, xp.sum(b * b, axis=axis, keepdims=True, dtype=x.dtype), zero)
+    root = nonzero_root(backend, xp.sum(b * b, axis=axis, keepdims=True, dtype=x.dtype), zero)
     return b, root, xp.where(zero, xp.zeros_like(root), scale * root)
-
-
-def _scale(backend: Backend, largest: Array) -> tuple[Array, Array]:
-    """Return which vectors count as zero, and what vectors with these largest entries are divided by."""
-    xp = backend.xp
-    # The reciprocal of a smaller scale, which is a factor of the derivatives, would overflow.
-    zero = largest <= float(xp.finfo(largest.dtype).smallest_normal)
-    return zero, xp.where(zero, xp.ones_like(largest), largest)
-
-
-def _root(backend: Backend, squares: Array, zero: Array) -> Array:
-    # The square root of zero has no finite derivative: where the vector is zero, take that of one.
-    return backend.xp.sqrt(backend.xp.where(zero, backend.xp.ones_like(squares), squares))
 
 
 def _squeeze(backend: Backend, x: Array, axis: Axis) -> Array:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 from e3any_backends import Array, Backend
-from e3any_backends.tables import host_table
+from e3any_backends.forms.tables import host_table
 from numpy.typing import NDArray
 
 from e3any.checks import check_degree, check_number, floating_backend

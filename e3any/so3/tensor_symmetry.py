@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
-from e3any_backends.tables import host_table
+from e3any_backends.forms.tables import host_table
 from numpy.typing import NDArray
 
 from e3any.checks import check_flag, floating_backend, shown

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from coupling_cases import by_einsum, couple, dense, large, loss, operands, small
-from e3any_backends import _jax_coupling, backend_of, kernels
-from e3any_backends.coupling import Coupling, Path
+from e3any_backends import backend_of, kernels
+from e3any_backends.forms.couplings import Coupling, Path
 from e3any_backends.generic import Backend
+from e3any_backends.jax import contractions
 from layer_cases import jit
 
 from e3any.testing import assert_parity
@@ -24,7 +25,7 @@ FACTORS = pytest.mark.parametrize("factor", range(3), ids=list(LETTERS))
 @pytest.fixture(params=["unrolled", "loop", "kernel"])
 def emitter(request, monkeypatch):
     """All forms that the primitive can take."""
-    monkeypatch.setattr(_jax_coupling, "_MAX_UNROLLED", 0 if request.param == "loop" else 10**9)
+    monkeypatch.setattr(contractions, "_MAX_UNROLLED", 0 if request.param == "loop" else 10**9)
     jax.clear_caches()
     with kernels.enabled(request.param == "kernel"):
         yield
@@ -302,7 +303,7 @@ def test_differentiation_never_leaves_the_primitive(rng):
 
     def primitives(function):
         names = [str(e.primitive) for e in jax.make_jaxpr(function)(*arrays).eqns]
-        return names.count(str(_jax_coupling._primitive)), [n for n in names if "dot_general" in n or "scatter" in n]
+        return names.count(str(contractions._primitive)), [n for n in names if "dot_general" in n or "scatter" in n]
 
     square = lambda x, y, w: jnp.sum(couple(small())(x, y, w) ** 2)
     grad = jax.grad(square, argnums=(0, 1, 2))

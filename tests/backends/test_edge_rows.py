@@ -23,15 +23,15 @@ from e3any.testing import assert_parity
     ],
 )
 def test_derivatives_are_adjoint_to_sums(rng, monkeypatch, dtype, components, features, threads):
-    monkeypatch.setattr("e3any_backends.kernels.pool.GRAIN", 1)
-    monkeypatch.setattr("e3any_backends.kernels.pool._COPY", 0)
+    monkeypatch.setattr("e3any_backends.kernels.parallel.pool.GRAIN", 1)
+    monkeypatch.setattr("e3any_backends.kernels.parallel.pool._COPY", 0)
     num, edges = 5, 20
     shapes = (num, components, features), (edges, 4), (edges, 2, features)
     operands = [rng.normal(size=shape).astype(dtype) for shape in shapes]
     indices = [rng.integers(-1, num + 1, edges) for _ in range(2)]
     g = rng.normal(size=(num, 4, components, features)).astype(dtype)
     kernel = EdgeProducts(num)
-    for n, slope in enumerate(kernel.pull(operands, indices, g, count=lambda: threads)):
+    for n, slope in enumerate(kernel.vjp(operands, indices, g, count=lambda: threads)):
         direction = rng.normal(size=slope.shape).astype(dtype)
         along = kernel.value([*operands[:n], direction, *operands[n + 1 :]], indices, count=lambda: threads)
         scale = np.linalg.norm(slope) * np.linalg.norm(direction)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from e3any_backends.kernels import pool
+from e3any_backends.kernels.parallel import pool
 
 PROGRAM = Path(__file__).parents[1] / "interrupt_program.py"
 # How often every library is interrupted, instead of a few times, in a longer run.

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from e3any_backends import _jax_edges, backend_of, kernels
+from e3any_backends import backend_of, kernels
 from e3any_backends.generic import Backend
+from e3any_backends.jax import edges as jax_edges
 
 from e3any.testing import assert_parity
 
@@ -17,7 +18,7 @@ NODES, RECEIVERS, EDGES = 5, 4, 41
 @pytest.fixture(autouse=True, params=["loop", "kernel"])
 def _form(request, monkeypatch):
     """Take the kernel, or a loop of several steps."""
-    monkeypatch.setattr(_jax_edges, "_BLOCK_BYTES", 4 * 4 * 3 * 2 * 2)
+    monkeypatch.setattr(jax_edges, "_BLOCK_BYTES", 4 * 4 * 3 * 2 * 2)
     jax.clear_caches()
     with kernels.enabled(request.param == "kernel"):
         yield
@@ -55,7 +56,7 @@ def test_programs_call_the_kernel_where_it_is_switched_on(factors, lists, by_ker
 
 @pytest.mark.parametrize("block_bytes", [1, 2**20])
 def test_values_and_gradients_are_those_of_the_specification(rng, factors, lists, monkeypatch, block_bytes):
-    monkeypatch.setattr(_jax_edges, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(jax_edges, "_BLOCK_BYTES", block_bytes)
     cotangent = numbers(rng, RECEIVERS, 4, 3, 2)
 
     def pulled(function):

@@ -10,8 +10,9 @@ import numba
 import numpy as np
 import pytest
 from coupling_cases import by_einsum, couple, dense, operands, small
-from e3any_backends import _jax_kernels, kernels
-from e3any_backends.kernels import xla
+from e3any_backends import kernels
+from e3any_backends.jax import custom_calls
+from e3any_backends.kernels.xla import operations
 from jax import export
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from layer_cases import jit
@@ -116,7 +117,7 @@ def test_kernels_are_called_without_a_compiler_as_well(rng, monkeypatch):
     def fail(*_, **__):
         raise AssertionError("expected a kernel, got the plain form")
 
-    monkeypatch.setattr("e3any_backends._jax_coupling._evaluate", fail)
+    monkeypatch.setattr("e3any_backends.jax.contractions._evaluate", fail)
     jax.clear_caches()
     assert_parity(couple(small())(*arrays), expected)
     with jax.disable_jit():
@@ -146,7 +147,7 @@ def test_switch_holds_for_what_is_compiled_in_its_block(rng, caplog):
     with kernels.enabled(False), caplog.at_level(logging.DEBUG, logger="e3any"):
         assert not calls_kernel(lambda *a: couple(small())(*a), *arrays)
         plain = couple(small())(*arrays)
-    assert "plain form of contraction: kernels are switched off or do not work here" in caplog.messages
+    assert "no kernel for contraction: kernels are switched off or do not work here" in caplog.messages
     assert calls_kernel(lambda *a: couple(small())(*a), *arrays)
     assert_parity(couple(small())(*arrays), plain)
 
@@ -156,7 +157,7 @@ def test_exported_programs_do_without(rng, caplog):
     with caplog.at_level(logging.DEBUG, logger="e3any"):
         exported = export.export(jax.jit(couple(small())))(*arrays)
     assert "custom_call @e3any" not in exported.mlir_module()
-    assert "plain form of contraction: exported programs run without e3any" in caplog.messages
+    assert "no kernel for contraction: exported programs run without e3any" in caplog.messages
     assert_parity(exported.call(*arrays), couple(small())(*arrays))
 
 
@@ -169,7 +170,7 @@ def test_programs_for_several_devices_do_without(rng, caplog):
     with caplog.at_level(logging.DEBUG, logger="e3any"):
         lowered = jax.jit(lambda *a: couple(small())(*a)).trace(*shapes).lower(lowering_platforms=("cpu",))
     assert "custom_call @e3any" not in lowered.as_text()
-    assert "plain form of contraction: the program is for several devices" in caplog.messages
+    assert "no kernel for contraction: the program is for several devices" in caplog.messages
 
 
 def test_one_device_may_be_named(rng):
@@ -183,14 +184,14 @@ def test_logs_say_which_shapes_are_not_served(rng, caplog, features):
     arrays = cast(operands(rng, small(), features=features), "float64")
     with caplog.at_level(logging.DEBUG, logger="e3any"):
         assert not calls_kernel(lambda *a: couple(small())(*a), *arrays)
-    assert f"plain form of contraction: operands of shape {arrays[0].shape}, " in caplog.text
+    assert f"no kernel for contraction: operands of shape {arrays[0].shape}, " in caplog.text
 
 
 def test_another_version_of_the_interface_is_refused(caplog, monkeypatch):
-    monkeypatch.setattr(_jax_kernels, "_handler", lambda *_: _old_handler())
+    monkeypatch.setattr(custom_calls, "_handler", lambda *_: _old_handler())
     with caplog.at_level(logging.DEBUG, logger="e3any"):
-        assert _jax_kernels.call("old", "float32", [(1,)], np.zeros(1, np.float32), work=0) is None
-    assert "plain form of old: jaxlib refuses the kernel: INVALID_ARGUMENT" in caplog.text
+        assert custom_calls.call("old", "float32", [(1,)], np.zeros(1, np.float32), work=0) is None
+    assert "no kernel for old: jaxlib refuses the kernel: INVALID_ARGUMENT" in caplog.text
 
 
 def _old_handler():
@@ -198,9 +199,9 @@ def _old_handler():
 
     @numba.cfunc(numba.types.intp(numba.types.intp))
     def handle(address):
-        frame = xla._words(address, xla._FRAME)
-        metadata = xla._words(xla._words(frame[xla._EXTENSION], 4)[xla._METADATA], 4)
-        metadata[xla._VERSION] = 0
+        frame = operations._words(address, operations._FRAME)
+        metadata = operations._words(operations._words(frame[operations._EXTENSION], 4)[operations._METADATA], 4)
+        metadata[operations._VERSION] = 0
         return 0
 
     return handle.ctypes

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from e3any_backends import backend_of, kernels
-from e3any_backends._jax_linear import multiply
 from e3any_backends.generic import Backend
+from e3any_backends.jax.linear import multiply
 
 from e3any.testing import assert_parity
 
@@ -82,12 +82,11 @@ def test_batches_of_cotangents(arrays, by_kernel):
 
 def test_layers_call_kernels_where_vectors_are_filled(rng):
     backend = backend_of(jnp.zeros(1))
-    assert backend.serves_linear(jnp.zeros((1, 16), "float32"), jnp.zeros((16, 32)))
-    assert not backend.serves_linear(jnp.zeros((1, 8), "float32"), jnp.zeros((8, 16)))
-    assert not backend.serves_linear(jnp.zeros((1, 16), "bfloat16"), jnp.zeros((16, 32)))
-    assert not backend.serves_linear(jnp.zeros((1, 16), "float32"), jnp.zeros((16, 32)), precision="high")
+    assert backend.supports("linear", jnp.zeros((1, 16), "float32"), jnp.zeros((16, 32)))
+    assert not backend.supports("linear", jnp.zeros((1, 8), "float32"), jnp.zeros((8, 16)))
+    assert not backend.supports("linear", jnp.zeros((1, 16), "bfloat16"), jnp.zeros((16, 32)))
     with jax.default_matmul_precision("bfloat16"):
-        assert not backend.serves_linear(jnp.zeros((1, 16), "float32"), jnp.zeros((16, 32)))
+        assert not backend.supports("linear", jnp.zeros((1, 16), "float32"), jnp.zeros((16, 32)))
     x, w, bias = (jnp.asarray(rng.normal(size=shape)) for shape in ((2, 3, 4, 8), (2, 8, 8), (8,)))
     assert_parity(backend.linear(x, w, WHICH, bias), Backend.linear(backend, x, w, WHICH, bias))
     np.testing.assert_array_equal(backend.linear(x[:0], w, WHICH, bias).shape, (0, 3, 4, 8))

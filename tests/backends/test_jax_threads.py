@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from e3any_backends import kernels
-from e3any_backends.kernels import contraction, pool
+from e3any_backends.kernels import contraction
+from e3any_backends.kernels.parallel import pool
 from thread_cases import CASES, arguments, assert_rounding
 
 # Contractions may be programs of their own, or one loop over tables.
@@ -122,7 +123,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from e3any_backends import kernels
-from e3any_backends.kernels import pool
+from e3any_backends.kernels.parallel import pool
 from thread_cases import CASES, arguments
 
 pool.GRAIN, pool._COPY = 1, 0

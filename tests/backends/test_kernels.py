@@ -13,20 +13,24 @@ import numpy as np
 import pytest
 import torch
 import torch._dynamo  # before anything of PyTorch is replaced, which it keeps lists of
-from e3any_backends import _torch_kernels, backend_of, kernels
+from e3any_backends import backend_of, kernels
 from e3any_backends.generic import Backend
-from e3any_backends.kernels import contraction, maps, memory, pool
+from e3any_backends.kernels import contraction, maps, memory
+from e3any_backends.kernels.parallel import pool
+from e3any_backends.torch import operators
 from e3any_torch import nn
 from fuzz.settings import forget_plans
 from torch.autograd import grad
 
 from e3any import Layout, so3
-from e3any.nn.layers.couplings import couple, couple_pairs, coupling_plan
+from e3any.nn.layers.couplings import coupling_plan
 from e3any.testing import assert_parity
 
 # PyTorch itself still uses what it warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
 
+REFERENCES = ("couple_by_matmul", "couple_pairs_by_matmul", "contract_entries", "edge_products_by_segments")
+REFERENCES += ("linear_by_matmul",)
 ROUNDING = {"float32": 1e-6, "float64": 1e-13}
 
 
@@ -58,10 +62,8 @@ def only_kernels(monkeypatch):
         raise AssertionError("expected a kernel, got the plain form")
 
     def switch():
-        for name in ("couple_by_matmul", "couple_pairs_by_matmul", "contract_entries"):
+        for name in REFERENCES:
             monkeypatch.setattr(f"e3any_backends.generic.{name}", fail)
-        monkeypatch.setattr("e3any_backends.generic.Backend.edge_products", fail)
-        monkeypatch.setattr("e3any_backends.generic.Backend.linear", fail)
 
     return switch
 
@@ -71,8 +73,8 @@ def tensor(max_degree, parities=(1, 1, 1)):
     n = max_degree + 1
     plan = coupling_plan((parities[0], n, parities[1], n, parities[2], n), False)
     return (
-        lambda x, y, w: couple(backend_of(x, y, w), x, y, w, plan),
-        lambda pairs, w: couple_pairs(backend_of(pairs, w), pairs, w, plan),
+        lambda x, y, w: backend_of(x, y, w).couple_features(x, y, w, plan),
+        lambda pairs, w: backend_of(pairs, w).couple_pair_features(pairs, w, plan),
     )
 
 
@@ -205,7 +207,7 @@ def test_padding_may_be_anything(rng):
     np.testing.assert_array_equal(backend_of(x).edge_products(x, angular, radial, src, dst, num), expected)
 
 
-def operations(rng):
+def cases(rng):
     """Return every operation of tensors with a kernel, with operands."""
     *arrays, src, dst, num = edges(rng, 3)
     backend = backend_of(torch.zeros(1))
@@ -242,7 +244,7 @@ def test_linear_maps_are_those_of_the_plain_form(rng, only_kernels, library, dty
 def test_linear_maps_of_one_vector_or_more_are_sums_of_products(rng, dtype, width, rows):
     x, w, _ = matrices(rng, 16, width, (rows,), dtype)
     which, g = np.asarray([0, 1, 1, 0]), rng.normal(size=(rows, 4, width)).astype(dtype)
-    value, (dx, dw) = maps.Linear().value([x, w], [which]), maps.Linear().pull([x, w], [which], g)
+    value, (dx, dw) = maps.Linear().value([x, w], [which]), maps.Linear().vjp([x, w], [which], g)
     assert_rounding(value, np.einsum("ncf,cfg->ncg", x, w[which]), 4.0)
     assert_rounding(dx, np.einsum("ncg,cfg->ncf", g, w[which]), 4.0)
     products = np.einsum("ncf,ncg->cfg", x, g)
@@ -252,14 +254,14 @@ def test_linear_maps_of_one_vector_or_more_are_sums_of_products(rng, dtype, widt
 def test_matrices_that_do_not_fill_vectors_are_left_to_libraries(rng):
     x, w, bias = as_library("torch", *matrices(rng, 8, 12))
     backend, which = backend_of(x), torch.tensor([0, 1, 1, 0])
-    assert not backend.serves_linear(x, w[0])
-    assert backend.serves_linear(x, w[0, :, :8])
+    assert not backend.supports("linear", x, w[0])
+    assert backend.supports("linear", x, w[0, :, :8])
     assert_parity(backend.linear(x, w, which, bias), Backend.linear(backend, x, w, which, bias))
 
 
 @pytest.mark.parametrize("name", ["couple", "couple_pairs", "edge_products", "linear"])
 def test_derivatives_to_third_order_are_those_of_the_plain_form(rng, name):
-    function, arrays = operations(rng)[name]
+    function, arrays = cases(rng)[name]
 
     def derivatives(*arrays):
         leaves = [torch.from_numpy(a).requires_grad_() for a in arrays]
@@ -275,7 +277,7 @@ def test_derivatives_to_third_order_are_those_of_the_plain_form(rng, name):
 
 
 def test_only_needed_derivatives_of_derivatives_are_taken(rng):
-    function, arrays = operations(rng)["couple"]
+    function, arrays = cases(rng)["couple"]
     x, y, w = (torch.from_numpy(a) for a in arrays)
     (slope,) = grad(function(x.requires_grad_(), y, w).sin().sum(), x, create_graph=True)
     actual = grad(slope.sum(), x)
@@ -285,7 +287,7 @@ def test_only_needed_derivatives_of_derivatives_are_taken(rng):
 
 
 def test_batches_of_gradients_take_the_plain_form(rng):
-    for function, arrays in operations(rng).values():
+    for function, arrays in cases(rng).values():
         x, *rest = (torch.from_numpy(a) for a in arrays)
         value = function(x.requires_grad_(), *rest)
         batch = torch.stack([torch.ones_like(value), value.detach()])
@@ -297,7 +299,7 @@ def test_batches_of_gradients_take_the_plain_form(rng):
 def test_operators_keep_the_rules_of_pytorch(rng, name, monkeypatch):
     calls = []
     monkeypatch.setattr("torch.compiler.is_compiling", lambda: True)
-    operator = _torch_kernels._value_operator
+    operator = operators.value_operator
 
     class Record(torch.utils._python_dispatch.TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -305,7 +307,7 @@ def test_operators_keep_the_rules_of_pytorch(rng, name, monkeypatch):
                 calls.append(args)
             return func(*args, **(kwargs or {}))
 
-    function, arrays = operations(rng)[name]
+    function, arrays = cases(rng)[name]
     with Record():
         function(*(torch.from_numpy(a) for a in arrays))
     monkeypatch.undo()
@@ -313,7 +315,7 @@ def test_operators_keep_the_rules_of_pytorch(rng, name, monkeypatch):
     operands = [o.requires_grad_() for o in operands]
     torch.library.opcheck(operator, (operands, indices, *arguments))
     g = torch.ones_like(operator(operands, indices, *arguments)).requires_grad_()
-    torch.library.opcheck(_torch_kernels._pull_operator, (operands, indices, g, *arguments))
+    torch.library.opcheck(operators.gradients_operator, (operands, indices, g, *arguments))
 
 
 def test_compiled_layers_call_kernels(rng):
@@ -420,7 +422,7 @@ def test_compiled_harmonics_and_their_slopes_call_kernels(rng):
 def test_the_operator_of_harmonics_keeps_the_rules_of_pytorch(rng, unit):
     kernel = maps.Harmonics((1.0, 1.0, 2.0), tuple(range(9)), unit)
     options = list(kernel.factors), list(kernel.order), unit
-    operator = _torch_kernels._harmonics_operator
+    operator = operators.harmonics_operator
     r, c = (torch.from_numpy(rng.normal(size=(4, 3))).requires_grad_() for _ in range(2))
     w = torch.from_numpy(rng.normal(size=(4, 9))).requires_grad_()
     for operands, is_gradient in (([r], False), ([r, w], True)):
@@ -443,11 +445,11 @@ def test_the_operator_of_harmonics_keeps_the_rules_of_pytorch(rng, unit):
     ],
 )
 def test_logs_say_why_a_case_is_not_served(rng, caplog, case, reason):
-    function, arrays = operations(rng)["couple"]
+    function, arrays = cases(rng)["couple"]
     with caplog.at_level(logging.DEBUG, logger="e3any"):
         case(function, *(torch.from_numpy(a) for a in arrays))
     (message,) = {record.getMessage() for record in caplog.records}
-    assert message.startswith("plain form of contraction: ")
+    assert message.startswith("no kernel for contraction: ")
     assert reason in message
 
 
@@ -458,7 +460,7 @@ def test_few_harmonics_take_the_plain_form(rng, library, caplog):
         so3.spherical_harmonics(many, 1)
         assert not caplog.records
         so3.spherical_harmonics(few, 1)
-    assert [r.getMessage() for r in caplog.records] == ["plain form of harmonics: fewer than 1024 numbers"]
+    assert [r.getMessage() for r in caplog.records] == ["no kernel for harmonics: fewer than 1024 numbers"]
 
 
 def test_switch_is_local_to_its_block():
@@ -521,7 +523,7 @@ def test_derivatives_of_edges_that_are_passed_over_are_zero(rng, monkeypatch, fe
     operands, g = [rng.normal(size=shape) for shape in shapes], rng.normal(size=(2, 4, 4, features))
     monkeypatch.setattr(pool, "GRAIN", 0.1)
     monkeypatch.setattr(maps, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))
-    _, *slopes = maps.EdgeProducts(2).pull(operands, [src, dst], g, count=lambda: threads)
+    _, *slopes = maps.EdgeProducts(2).vjp(operands, [src, dst], g, count=lambda: threads)
     for slope in slopes:
         sums = np.abs(slope).sum(axis=tuple(range(1, slope.ndim)))
         np.testing.assert_array_equal(sums > 0, [True, False, False, True, False, False])

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from e3any_backends import backend_of, kernels
-from e3any_backends.kernels import disk, edges, jit, linear, maps
+from e3any_backends.kernels import edges, linear, maps
+from e3any_backends.kernels.code import disk, jit
 from numba.core import config
 
 from e3any import so3
@@ -38,7 +39,7 @@ def warnings_of(caplog):
 
 
 @pytest.mark.usefixtures("forgotten")
-@pytest.mark.parametrize("module", ["numba", "e3any_backends.kernels.maps", "e3any_backends.kernels.xla"])
+@pytest.mark.parametrize("module", ["numba", "e3any_backends.kernels.maps", "e3any_backends.kernels.xla.operations"])
 @pytest.mark.parametrize(
     "error",
     [
@@ -178,7 +179,7 @@ import jax
 import numpy as np
 import torch
 from e3any_backends import kernels
-from e3any_backends.kernels import disk, unrolled
+from e3any_backends.kernels.code import disk, unrolled
 from numba.core import dispatcher
 from thread_cases import CASES, arguments
 

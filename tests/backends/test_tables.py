@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from e3any_backends import backend_of
-from e3any_backends.tables import Tables, _known, host_table, lookup
+from e3any_backends.forms.tables import Tables, _known, host_table, lookup, tables_of
 from torch._subclasses import FakeTensorMode
 
 calls = []
@@ -102,3 +102,18 @@ def test_numbers_of_objects_do_not_keep_them():
     assert number in _known
     del pair
     assert number not in _known
+
+
+@host_table
+def _pair(n):
+    return Pair(np.ones(n), np.ones(n))
+
+
+def test_tables_that_are_looked_up_outlive_any_number_of_others():
+    first = _pair(1)
+    number = first.number
+    del first
+    for n in range(5000):
+        lookup(str, n)
+    assert tables_of(number) is _pair(1)
+    assert _pair(1).number == number

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 from e3any_backends import kernels
-from e3any_backends.kernels import contraction, pool
+from e3any_backends.kernels import contraction
+from e3any_backends.kernels.parallel import pool
 from fuzz.settings import forget_plans
 from thread_cases import CASES, arguments, assert_rounding
 
@@ -169,7 +170,7 @@ def test_forked_processes_have_threads_of_their_own():
 import os
 import numpy as np
 from e3any_backends import backend_of, kernels
-from e3any_backends.kernels import pool
+from e3any_backends.kernels.parallel import pool
 
 pool.GRAIN, pool.cpus.__code__ = 1, (lambda: 4).__code__
 x, w, which = np.ones((100, 4, 16)), np.ones((2, 16, 16)), np.asarray([0, 1, 1, 1])

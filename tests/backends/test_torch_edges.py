@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from e3any_backends import backend_of, kernels
-from e3any_backends import torch as backend_module
 from e3any_backends.generic import Backend
+from e3any_backends.torch import backend as backend_module
 
 from e3any.testing import assert_parity
 

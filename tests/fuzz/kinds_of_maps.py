@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from e3any_backends import backend_of
-from e3any_backends.coupling import FORMS
+from e3any_backends.forms.couplings import SparseForm
 
 from e3any import so3
 from e3any.nn.layers.couplings import coupling_plan
@@ -23,13 +23,13 @@ def _multilinear(function: Any, names: tuple[str, ...], indices: tuple[Any, ...]
         # What is linear in each operand: where one is replaced, the derivative by another is a first one.
         total = {n: np.zeros_like(a[n]) for n in names}
         for replaced in names:
-            slopes = function.pull(*split({**a, replaced: tangents[replaced]}), g)
+            slopes = function.vjp(*split({**a, replaced: tangents[replaced]}), g)
             for name, slope in zip(names, slopes):
                 if name != replaced:
                     total[name] = total[name] + slope
         return total
 
-    return Map(lambda a: function.value(*split(a)), lambda a, g: dict(zip(names, function.pull(*split(a), g))), second)
+    return Map(lambda a: function.value(*split(a)), lambda a, g: dict(zip(names, function.vjp(*split(a), g))), second)
 
 
 def contraction(sizes: Sizes) -> Program:
@@ -39,11 +39,12 @@ def contraction(sizes: Sizes) -> Program:
     layouts = [(sizes.parities(), sizes.degree(3) + 1) for _ in range(2)]
     layouts.append((sizes.parities(), sizes.degree(min(3, sum(n - 1 for _, n in layouts))) + 1))
     table = coupling_plan(tuple(n for layout in layouts for n in layout), sizes.chance(0.5)).merged
-    form = sizes.one_of((0, 1))
-    shape = getattr(table, FORMS[form]).sizes
+    name = sizes.one_of(("product_form", "pair_form"))
+    form: SparseForm = getattr(table, name)
+    shape = form.sizes
     output = int(sizes.rng.integers(len(shape)))
     rows = sizes.rows(layouts[0][0] * layouts[0][1] ** 2 * layouts[1][0] * layouts[1][1] ** 2 * features)
-    function = Contraction(table.number, form, output)
+    function = Contraction(form.number, output)
     leads = [sizes.one_of([(rows,), (rows,), (1,)]) for _ in shape]
     specs = {
         f"slot{n}": Spec("features", (1, *lead, size, features), has_rows=False)
@@ -53,11 +54,9 @@ def contraction(sizes: Sizes) -> Program:
     names = tuple(specs)
 
     def call(a: Arrays) -> Any:
-        return function.plain(backend_of(a[names[0]]), [a[n] for n in names], [])
+        return function.reference(backend_of(a[names[0]]), [a[n] for n in names], [])
 
-    return Program(
-        f"contraction {layouts} {FORMS[form]} to slot {output}", call, specs, map=_multilinear(function, names)
-    )
+    return Program(f"contraction {layouts} {name} to slot {output}", call, specs, map=_multilinear(function, names))
 
 
 def linear(sizes: Sizes) -> Program:
@@ -73,7 +72,7 @@ def linear(sizes: Sizes) -> Program:
 
     def call(a: Arrays) -> Any:
         backend = backend_of(a["x"])
-        return Linear().plain(backend, [a["x"], a["w"]], [backend.index(which, like=a["x"])])
+        return Linear().reference(backend, [a["x"], a["w"]], [backend.index(which, like=a["x"])])
 
     return Program("linear", call, specs, map=_multilinear(Linear(), ("x", "w"), (which,)))
 
@@ -94,7 +93,7 @@ def edge_products(sizes: Sizes) -> Program:
     names, function = ("x", "angular", "radial"), EdgeProducts(receivers)
 
     def call(a: Arrays) -> Any:
-        return function.plain(backend_of(a["x"]), [a[n] for n in names], [a["src"], a["dst"]])
+        return function.reference(backend_of(a["x"]), [a[n] for n in names], [a["src"], a["dst"]])
 
     return Program(f"edges {degree}", call, specs, map=_multilinear(function, names, ("src", "dst")))
 
@@ -116,8 +115,8 @@ def harmonics(sizes: Sizes) -> Program:
 
     kernels = Map(
         lambda a: function.value(a["r"]),
-        lambda a, g: {"r": function.pull(a["r"], g)},
-        lambda a, g, tangents: {"r": function.curve(a["r"], g, tangents["r"])},
+        lambda a, g: {"r": function.vjp(a["r"], g)},
+        lambda a, g, tangents: {"r": function.second_vjp(a["r"], g, tangents["r"])},
     )
     text = f"{'spherical' if unit else 'solid'} harmonics {degree}"
     return Program(text, call, {"r": Spec("vectors", (sizes.rows(30), 3))}, map=kernels)

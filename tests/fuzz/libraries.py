@@ -22,7 +22,7 @@ def by_numpy(program: Program, arrays: Mapping[str, Any], weights: Weights, orde
         return {"value": program.function(arrays)}
     results = {"value": program.map.value(arrays)}
     if order:
-        results |= {f"d/d {n}": s for n, s in program.map.pull(arrays, weights.of_value).items()}
+        results |= {f"d/d {n}": s for n, s in program.map.vjp(arrays, weights.of_value).items()}
     if order > 1:
         seconds = program.map.second(arrays, weights.of_value, weights.of_slopes)
         results |= {f"d2/d {n}": s for n, s in seconds.items()}

@@ -54,14 +54,14 @@ class Map:
     ----------
     value : callable
         ``value(arrays)``.
-    pull : callable
-        ``pull(arrays, g)`` returns the derivatives of the sum of ``g`` times the value, by name.
+    vjp : callable
+        ``vjp(arrays, g)`` returns the derivatives of the sum of ``g`` times the value, by name.
     second : callable
-        ``second(arrays, g, tangents)`` returns the derivatives of the sum of tangents times what ``pull`` returns.
+        ``second(arrays, g, tangents)`` returns the derivatives of the sum of tangents times what ``vjp`` returns.
     """
 
     value: Callable[[Arrays], Any]
-    pull: Callable[[Arrays, Any], dict[str, Any]]
+    vjp: Callable[[Arrays, Any], dict[str, Any]]
     second: Callable[[Arrays, Any, Arrays], dict[str, Any]]
 
 

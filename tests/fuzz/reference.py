@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import array_api_compat.torch
-import e3any_backends
 import numpy as np
 import torch
-from e3any_backends import kernels
+from e3any_backends import choose, kernels
 from e3any_backends.generic import Backend
 
 from e3any.testing import TOLERANCES
@@ -39,13 +38,13 @@ class Reference(Backend):
 @contextmanager
 def reference() -> Iterator[None]:
     """Compute with the reference in place of the backend of PyTorch."""
-    found = e3any_backends.backend_of(torch.empty(0))
-    e3any_backends._backends["torch"] = Reference()
+    found = choose.backend_of(torch.empty(0))
+    choose._backends["torch"] = Reference()
     try:
         with kernels.enabled(False):
             yield
     finally:
-        e3any_backends._backends["torch"] = found
+        choose._backends["torch"] = found
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ class Settings:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Compute with these choices; what kernels return is guarded."""
-        from e3any_backends.kernels import contraction, pool
+        from e3any_backends.kernels import contraction
+        from e3any_backends.kernels.parallel import pool
 
         with ExitStack() as stack:
             stack.enter_context(kernels.enabled(self.kernels))
@@ -74,5 +75,5 @@ def forget_plans() -> None:
     """Let contractions be planned again: those that were made for the same shapes are kept."""
     from e3any_backends.kernels import contraction, maps
 
-    for cache in (contraction.plan, maps._value_of, maps._slopes_of):
+    for cache in (contraction.plan, maps._value_of, maps._gradients_of):
         cache.cache_clear()

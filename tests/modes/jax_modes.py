@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from array_trees import is_float, tree_map
 from e3any_backends import kernels
-from e3any_backends.kernels import pool
+from e3any_backends.kernels.parallel import pool
 from e3any_flax.nnx_module import to_nnx
 from flax import nnx
 from modes.cases import Case

@@ -14,7 +14,7 @@ import e3any_torch
 import torch
 from array_trees import tree_map
 from e3any_backends import kernels
-from e3any_backends.kernels import pool
+from e3any_backends.kernels.parallel import pool
 from modes.cases import Case
 from torch._subclasses import FakeTensorMode
 from torch.func import functional_call, grad, jvp, vmap

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 __all__ = ["LEAST_HARMONICS", "KernelError", "available", "enabled", "fills_vectors", "give_up", "harmonics_are_few"]
-__all__ += ["harmonics_compile", "most_threads", "say", "threads", "used", "warn"]
+__all__ += ["harmonics_compile", "log_fallback", "most_threads", "threads", "used", "warn"]
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ def available() -> bool:
 
 @cache
 def _import() -> bool:
-    from e3any_backends.kernels.pool import undisturbed
+    from e3any_backends.kernels.parallel.pool import undisturbed
 
     return undisturbed(_try_import)
 
@@ -97,7 +97,7 @@ def _try_import() -> bool:
         numba = importlib.import_module("numba")
         if numba.config.DISABLE_JIT:
             raise KernelError("NUMBA_DISABLE_JIT is set")
-        for name in ("maps", "xla"):
+        for name in ("maps", "xla.operations"):
             importlib.import_module(f"{__name__}.{name}")
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "numba":
@@ -119,8 +119,8 @@ def _compile_harmonics(dtype: str) -> bool:
 
     kernel, r = Harmonics((1.0, 1.0), (0, 1, 2, 3), True), np.zeros((1, 3), dtype)
     try:
-        g = kernel.push(r, kernel.pull(r, kernel.value(r)))
-        kernel.curve(r, g, r)
+        g = kernel.jvp(r, kernel.vjp(r, kernel.value(r)))
+        kernel.second_vjp(r, g, r)
     except KernelError:
         return False
     return True
@@ -232,7 +232,7 @@ def harmonics_are_few(r: Any, components: int) -> bool:
     """Return whether a kernel does not pay for so many components of harmonics of vectors (..., 3), and log it."""
     few: bool = math.prod(r.shape[:-1]) * components < LEAST_HARMONICS
     if few:
-        say("harmonics", f"fewer than {LEAST_HARMONICS} numbers")
+        log_fallback("harmonics", f"fewer than {LEAST_HARMONICS} numbers")
     return few
 
 
@@ -242,6 +242,6 @@ def fills_vectors(x: Any, matrix: Any) -> bool:
     return all(size > 0 and size % lanes == 0 for size in matrix.shape)
 
 
-def say(operation: str, reason: str) -> None:
+def log_fallback(operation: str, reason: str) -> None:
     """Log why an operation is not done by a kernel."""
-    _logger.debug("plain form of %s: %s", operation, reason)
+    _logger.debug("no kernel for %s: %s", operation, reason)

@@ -15,13 +15,13 @@ from typing import NamedTuple
 import numpy as np
 from numba import carray
 
-from e3any_backends.coupling import SparseForm
-from e3any_backends.generic import Array
-from e3any_backends.kernels.jit import address_as_pointer, jit, part
-from e3any_backends.kernels.shares import of_rows
-from e3any_backends.kernels.simd import BYTES, clear
-from e3any_backends.kernels.unrolled import MAX_ENTRIES, Program, run
-from e3any_backends.kernels.vectors import VECTOR_BYTES, add_factors, add_products, add_two_factors, add_two_products
+from e3any_backends.arrays import Array
+from e3any_backends.forms.couplings import SparseForm
+from e3any_backends.kernels.code.jit import address_as_pointer, jit, part
+from e3any_backends.kernels.code.loops import VECTOR_BYTES, add_factors, add_products, add_two_factors, add_two_products
+from e3any_backends.kernels.code.simd import BYTES, clear
+from e3any_backends.kernels.code.unrolled import MAX_ENTRIES, Program, run
+from e3any_backends.kernels.parallel.partition import of_rows
 
 __all__ = ["Plan", "Schedule", "contract", "plan"]
 

@@ -2,20 +2,20 @@ r"""Kernels of sums over edges: :math:`A_{imk} = \sum_{e \to i} Y_{em} \, g_{el(
 
 Features have the shape (N, K, F), sums (num, M, K F). Edges are visited receiver by receiver, so that the sums of one
 receiver stay in the cache. Edges from or to numbers out of range are passed over. Where F is a multiple of the length
-of a vector, the work for a receiver is done by code of :mod:`e3any_backends.kernels.edge_code`.
+of a vector, the work for a receiver is done by code of :mod:`e3any_backends.kernels.code.edges`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from e3any_backends.generic import Array
-from e3any_backends.kernels.jit import jit, part
-from e3any_backends.kernels.shares import of_edges, of_rows
-from e3any_backends.kernels.simd import clear
-from e3any_backends.kernels.unrolled import run
+from e3any_backends.arrays import Array
+from e3any_backends.kernels.code.jit import jit, part
+from e3any_backends.kernels.code.simd import clear
+from e3any_backends.kernels.code.unrolled import run
+from e3any_backends.kernels.parallel.partition import of_edges, of_rows
 
-__all__ = ["by_receiver", "product", "pull", "work"]
+__all__ = ["by_receiver", "product", "vjp", "work"]
 
 # What of the cache of a core is used, how far addresses are apart that share places in it, and the size of a place.
 _CACHE, _CACHE_PERIOD, _LINE = 32768, 2048, 64
@@ -98,7 +98,7 @@ def product(
 
 
 @jit
-def pull(
+def vjp(
     number: int,
     parts: int,
     dx: Array,
@@ -143,8 +143,8 @@ def pull(
     rooms = scaled, inner, scaled.reshape(-1), inner.reshape(-1)
     for i in range(begin, end):
         for e in order[starts[i] : starts[i + 1]]:
-            slopes, factors = (dx[src[e]], d_angular[e], d_radial[e]), (x[src[e]], angular[e], radial[e])
-            _pull_numbers(slopes, factors, g[i], rooms)
+            gradients, factors = (dx[src[e]], d_angular[e], d_radial[e]), (x[src[e]], angular[e], radial[e])
+            _vjp_numbers(gradients, factors, g[i], rooms)
 
 
 # -- code ---------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def _place_components(steps: Array, x: Array, stride: int) -> None:
 
 @jit
 def _spaced(g: Array) -> Array:
-    """Return room for the slopes of a receiver where harmonics do not compete for places in the cache, or no room."""
+    """Return padded scratch memory for a receiver whose harmonics compete for places in the cache, else none."""
     harmonics, width = g.shape[1:]
     if width * g.itemsize % _CACHE_PERIOD == 0:
         return np.empty((harmonics, width + _LINE // g.itemsize), g.dtype)
@@ -200,9 +200,9 @@ def _copy(target: Array, source: Array) -> None:
 
 
 @part
-def _pull_numbers(slopes: Array, factors: Array, g: Array, rooms: Array) -> None:
+def _vjp_numbers(gradients: Array, factors: Array, g: Array, rooms: Array) -> None:
     """Add the derivatives of one edge by what its factors are: features, angular and radial part."""
-    (dx, d_angular, d_radial), (x, angular, radial) = slopes, factors
+    (dx, d_angular, d_radial), (x, angular, radial) = gradients, factors
     scaled, inner, flat, flat_inner = rooms
     for l in range(len(radial)):
         _scale(scaled, x, radial[l])
@@ -232,8 +232,8 @@ def _pull_scale(dx: Array, d_scale: Array, x: Array, scale: Array, g: Array) -> 
 @part
 def _pull_sum(inner: Array, d_y: Array, scaled: Array, g: Array, y: float) -> None:
     """Add ``y`` times ``g`` to ``inner``, and the product of ``scaled`` and ``g`` to ``d_y``."""
-    slope = d_y[0]
+    gradient = d_y[0]
     for k in range(len(g)):
         inner[k] += y * g[k]
-        slope += scaled[k] * g[k]
-    d_y[0] = slope
+        gradient += scaled[k] * g[k]
+    d_y[0] = gradient

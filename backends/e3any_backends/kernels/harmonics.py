@@ -1,7 +1,7 @@
 r"""Kernels of spherical and solid harmonics, :math:`\mathcal N_l R_l^m` of vectors or of unit vectors.
 
 As many points as a vector is long are taken side by side, and their harmonics computed by the recursions of
-:mod:`e3any.so3.spherical_harmonics`. The gradient of a solid harmonic is a combination of up to two harmonics of the
+:mod:`e3any_backends.forms.harmonics`. The gradient of a solid harmonic is a combination of up to two harmonics of the
 next lower degree for each axis, so that derivatives are sums over a table.
 
 With :math:`R(r)` for the harmonics of a vector, the functions write
@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from e3any_backends.generic import Array
-from e3any_backends.kernels.jit import jit, part
-from e3any_backends.kernels.shares import of_rows
-from e3any_backends.kernels.simd import (
+from e3any_backends.arrays import Array
+from e3any_backends.forms.harmonics import azimuthal_coefficient, polar_coefficients
+from e3any_backends.kernels.code.jit import jit, part
+from e3any_backends.kernels.code.simd import (
     BYTES,
     COLUMNS,
     absolute,
@@ -34,8 +34,9 @@ from e3any_backends.kernels.simd import (
     store_columns,
     store_triples,
 )
+from e3any_backends.kernels.parallel.partition import of_rows
 
-__all__ = ["Tables", "curve", "pull", "push", "tables", "value", "work"]
+__all__ = ["Tables", "jvp", "second_vjp", "tables", "value", "vjp", "work"]
 
 
 class Tables(NamedTuple):
@@ -52,7 +53,7 @@ class Tables(NamedTuple):
         [m, m] are the starts: q, and e by z.
     lower : integer array of shape ((L+1)**2, 5)
         Positions of the harmonics in the gradient of the one at each position: two for x, two for y, one for z.
-    slopes : array of shape ((L+1)**2, 5)
+    coefficients : array of shape ((L+1)**2, 5)
         Their coefficients.
     limits : array of shape (5,) or (0,)
         Empty, unless vectors are normalised first. Else the smallest length that is not counted as zero; the length
@@ -63,7 +64,7 @@ class Tables(NamedTuple):
     azimuthal: Array
     polar: Array
     lower: Array
-    slopes: Array
+    coefficients: Array
     limits: Array
 
 
@@ -83,22 +84,22 @@ def tables(factors: tuple[float, ...], order: tuple[int, ...], unit: bool, dtype
         Dtype of the coefficients.
     """
     degrees = range(len(factors))
-    azimuthal = np.asarray([math.sqrt((2 * m - 1) / (2 * m)) if m > 1 else 1.0 for m in degrees])
+    azimuthal = np.asarray([azimuthal_coefficient(m) for m in degrees])
     polar = np.zeros((len(factors), len(factors), 2))
     place = np.asarray(order, np.int32)
-    lower, slopes = np.zeros((len(order), 5), np.int32), np.zeros((len(order), 5))
+    lower, coefficients = np.zeros((len(order), 5), np.int32), np.zeros((len(order), 5))
     for l in degrees:
         for m in range(l + 1):
-            polar[m, l] = _polar_coefficients(l, m, factors)
+            polar[m, l] = polar_coefficients(l, m, factors)
         for m in range(-l, l + 1):
-            for column, (neighbour, slope) in enumerate(_gradient(l, m)):
+            for column, (neighbour, gradient) in enumerate(_gradient(l, m)):
                 if l > 0 and abs(neighbour) < l:
                     lower[order[l * l + l + m], column] = order[(l - 1) ** 2 + l - 1 + neighbour]
                     # Quotients of integers of any size are rounded once.
                     norm = math.sqrt(_squared_norm(l, m) / _squared_norm(l - 1, neighbour))
-                    slopes[order[l * l + l + m], column] = slope * norm * factors[l] / factors[l - 1]
+                    coefficients[order[l * l + l + m], column] = gradient * norm * factors[l] / factors[l - 1]
     limits = np.asarray(_limits(dtype) if unit else [], dtype)
-    return Tables(place, azimuthal.astype(dtype), polar.astype(dtype), lower, slopes.astype(dtype), limits)
+    return Tables(place, azimuthal.astype(dtype), polar.astype(dtype), lower, coefficients.astype(dtype), limits)
 
 
 def _limits(dtype: str) -> list[float]:
@@ -108,13 +109,6 @@ def _limits(dtype: str) -> list[float]:
     digits = 2.0 ** (info.nmant // 2 + 4)
     least = np.nextafter(info.smallest_normal, info.dtype.type(1))
     return [float(least), digits / far, 2 * digits * far, far / 16, 1 / (4 * far)]
-
-
-def _polar_coefficients(l: int, m: int, factors: tuple[float, ...]) -> tuple[float, float]:
-    if l == m:
-        return factors[m], 2 * m * factors[m]
-    first = math.sqrt((l - m) / (l + m)) * factors[l] / factors[l - 1]
-    return first, first * (l + m) / (l + 1 - m)
 
 
 def _squared_norm(l: int, m: int) -> int:
@@ -156,7 +150,7 @@ def value(
     azimuthal: Array,
     polar: Array,
     lower: Array,
-    slopes: Array,
+    coefficients: Array,
     limits: Array,
 ) -> None:
     """Write harmonics (N, (L+1)**2) of vectors (N, 3), those of one part of all rows, as all functions do."""
@@ -170,7 +164,7 @@ def value(
 
 
 @jit
-def push(
+def jvp(
     number: int,
     parts: int,
     out: Array,
@@ -180,7 +174,7 @@ def push(
     azimuthal: Array,
     polar: Array,
     lower: Array,
-    slopes: Array,
+    coefficients: Array,
     limits: Array,
 ) -> None:
     """Write derivatives of harmonics, as :func:`value` writes harmonics, along vectors ``c``."""
@@ -193,13 +187,13 @@ def push(
         _fill(block, vector[:3], place, azimuthal, polar, len(azimuthal) - 1)
         tangent = _projected(_load_triples(c, start, spare), vector, limits)
         for i in range(1, len(place)):
-            x, y, z = _gradient_of(i, block, lower, slopes)
+            x, y, z = _gradient_of(i, block, lower, coefficients)
             store(changes, i * count, tangent[0] * x + tangent[1] * y + tangent[2] * z)
         _store_rows(out, changes, start)
 
 
 @jit
-def pull(
+def vjp(
     number: int,
     parts: int,
     dr: Array,
@@ -209,7 +203,7 @@ def pull(
     azimuthal: Array,
     polar: Array,
     lower: Array,
-    slopes: Array,
+    coefficients: Array,
     limits: Array,
 ) -> None:
     """Write the derivatives of the sum of ``g`` times the harmonics by the vectors."""
@@ -221,12 +215,12 @@ def pull(
         vector = _load_vectors(r, start, spare, limits)
         _fill(block, vector[:3], place, azimuthal, polar, len(azimuthal) - 1)
         _load_rows(weights, g, start)
-        slope = _weighted_gradient(weights, len(place), block, lower, slopes)
-        _store_triples(dr, _projected(slope, vector, limits), start, spare)
+        gradient = _weighted_gradient(weights, len(place), block, lower, coefficients)
+        _store_triples(dr, _projected(gradient, vector, limits), start, spare)
 
 
 @jit
-def curve(
+def second_vjp(
     number: int,
     parts: int,
     dr: Array,
@@ -237,10 +231,10 @@ def curve(
     azimuthal: Array,
     polar: Array,
     lower: Array,
-    slopes: Array,
+    coefficients: Array,
     limits: Array,
 ) -> None:
-    """Write the derivatives of the sum of ``c`` times what :func:`pull` writes, by the vectors."""
+    """Write the derivatives of the sum of ``c`` times what :func:`vjp` writes, by the vectors."""
     count = BYTES // r.itemsize
     spare, block = np.zeros(3 * count, r.dtype), np.empty(len(place) * count, r.dtype)
     weights, changes = np.zeros(len(place) * count, r.dtype), np.zeros(len(place) * count, r.dtype)
@@ -255,11 +249,11 @@ def curve(
         for i in range(num_lower):
             store(changes, i * count, filled(tangent[0], 0.0))
         for i in range(1, len(place)):
-            _add_changes(changes, i, load(weights, i * count), tangent, lower, slopes)
-        second = _weighted_gradient(changes, num_lower, block, lower, slopes)
+            _add_changes(changes, i, load(weights, i * count), tangent, lower, coefficients)
+        second = _weighted_gradient(changes, num_lower, block, lower, coefficients)
         if len(limits) > 0:
-            slope = _weighted_gradient(weights, len(place), block, lower, slopes)
-            second = _curved(second, slope, direction, tangent, vector, limits)
+            gradient = _weighted_gradient(weights, len(place), block, lower, coefficients)
+            second = _second_gradient(second, gradient, direction, tangent, vector, limits)
         _store_triples(dr, second, start, spare)
 
 
@@ -325,30 +319,30 @@ def _dot(a: Array, b: Array) -> Array:
 
 
 @part
-def _projected(slope: Array, vector: Array, limits: Array) -> Array:
+def _projected(gradient: Array, vector: Array, limits: Array) -> Array:
     r"""Multiply by the derivative of unit vectors u by vectors of norm n, :math:`(1 - u u^T) / n`."""
     if len(limits) == 0:
-        return slope
+        return gradient
     x, y, z, inverse, is_unit = vector
-    along = is_unit * _dot(slope, vector)
-    return (slope[0] - along * x) * inverse, (slope[1] - along * y) * inverse, (slope[2] - along * z) * inverse
+    along = is_unit * _dot(gradient, vector)
+    return (gradient[0] - along * x) * inverse, (gradient[1] - along * y) * inverse, (gradient[2] - along * z) * inverse
 
 
 @part
-def _curved(second: Array, slope: Array, c: Array, tangent: Array, vector: Array, limits: Array) -> Array:
+def _second_gradient(second: Array, gradient: Array, c: Array, tangent: Array, vector: Array, limits: Array) -> Array:
     r"""Turn ``second``, derivatives of harmonics by unit vectors, into those of :math:`c \cdot J v` by vectors.
 
-    :math:`J = (1 - u u^T) / n` is the derivative of the unit vector u of a vector of norm n, v the ``slope``, and
+    :math:`J = (1 - u u^T) / n` is the derivative of the unit vector u of a vector of norm n, v the ``gradient``, and
     ``tangent`` is J c.
     """
     x, y, z, inverse, is_unit = vector
     both = is_unit * inverse
-    u_v, u_c = both * _dot(vector, slope), both * _dot(vector, c)
-    a = second[0] - (u_v * c[0] + u_c * slope[0])
-    b = second[1] - (u_v * c[1] + u_c * slope[1])
-    d = second[2] - (u_v * c[2] + u_c * slope[2])
+    u_v, u_c = both * _dot(vector, gradient), both * _dot(vector, c)
+    a = second[0] - (u_v * c[0] + u_c * gradient[0])
+    b = second[1] - (u_v * c[1] + u_c * gradient[1])
+    d = second[2] - (u_v * c[2] + u_c * gradient[2])
     a, b, d = _projected((a, b, d), vector, limits)
-    along = both * _dot(tangent, slope)
+    along = both * _dot(tangent, gradient)
     return a - along * x, b - along * y, d - along * z
 
 
@@ -377,36 +371,37 @@ def _fill(block: Array, r: Array, place: Array, azimuthal: Array, polar: Array, 
 
 
 @part
-def _gradient_of(i: int, block: Array, lower: Array, slopes: Array) -> Array:
+def _gradient_of(i: int, block: Array, lower: Array, coefficients: Array) -> Array:
     """Return the gradient of the harmonic at a position."""
     count = BYTES // block.itemsize
     a, b = load(block, lower[i, 0] * count), load(block, lower[i, 1] * count)
     c, d = load(block, lower[i, 2] * count), load(block, lower[i, 3] * count)
     e = load(block, lower[i, 4] * count)
-    return slopes[i, 0] * a + slopes[i, 1] * b, slopes[i, 2] * c + slopes[i, 3] * d, slopes[i, 4] * e
+    w = coefficients[i]
+    return w[0] * a + w[1] * b, w[2] * c + w[3] * d, w[4] * e
 
 
 @part
-def _weighted_gradient(weights: Array, num: int, block: Array, lower: Array, slopes: Array) -> Array:
+def _weighted_gradient(weights: Array, num: int, block: Array, lower: Array, coefficients: Array) -> Array:
     """Return the sum of the gradients at the first positions, each times its weight."""
     count = BYTES // block.itemsize
     zero = filled(load(block, 0), 0.0)
     dx, dy, dz = zero, zero, zero
     for i in range(1, num):
         weight = load(weights, i * count)
-        x, y, z = _gradient_of(i, block, lower, slopes)
+        x, y, z = _gradient_of(i, block, lower, coefficients)
         dx, dy, dz = dx + weight * x, dy + weight * y, dz + weight * z
     return dx, dy, dz
 
 
 @part
-def _add_changes(changes: Array, i: int, weight: Array, tangent: Array, lower: Array, slopes: Array) -> None:
+def _add_changes(changes: Array, i: int, weight: Array, tangent: Array, lower: Array, coefficients: Array) -> None:
     """Add the derivatives of ``weight`` times the gradient along ``tangent`` by harmonics of lower degree."""
     count = BYTES // changes.itemsize
     along = weight * tangent[0], weight * tangent[0], weight * tangent[1], weight * tangent[1], weight * tangent[2]
     for column in range(5):
         position = lower[i, column] * count
-        store(changes, position, load(changes, position) + slopes[i, column] * along[column])
+        store(changes, position, load(changes, position) + coefficients[i, column] * along[column])
 
 
 # -- rows ---------------------------------------------------------------------------------------------------

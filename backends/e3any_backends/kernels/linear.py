@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 from llvmlite import binding
 
-from e3any_backends.generic import Array
-from e3any_backends.kernels.jit import jit, part
-from e3any_backends.kernels.shares import of_rows
-from e3any_backends.kernels.simd import BYTES, filled, load, load_like, load_number, load_pair, store
+from e3any_backends.arrays import Array
+from e3any_backends.kernels.code.jit import jit, part
+from e3any_backends.kernels.code.simd import BYTES, filled, load, load_like, load_number, load_pair, store
+from e3any_backends.kernels.parallel.partition import of_rows
 
-__all__ = ["product", "slope", "work"]
+__all__ = ["matrix_vjp", "product", "work"]
 
 # Rows whose products are taken at once, and rows that are summed before they are added to what came before.
 _ROWS, _BLOCK = 6, 64
@@ -77,7 +77,7 @@ def _multiply_vector(out: Array, x: Array, w: Array, rows: Array, first: int, j:
 
 
 @jit
-def slope(number: int, parts: int, dw: Array, x: Array, g: Array, which: Array) -> None:
+def matrix_vjp(number: int, parts: int, dw: Array, x: Array, g: Array, which: Array) -> None:
     """Add the derivatives of the sum of ``g`` times the products, over one part of all rows, by the matrices."""
     num, size, features = x.shape
     width = g.shape[2]

@@ -14,13 +14,16 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from e3any_backends.coupling import FORMS, SparseForm, feature_shapes
-from e3any_backends.generic import Array, Backend
+from e3any_backends.arrays import Array, Arrays
+from e3any_backends.forms.couplings import SparseForm, feature_shapes
+from e3any_backends.forms.tables import tables_of
 from e3any_backends.kernels import contraction, edges, harmonics, linear
-from e3any_backends.kernels.edge_code import edge_program
+from e3any_backends.kernels.code.edges import edge_program
 from e3any_backends.kernels.memory import empty, zeros
-from e3any_backends.kernels.pool import Count, add_copies, cpus, num_parts, run
-from e3any_backends.tables import attribute
+from e3any_backends.kernels.parallel.pool import Count, add_copies, cpus, num_parts, run
+from e3any_backends.references.contractions import contract_entries
+from e3any_backends.references.edges import edge_products_by_segments
+from e3any_backends.references.linear import linear_by_matmul
 
 __all__ = ["MAPS", "Contraction", "EdgeProducts", "Harmonics", "Linear", "MultilinearMap"]
 
@@ -42,11 +45,11 @@ class MultilinearMap(Protocol):
     def value(self, operands: list[Array], indices: list[Array], *, count: Count = cpus) -> Array:
         """Return the value for contiguous arrays of NumPy; ``count`` says how many threads there are."""
 
-    def pull(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
+    def vjp(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
         """Return the derivatives of the sum of ``g`` times the value, by each operand."""
 
-    def plain(self, backend: Backend, operands: list[Array], indices: list[Array]) -> Array:
-        """Return the value in the plain form, for arrays of any library."""
+    def reference(self, arrays: Arrays, operands: list[Array], indices: list[Array]) -> Array:
+        """Return the value in the reference form, for arrays of any library."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,14 @@ class Contraction:
 
     Parameters
     ----------
-    number : int
-        Number of the tables that have the form.
     form_number : int
-        Which of their :data:`~e3any_backends.coupling.FORMS` it is.
+        Number of the form.
     output : int
         Slot of the output.
     is_of_features : int
         1 for the map of :meth:`Backend.contract_features`.
     """
 
-    number: int
     form_number: int
     output: int
     is_of_features: int = 0
@@ -74,12 +74,12 @@ class Contraction:
     @property
     def arguments(self) -> tuple[int, ...]:
         """What the map is made from."""
-        return self.number, self.form_number, self.output, self.is_of_features
+        return self.form_number, self.output, self.is_of_features
 
     @property
     def form(self) -> SparseForm:
         """The form."""
-        form: SparseForm = attribute(self.number, FORMS[self.form_number])
+        form: SparseForm = tables_of(self.form_number)
         return form
 
     def shape(self, operands: list[Array]) -> Shape:
@@ -98,18 +98,18 @@ class Contraction:
         """Return the contraction."""
         return _value_of(self, tuple([o.shape for o in operands]), operands[0].dtype)(operands, count)[0]
 
-    def pull(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
+    def vjp(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
         """Return the derivatives by operands: contractions with ``g`` in the slot of the output."""
-        slopes = _slopes_of(self, tuple([o.shape for o in operands]), g.dtype)
-        return slopes([*operands[: self.output], g, *operands[self.output :]], count)
+        gradients = _gradients_of(self, tuple([o.shape for o in operands]), g.dtype)
+        return gradients([*operands[: self.output], g, *operands[self.output :]], count)
 
-    def plain(self, backend: Backend, operands: list[Array], indices: list[Array]) -> Array:
+    def reference(self, arrays: Arrays, operands: list[Array], indices: list[Array]) -> Array:
         """Return the contraction in the standard alone."""
         shapes = [tuple(o.shape) for o in operands]
         *flat, _ = self.flat_shapes(shapes)
-        operands = [backend.xp.reshape(o, shape) for o, shape in zip(operands, flat, strict=True)]
-        value = Backend.contract(backend, operands, self.number, FORMS[self.form_number], self.output)
-        return backend.xp.reshape(value, self.shape_of(shapes))
+        operands = [arrays.xp.reshape(o, shape) for o, shape in zip(operands, flat, strict=True)]
+        value = contract_entries(arrays, operands, self.form, self.output)
+        return arrays.xp.reshape(value, self.shape_of(shapes))
 
     def flat_shapes(self, shapes: Sequence[Shape]) -> list[Shape]:
         """Return the shapes (S, *lead, components, F) of operands of given shapes, and last that of the value."""
@@ -197,7 +197,7 @@ def _value_of(kernel: Contraction, shapes: tuple[Shape, ...], dtype: Any) -> _Co
 
 
 @lru_cache(maxsize=1024)
-def _slopes_of(kernel: Contraction, shapes: tuple[Shape, ...], dtype: Any) -> _Contractions:
+def _gradients_of(kernel: Contraction, shapes: tuple[Shape, ...], dtype: Any) -> _Contractions:
     """Return what computes the derivatives by operands, for these with the weights of the value in its slot."""
     *flat, out = kernel.flat_shapes(shapes)
     slots = [slot for slot in range(len(flat) + 1) if slot != kernel.output]
@@ -231,20 +231,20 @@ class Linear:
         x, w = operands
         return self.affine(x, w, indices[0], np.zeros(w.shape[2], w.dtype), count=count)
 
-    def pull(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
+    def vjp(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
         """Return the derivatives by rows and matrices."""
         x, w = operands
         parts = num_parts(linear.work(x, w), count, w.size)
         dw = zeros((parts, *w.shape), w.dtype)
-        run(linear.slope, [(n, parts, dw[n], _rows(x), _rows(g), *indices) for n in range(parts)])
+        run(linear.matrix_vjp, [(n, parts, dw[n], _rows(x), _rows(g), *indices) for n in range(parts)])
         add_copies(dw[0], dw[1:])
         dx = self.value([g, np.ascontiguousarray(w.swapaxes(1, 2))], indices, count=count)
         return [dx, dw[0]]
 
-    def plain(self, backend: Backend, operands: list[Array], indices: list[Array]) -> Array:
+    def reference(self, arrays: Arrays, operands: list[Array], indices: list[Array]) -> Array:
         """Return the products in the standard alone."""
         x, w = operands
-        return Backend.linear(backend, x, w, indices[0], None)
+        return linear_by_matmul(arrays, x, w, indices[0], None)
 
     def affine(self, x: Array, w: Array, which: Array, bias: Array, *, count: Count = cpus) -> Array:
         """Return the products, with a bias added to those of component 0."""
@@ -287,24 +287,24 @@ class EdgeProducts:
         run(edges.product, [(n, parts, _flat(out), *operands, *rest) for n in range(parts)])
         return out
 
-    def pull(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
+    def vjp(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
         """Return the derivatives by features, angular and radial parts."""
         x, angular, radial = operands
         parts = num_parts(3 * edges.work(x, angular), count, x.size)
         dx = zeros((parts, *x.shape), g.dtype)
-        slopes = [empty(angular.shape, g.dtype), empty(radial.shape, g.dtype)]
+        gradients = [empty(angular.shape, g.dtype), empty(radial.shape, g.dtype)]
         src, dst = indices
-        listed = src, *_by_receiver(src, dst, len(x), self.num), _edge_code("edge_slopes", x, angular)
-        rest = *slopes, *operands, _flat(g), *listed
-        run(edges.pull, [(n, parts, dx[n], *rest) for n in range(parts)])
+        listed = src, *_by_receiver(src, dst, len(x), self.num), _edge_code("edge_gradients", x, angular)
+        rest = *gradients, *operands, _flat(g), *listed
+        run(edges.vjp, [(n, parts, dx[n], *rest) for n in range(parts)])
         add_copies(dx[0], dx[1:])
-        return [dx[0], *slopes]
+        return [dx[0], *gradients]
 
-    def plain(self, backend: Backend, operands: list[Array], indices: list[Array]) -> Array:
+    def reference(self, arrays: Arrays, operands: list[Array], indices: list[Array]) -> Array:
         """Return the sums in the standard alone."""
         x, angular, radial = operands
         src, dst = indices
-        return Backend.edge_products(backend, x, angular, radial, src, dst, self.num)
+        return edge_products_by_segments(arrays, x, angular, radial, src, dst, self.num)
 
 
 def _edge_code(operation: str, x: Array, angular: Array) -> int:
@@ -335,17 +335,17 @@ class Harmonics:
         """Return the harmonics."""
         return self._call(count, harmonics.value, (*r.shape[:-1], len(self.order)), r)
 
-    def push(self, r: Array, c: Array, *, count: Count = cpus) -> Array:
+    def jvp(self, r: Array, c: Array, *, count: Count = cpus) -> Array:
         """Return the derivatives of the harmonics along ``c``."""
-        return self._call(count, harmonics.push, (*r.shape[:-1], len(self.order)), r, c)
+        return self._call(count, harmonics.jvp, (*r.shape[:-1], len(self.order)), r, c)
 
-    def pull(self, r: Array, g: Array, *, count: Count = cpus) -> Array:
+    def vjp(self, r: Array, g: Array, *, count: Count = cpus) -> Array:
         """Return the derivatives of the sum of ``g`` times the harmonics by the vectors."""
-        return self._call(count, harmonics.pull, r.shape, r, g)
+        return self._call(count, harmonics.vjp, r.shape, r, g)
 
-    def curve(self, r: Array, g: Array, c: Array, *, count: Count = cpus) -> Array:
-        """Return the derivatives of the sum of ``c`` times what :meth:`pull` returns, by the vectors."""
-        return self._call(count, harmonics.curve, r.shape, r, g, c)
+    def second_vjp(self, r: Array, g: Array, c: Array, *, count: Count = cpus) -> Array:
+        """Return the derivatives of the sum of ``c`` times what :meth:`vjp` returns, by the vectors."""
+        return self._call(count, harmonics.second_vjp, r.shape, r, g, c)
 
     def _call(self, count: Count, kernel: Any, shape: Shape, *arrays: Array) -> Array:
         out = empty(shape, arrays[0].dtype)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from e3any_backends.generic import Array
+from e3any_backends.arrays import Array
 
 __all__ = ["empty", "zeros"]
 

@@ -13,7 +13,6 @@ from e3any.layout import Layout
 from e3any.nn.basis import FactoredBasis
 from e3any.nn.initializers import lecun_normal, zeros
 from e3any.nn.layer import Layer, Parameters
-from e3any.nn.layers.couplings import couple_pairs
 from e3any.nn.layers.dense import Dense
 from e3any.nn.layers.edges import Edges
 from e3any.nn.layers.product import product_of
@@ -144,10 +143,11 @@ class Convolution(Layer):
             angular = backend.xp.concat([backend.xp.ones_like(angular[..., :1]), angular[..., 1:]], axis=-1)
         if weights is not None:
             radial = weights[..., None, :] * radial
-        if edges.adj_idx is not None and backend.serves_edges(senders, angular, radial):
+        if edges.adj_idx is not None and backend.supports("edge_products", senders, angular, radial):
             edges = edges.sparse()
         sums = _edge_sums if edges.adj_idx is None else _neighbour_sums
-        return couple_pairs(backend, sums(backend, senders, angular, radial, edges), kernel, tensor.plan(kernel))
+        pairs = sums(backend, senders, angular, radial, edges)
+        return backend.couple_pair_features(pairs, kernel, tensor.plan(kernel))
 
 
 @dataclass(frozen=True)

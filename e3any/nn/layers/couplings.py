@@ -12,16 +12,12 @@ blocks, and :func:`couple` puts those where they belong.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
-from e3any_backends import Array, Backend
-from e3any_backends.coupling import Coupling, MergedTables, Path
-from e3any_backends.tables import host_table
+from e3any_backends import Array
+from e3any_backends.forms.couplings import Coupling, CouplingPlan, Path
+from e3any_backends.forms.tables import host_table
 from numpy.typing import NDArray
 
 from e3any.conventions import degree_slice
@@ -29,63 +25,9 @@ from e3any.layout import Layout
 from e3any.nn.initializers import allowed_couplings
 from e3any.so3 import clebsch_gordan_for_degrees
 
-__all__ = [
-    "CouplingPlan",
-    "check_leading_axes",
-    "couple",
-    "couple_pairs",
-    "couple_paths",
-    "coupling_plan",
-    "output_layout",
-]
+__all__ = ["check_leading_axes", "coupling_plan", "output_layout"]
 
 Triple = tuple[int, int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class CouplingPlan(MergedTables):
-    """How two features of given layouts couple to a third.
-
-    Parameters
-    ----------
-    kernel_shape : tuple of int
-        Shape (P1, L1+1, P2, L2+1, P3, L3+1) of the weights without the axis of features.
-    coupling : Coupling
-        Table of paths, free of parity.
-    weight_index : integer array of shape (S, R, paths)
-        Which weight, in the flattened kernel, each path has for the parities s and r.
-    weight_mask : array of shape (S, R, paths, 1)
-        Zero where a path is forbidden for s and r.
-    is_masked : bool
-        Whether any path is forbidden.
-    num_classes : int
-        How many blocks, one per class of paths, the table's output has.
-    cartesian_order : bool
-        Order of components.
-    """
-
-    kernel_shape: tuple[int, ...]
-    coupling: Coupling
-    weight_index: NDArray[np.intp]
-    weight_mask: NDArray[np.float64]
-    is_masked: bool
-    num_classes: int
-    cartesian_order: bool
-
-    @cached_property
-    def merged(self) -> Coupling:
-        """The table of components of all parities, with a path for every weight of a kernel."""
-        p1, n1, p2, n2, p3, n3 = self.kernel_shape
-        allowed = allowed_couplings(*self.kernel_shape)
-        paths = []
-        for i, l1, j, l2, k, l3 in np.ndindex(*self.kernel_shape):
-            x, y, z = (_shifted(degree_slice(l), p * n**2) for p, l, n in ((i, l1, n1), (j, l2, n2), (k, l3, n3)))
-            if allowed[i, l1, j, l2, k, l3]:
-                coefficients = clebsch_gordan_for_degrees(l1, l2, l3, cartesian_order=self.cartesian_order)
-            else:
-                coefficients = np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1))
-            paths.append(Path(x, y, z, coefficients))
-        return Coupling(tuple(paths), p1 * n1**2, p2 * n2**2, p3 * n3**2)
 
 
 def output_layout(x: Layout, y: Layout, max_degree: int | None, include_pseudotensors: bool) -> Layout:
@@ -143,7 +85,7 @@ def coupling_plan(kernel_shape: tuple[int, ...], cartesian_order: bool) -> Coupl
     )
     coupling = Coupling(paths, n1**2, n2**2, num_classes * n3**2)
     index, mask = _weights(kernel_shape, triples)
-    return CouplingPlan(kernel_shape, coupling, index, mask, not mask.all(), num_classes, cartesian_order)
+    return CouplingPlan(kernel_shape, coupling, index, mask, not mask.all(), num_classes)
 
 
 def _triples(n1: int, n2: int, n3: int) -> Iterator[Triple]:
@@ -185,128 +127,3 @@ def check_leading_axes(x: Array, y: Array) -> None:
     ours, theirs = tuple(x.shape[:-3]), tuple(y.shape[:-3])
     if any(n != m and 1 not in (n, m) for n, m in zip(reversed(ours), reversed(theirs), strict=False)):
         raise ValueError(f"expected leading axes that broadcast, got {ours} and {theirs}")
-
-
-def couple(backend: Backend, x: Array, y: Array, kernel: Array, plan: CouplingPlan) -> Array:
-    """Couple two features with the weights of every path.
-
-    Parameters
-    ----------
-    backend : Backend
-        Backend of the arrays.
-    x : array of shape (..., P1, (L1+1)**2, F)
-        First factor.
-    y : array of shape (..., P2, (L2+1)**2, F)
-        Second factor; leading axes broadcast.
-    kernel : array of shape (P1, L1+1, P2, L2+1, P3, L3+1, F)
-        Weights.
-    plan : CouplingPlan
-        The plan for these layouts.
-
-    Returns
-    -------
-    array of shape (..., P3, (L3+1)**2, F)
-        The product.
-    """
-    return backend.couple_features(partial(_couple, backend, plan), x, y, kernel, plan)
-
-
-def _couple(backend: Backend, plan: CouplingPlan, x: Array, y: Array, kernel: Array) -> Array:
-    """Couple two features, by a table that all parities share."""
-    return couple_paths(backend, x, y, _path_weights(backend, kernel, plan, max(x.ndim, y.ndim)), plan)
-
-
-def couple_paths(backend: Backend, x: Array, y: Array, weights: Array, plan: CouplingPlan) -> Array:
-    """Couple two features with weights that may differ along leading axes.
-
-    Parameters
-    ----------
-    backend : Backend
-        Backend of the arrays.
-    x : array of shape (..., P1, (L1+1)**2, F)
-        First factor.
-    y : array of shape (..., P2, (L2+1)**2, F)
-        Second factor; leading axes broadcast.
-    weights : array of shape (S, R, ..., paths, F)
-        Weights of the paths of the plan, for its parities s and r, zero for those that are forbidden.
-    plan : CouplingPlan
-        The plan for these layouts.
-
-    Returns
-    -------
-    array of shape (..., P3, (L3+1)**2, F)
-        The product.
-    """
-    xp = backend.xp
-    rank = max(x.ndim, y.ndim)
-    x, y = _parity_first(xp, x, rank), _parity_first(xp, y, rank)
-    if x.shape[0] == y.shape[0] == 2:
-        x = x[:, None, ...]
-        y = xp.stack([y, xp.flip(y, axis=0)], axis=1)
-    else:
-        x, y = x[None, ...], y[None, ...]
-    product = backend.couple(x, y, weights, plan.coupling)
-    return _collect_parities(backend, product, plan)
-
-
-def couple_pairs(backend: Backend, pairs: Array, kernel: Array, plan: CouplingPlan) -> Array:
-    """Couple sums of products of proper tensors with features.
-
-    Parameters
-    ----------
-    backend : Backend
-        Backend of the arrays.
-    pairs : array of shape (..., (L1+1)**2, P2, (L2+1)**2, F)
-        Sums of products of a first factor of proper tensors (P1 = 1) and a second factor.
-    kernel : array of shape (1, L1+1, P2, L2+1, P3, L3+1, F)
-        Weights.
-    plan : CouplingPlan
-        The plan for these layouts.
-
-    Returns
-    -------
-    array of shape (..., P3, (L3+1)**2, F)
-        The product.
-    """
-    return backend.couple_pair_features(partial(_couple_pairs, backend, plan), pairs, kernel, plan)
-
-
-def _couple_pairs(backend: Backend, plan: CouplingPlan, pairs: Array, kernel: Array) -> Array:
-    """Couple sums of products, by a table that all parities share."""
-    pairs = backend.xp.moveaxis(pairs, (-3,), (0,))[None, ...]
-    weights = _path_weights(backend, kernel, plan, pairs.ndim - 2)
-    return _collect_parities(backend, backend.couple_pairs(pairs, weights, plan.coupling), plan)
-
-
-def _parity_first(xp: Any, x: Array, rank: int) -> Array:
-    """Move the parity axis to the front and pad leading axes to a common rank."""
-    x = xp.moveaxis(x, (-3,), (0,))
-    return xp.reshape(x, (x.shape[0], *(1,) * (rank - x.ndim), *x.shape[1:]))
-
-
-def _path_weights(backend: Backend, kernel: Array, plan: CouplingPlan, rank: int) -> Array:
-    """Return the weights (S, R, 1, ..., paths, F) of the table's paths, of rank ``rank + 1``."""
-    xp, features = backend.xp, kernel.shape[-1]
-    flat = xp.reshape(kernel, (math.prod(kernel.shape[:-1]), features))
-    index = backend.table_of(plan, "weight_index", like=kernel)
-    sums, outs, paths = index.shape
-    weights = xp.reshape(backend.select(flat, xp.reshape(index, (-1,)), axis=0), (sums, outs, paths, features))
-    if plan.is_masked:
-        weights = weights * backend.table_of(plan, "weight_mask", like=weights)
-    return xp.reshape(weights, (sums, outs, *(1,) * (rank - 3), paths, features))
-
-
-def _collect_parities(backend: Backend, product: Array, plan: CouplingPlan) -> Array:
-    """Turn (R, ..., classes * (L3+1)**2, F) into (..., P3, (L3+1)**2, F)."""
-    xp = backend.xp
-    num_parities, size = plan.kernel_shape[4], plan.kernel_shape[5] ** 2
-    if plan.num_classes == 2:
-        first, second = product[..., :size, :], product[..., size:, :]
-        if product.shape[0] == 1:
-            product = xp.concat([first, second], axis=0)
-        else:
-            product = first + xp.flip(second, axis=0)
-    if num_parities == 1 and product.shape[0] == 2:
-        blocks = [product[l % 2, ..., degree_slice(l), :] for l in range(plan.kernel_shape[5])]
-        product = xp.concat(blocks, axis=-2)[None, ...]
-    return xp.moveaxis(product, (0,), (-3,))

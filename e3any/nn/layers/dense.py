@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from e3any_backends import Array, Backend, backend_of
-from numpy.typing import NDArray
+from e3any_backends import Array, backend_of
 
 from e3any.checks import check_degree, floating_backend
-from e3any.conventions import component_degrees, parity_names
+from e3any.conventions import parity_names
 from e3any.layout import Layout
 from e3any.nn.initializers import lecun_normal, zeros
 from e3any.nn.layer import Layer, Parameters
@@ -89,10 +85,7 @@ class Dense(Layer):
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
         kernels, bias = self._parameters(p, layout)
         inputs, bias, *kernels = backend.promote(inputs, bias, *kernels, dtype=self.dtype)
-        one_product = layout.features * self.features < backend.split_kernel_size
-        if one_product or backend.serves_linear(inputs, kernels[0], precision=self.precision):
-            return self._by_component(backend, inputs, kernels, bias, layout)
-        return self._by_degree(backend, inputs, kernels, bias, layout)
+        return backend.dense(inputs, kernels, bias, self.precision)
 
     def radial(self, p: Parameters, radial: Array, max_degree: int) -> tuple[Array, Array | None]:
         """Apply the kernels of proper tensors to what multiplies the components of each degree.
@@ -135,39 +128,3 @@ class Dense(Layer):
         bias = (p / "0+").param("bias", (self.features,), self.bias_init, self.param_dtype) if self.use_bias else None
         kernels += [(p / name).param("kernel", shape, self.kernel_init, self.param_dtype) for name in names[1:]]
         return kernels, bias
-
-    def _by_component(
-        self, backend: Backend, x: Array, kernels: list[Array], bias: Array | None, layout: Layout
-    ) -> Array:
-        """Multiply in one batch, with the kernel of its irrep for every component."""
-        xp, (*lead, num_parities, size, features) = backend.xp, x.shape
-        which = backend.table(_kernel_of_component, layout.max_degree, num_parities, like=x)
-        x = xp.reshape(x, (*lead, num_parities * size, features))
-        y = backend.linear(x, xp.stack(kernels), which, bias, self.precision)
-        return xp.reshape(y, (*lead, num_parities, size, self.features))
-
-    def _by_degree(self, backend: Backend, x: Array, kernels: list[Array], bias: Array | None, layout: Layout) -> Array:
-        """Multiply irrep by irrep."""
-        xp = backend.xp
-        degrees = [2 * l + 1 for l in range(layout.max_degree + 1)]
-        parities = [backend.pieces(parity, degrees, -2) for parity in backend.pieces(x, (1,) * layout.num_parities, -3)]
-        blocks = [
-            self._multiply(backend, block, kernel)
-            for block, kernel in zip(itertools.chain(*parities), kernels, strict=True)
-        ]
-        blocks[0] = blocks[0] if bias is None else blocks[0] + backend.aligned(bias, blocks[0])
-        per_parity = len(degrees)
-        return xp.concat(
-            [xp.concat(blocks[i : i + per_parity], axis=-2) for i in range(0, len(blocks), per_parity)], axis=-3
-        )
-
-    def _multiply(self, backend: Backend, x: Array, kernel: Array) -> Array:
-        """Multiply all rows at once: the derivatives of products of more axes take XLA twice as long."""
-        *lead, features = x.shape
-        rows = backend.xp.reshape(x, (math.prod(lead), features))
-        return backend.xp.reshape(backend.matmul(rows, kernel, self.precision), (*lead, self.features))
-
-
-def _kernel_of_component(max_degree: int, num_parities: int) -> NDArray[np.intp]:
-    """Return which kernel acts on each component of both parities."""
-    return np.concatenate([p * (max_degree + 1) + component_degrees(max_degree) for p in range(num_parities)])

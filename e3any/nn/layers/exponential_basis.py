@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from e3any_backends import Array
-from e3any_backends.tables import host_table
+from e3any_backends.forms.tables import host_table
 
 from e3any.checks import check_callable, check_number, floating_backend
 from e3any.nn._functions import softplus

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 from e3any_backends import Array
-from e3any_backends.matrix_coupling import PRODUCTS, MatrixCoupling, MatrixForm
-from e3any_backends.tables import host_table
+from e3any_backends.forms.matrices import PRODUCTS, MatrixCoupling, MatrixForm
+from e3any_backends.forms.tables import host_table
 
 from e3any.checks import check_degree, floating_backend
 from e3any.conventions import component_degrees

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from e3any_backends import Array, Backend
-from e3any_backends.tables import host_table
+from e3any_backends.forms.tables import host_table
 from numpy.typing import NDArray
 
 from e3any.checks import check_callable, check_degree, check_degrees, floating_backend
@@ -17,7 +17,7 @@ from e3any.nn.activations import silu
 from e3any.nn.basis import FactoredBasis
 from e3any.nn.initializers import lecun_normal
 from e3any.nn.layer import Layer, Parameters
-from e3any.nn.layers.couplings import couple_paths, coupling_plan, output_layout
+from e3any.nn.layers.couplings import coupling_plan, output_layout
 from e3any.nn.layers.dense import Dense
 from e3any.nn.layers.edges import Edges
 from e3any.ops.indexed import indexed_sum
@@ -165,7 +165,7 @@ class PathMessagePass(Layer):
         gathered = edges.gather_src(inputs)
         shape = (*angular.shape[:-1], 1, angular.shape[-1], layout.features)
         y = backend.xp.broadcast_to(angular[..., None, :, None], shape)
-        messages = couple_paths(backend, y, gathered, weights, coupling_plan(kernel_shape, bool(self.cartesian_order)))
+        messages = backend.couple_paths(y, gathered, weights, coupling_plan(kernel_shape, bool(self.cartesian_order)))
         return indexed_sum(messages, **edges.reduction(inputs.shape[-4]))
 
     def _weights(

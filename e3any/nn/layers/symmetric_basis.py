@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
-from e3any_backends.tables import host_table
+from e3any_backends.forms.tables import host_table
 from numpy.typing import NDArray
 
 from e3any.conventions import parity_names

@@ -11,7 +11,7 @@ from e3any.checks import check_degree, floating_backend
 from e3any.layout import Layout
 from e3any.nn.initializers import tensor_lecun_normal
 from e3any.nn.layer import Layer, Parameters
-from e3any.nn.layers.couplings import check_leading_axes, couple, coupling_plan, output_layout
+from e3any.nn.layers.couplings import check_leading_axes, coupling_plan, output_layout
 
 __all__ = ["Tensor"]
 
@@ -102,7 +102,7 @@ class Tensor(Layer):
         check_leading_axes(inputs1, inputs2)
         kernel = self.kernel(p, x, y)
         inputs1, inputs2, kernel = backend.promote(inputs1, inputs2, kernel, dtype=self.dtype)
-        return couple(backend, inputs1, inputs2, kernel, self.plan(kernel))
+        return backend.couple_features(inputs1, inputs2, kernel, self.plan(kernel))
 
     def kernel(self, p: Parameters, x: Layout, y: Layout) -> Array:
         """Return the kernel for factors of two layouts."""

@@ -103,7 +103,7 @@ def test_matrices_too_large_to_unroll_are_multiplied_by_xla(rng, monkeypatch, p1
     layer = nn.FusedTensor(3)
     x, y = factors(rng, p1, 1, p2, 3)
     params = random_parameters(layer, rng, (x, y), {})
-    monkeypatch.setattr("e3any_backends.jax._MAX_UNROLLED_MATRIX", 3)
+    monkeypatch.setattr("e3any_backends.jax.backend._MAX_UNROLLED_MATRIX", 3)
     assert_parity(jit(layer)(*tree_map(jnp.asarray, (params, x, y))), by_definition(x, y, params, 3, 2))
 
 

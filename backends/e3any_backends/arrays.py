@@ -1,0 +1,340 @@
+"""Arrays of one library: dtypes, constants, slices, segments, random numbers."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import array_api_compat
+import numpy as np
+
+from e3any_backends.forms.tables import Tables, attribute, lookup
+
+__all__ = ["Array", "Arrays", "dtype_name"]
+
+Array: TypeAlias = Any
+Namespace: TypeAlias = Any
+
+
+def dtype_name(dtype: Any) -> str:
+    """Return the name of a dtype of any library."""
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or getattr(dtype, "__name__", None)
+    return name or str(dtype).rpartition(".")[2]
+
+
+class Arrays:
+    """What layers do with arrays that is not the same in every library, here using only the array API.
+
+    Parameters
+    ----------
+    xp : namespace
+        An array API namespace.
+
+    Attributes
+    ----------
+    xp : namespace
+        The array API namespace of the library.
+    split_kernel_size : int
+        From this size of matrices on, one product per degree is faster than a batch of one per component, for which
+        the matrix of a degree is copied, but no features.
+    """
+
+    split_kernel_size = 256 * 256 + 1
+
+    def __init__(self, xp: Namespace) -> None:
+        self.xp = xp
+
+    def owns(self, x: Any) -> bool:
+        """Return whether ``x`` is an array that the library computes with."""
+        return array_api_compat.is_array_api_obj(x) and array_api_compat.array_namespace(x) is self.xp
+
+    def device(self, x: Array) -> Any:
+        """Return the device of ``x``."""
+        return array_api_compat.device(x)
+
+    def check_devices(self, *arrays: Any) -> None:
+        """Raise a ValueError if arrays are on devices that are not combined, unless the library itself does."""
+
+    # -- constants and dtypes -------------------------------------------------------------------------------
+
+    def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
+        """Return a NumPy table or Python number in the library, dtype and device of ``like``, not to be written to."""
+        return self.xp.asarray(
+            np.require(table, requirements=["C", "W"]),  # others are copied: PyTorch takes neither
+            dtype=like.dtype if dtype is None else dtype,
+            device=self.device(like),
+        )
+
+    def index(self, table: Any, like: Array) -> Array:
+        """Return a NumPy table of positions in the library and on the device of ``like``, not to be written to."""
+        return self.constant(table, like, dtype=self.xp.int64)
+
+    def table(self, function: Callable[..., Any], *arguments: Any, like: Array) -> Array:
+        """Return a table in the library and on the device of ``like``, not to be written to.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(*arguments)`` returns an array of NumPy; it is called once and never traced.
+        *arguments
+            Hashable arguments, such as numbers and tuples of numbers.
+        like : array
+            Where the table is used.
+
+        Returns
+        -------
+        array
+            The table: real numbers have the dtype of ``like``, integers number rows, booleans stay what they are.
+        """
+        table = lookup(function, *arguments)
+        if table.dtype.kind == "f":
+            return self.constant(table, like)
+        return self.constant(table, like, dtype=self.xp.bool) if table.dtype.kind == "b" else self.index(table, like)
+
+    def table_of(self, tables: Tables, name: str, like: Array) -> Array:
+        """Return an attribute of an object as a table; see :meth:`table`."""
+        return self.table(attribute, tables.number, name, like=like)
+
+    def aligned(self, x: Array, other: Array) -> Array:
+        """Return ``x`` as it is combined, entry by entry, with an array of a higher rank.
+
+        The standard broadcasts. Where a library may be told to refuse arrays of different ranks, the leading axes that
+        ``x`` lacks are added, of length 1.
+        """
+        return x
+
+    def select(self, x: Array, table: Array, axis: int) -> Array:
+        """Return the slices of ``x`` along an axis that a table of positions names."""
+        return self.xp.take(x, table, axis=axis)
+
+    def as_index(self, x: Array) -> Array:
+        """Cast integers of any width to a dtype that can number all rows of an array."""
+        return x if x.dtype in (self.xp.int32, self.xp.int64) else self.xp.astype(x, self.xp.int64)
+
+    def is_floating(self, x: Array) -> bool:
+        """Return whether ``x`` has a real floating-point dtype (16-bit ones included)."""
+        return bool(self.xp.isdtype(x.dtype, "real floating"))
+
+    def is_integer(self, x: Array) -> bool:
+        """Return whether ``x`` has an integer dtype."""
+        return bool(self.xp.isdtype(x.dtype, "integral"))
+
+    def widened(self, x: Array) -> Array:
+        """Return 16-bit floating-point numbers in float32, in which their sums are taken; others as they are."""
+        short = self.is_floating(x) and self.xp.finfo(x.dtype).bits < 32
+        return self.xp.astype(x, self.xp.float32) if short else x
+
+    def lowest(self, x: Array) -> float:
+        """Return the smallest finite number of the dtype of ``x``."""
+        info = self.xp.finfo(x.dtype) if self.is_floating(x) else self.xp.iinfo(x.dtype)
+        return info.min  # type: ignore[no-any-return]
+
+    def lower_bound(self, x: Array) -> float:
+        """Return what no number of the dtype of ``x`` is smaller than, the largest of nothing."""
+        return -math.inf if self.is_floating(x) else self.lowest(x)
+
+    def promote(self, *arrays: Array | None, dtype: Any = None) -> list[Any]:
+        """Cast arrays to ``dtype``, or to their common one where it is None; ``None`` stays ``None``.
+
+        Raises
+        ------
+        TypeError
+            If an array belongs to another library, or the library has no such dtype.
+        ValueError
+            If arrays are on devices that are not combined.
+        """
+        present = [a for a in arrays if a is not None]
+        for a in present:
+            if not self.owns(a):
+                raise TypeError(f"expected arrays of {self.xp.__name__}, got {type(a).__module__}.{type(a).__name__}")
+        self.check_devices(*present)
+        target = self.dtype(dtype) if dtype is not None else present[0].dtype
+        if dtype is None:
+            for a in present[1:]:
+                target = target if a.dtype == target else self.xp.result_type(target, a.dtype)
+        return [a if a is None or a.dtype == target else self.xp.astype(a, target) for a in arrays]
+
+    def dtype(self, dtype: Any) -> Any:
+        """Return the library's own dtype for a name such as ``"float32"``, or for a dtype of any library."""
+        found = getattr(self.xp, dtype_name(dtype), None)
+        if found is None:
+            raise TypeError(f"expected a dtype of {self.xp.__name__}, got {dtype!r:.100}")
+        return found
+
+    def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
+        """Multiply matrices.
+
+        Parameters
+        ----------
+        a, b : array of shape (..., n, k) and (..., k, m)
+            Factors.
+        precision : optional
+            Precision of JAX. With ``"highest"`` no library rounds factors, in PyTorch not under autocast either.
+
+        Returns
+        -------
+        array of shape (..., n, m)
+            The product.
+        """
+        return self.xp.matmul(a, b)
+
+    def pieces(self, x: Array, sizes: Sequence[int], axis: int) -> list[Array]:
+        """Return the slices of these sizes, next to each other, that an axis (counted from the end) consists of."""
+        ends = [0, *itertools.accumulate(sizes)]
+        rest = (slice(None),) * (-axis - 1)
+        return [x[(..., slice(*at), *rest)] for at in itertools.pairwise(ends)]
+
+    def components(self, x: Array) -> list[Array]:
+        """Return the slices of ``x`` along its last axis, which is short."""
+        return [x[..., i] for i in range(x.shape[-1])]
+
+    def quotient(self, x: Array, scale: Array) -> Array:
+        """Return ``x / scale``, whose quotient by another number no compiler turns into one by a product."""
+        return x / scale
+
+    def store(self, *arrays: Array) -> tuple[Array, ...]:
+        """Return arrays as they are, computed once: a hint to compilers that repeat what is cheap to them."""
+        return arrays
+
+    # -- derivatives ----------------------------------------------------------------------------------------
+
+    def stop_gradient(self, x: Array) -> Array:
+        """Return ``x``, treated as a constant by automatic differentiation."""
+        return x
+
+    def derivative(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        """Return the derivative of a function of one array along a vector of ones."""
+        raise TypeError(f"derivatives need JAX or PyTorch, got {self.xp.__name__}")
+
+    # -- functions ------------------------------------------------------------------------------------------
+
+    def erf(self, x: Array) -> Array:
+        r"""Return the error function.
+
+        Below 2 by :math:`\mathrm{erf}(x) = \frac{2}{\sqrt\pi} e^{-x^2} \sum_n \frac{2^n x^{2n+1}}{(2n+1)!!}`, whose
+        terms all have one sign, and above by the continued fraction
+        :math:`1 - \frac{e^{-x^2}}{\sqrt\pi} \frac{1}{x +} \frac{1/2}{x +} \frac{2/2}{x +} \frac{3/2}{x +} \dots`
+        """
+        xp = self.xp
+        size = xp.abs(x)
+        near = xp.where(size < 2.0, x, xp.zeros_like(x))
+        term = total = near
+        for n in range(1, 33):
+            term = term * (near * near) * (2.0 / (2 * n + 1))
+            total = total + term
+        total = total * xp.exp(-(near * near)) * (2.0 / math.sqrt(math.pi))
+
+        far = xp.clip(size, 2.0, 7.0)
+        fraction = far
+        for n in range(40, 0, -1):
+            fraction = far + 0.5 * n / fraction
+        rest = xp.exp(-(far * far)) / (fraction * math.sqrt(math.pi))
+        return xp.where(size < 2.0, total, xp.sign(x) * (1.0 - rest))
+
+    # -- gather and segments --------------------------------------------------------------------------------
+
+    def take(self, x: Array, indices: Array) -> Array:
+        """Return ``x[indices]`` along axis 0; rows of indices outside ``[0, len(x))`` are zero.
+
+        Parameters
+        ----------
+        x : array of shape (N, ...)
+            Values to gather from.
+        indices : integer array of shape (K,)
+            Row numbers.
+
+        Returns
+        -------
+        array of shape (K, ...)
+            The rows.
+        """
+        xp = self.xp
+        num = x.shape[0]
+        if num == 0:
+            return xp.zeros((indices.shape[0], *x.shape[1:]), dtype=x.dtype, device=self.device(x))
+        indices = self.as_index(indices)
+        valid = (indices >= 0) & (indices < num)
+        rows = xp.take(x, xp.where(valid, indices, xp.zeros_like(indices)), axis=0)
+        return xp.where(self._rows_like(valid, rows), rows, xp.zeros_like(rows))
+
+    def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
+        """Sum rows of ``x`` that have the same segment number; numbers out of range are padding.
+
+        Parameters
+        ----------
+        x : array of shape (K, ...)
+            Values.
+        segments : integer array of shape (K,)
+            The segment that each row belongs to.
+        num_segments : int
+            Number of segments.
+        indices_are_sorted : bool
+            A promise that ``segments`` ascends, which some libraries make use of.
+
+        Returns
+        -------
+        array of shape (num_segments, ...)
+            The sums; zero for empty segments.
+        """
+        xp = self.xp
+        one_hot = xp.astype(self._membership(segments, num_segments), x.dtype)
+        flat = xp.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
+        return xp.reshape(xp.matmul(one_hot, flat), (num_segments, *x.shape[1:]))
+
+    def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:
+        """Return the largest row entries of every segment.
+
+        Empty segments give ``-inf``, or the lowest number of an integer dtype.
+        """
+        xp = self.xp
+        member = self._membership(segments, num_segments)
+        member = xp.reshape(member, (*member.shape, *(1,) * (x.ndim - 1)))
+        lowest = xp.full((1,), self.lower_bound(x), dtype=x.dtype, device=self.device(x))
+        if x.shape[0] == 0:
+            return xp.broadcast_to(lowest, (num_segments, *x.shape[1:]))
+        return xp.max(xp.where(member, x[None, ...], lowest), axis=1)
+
+    def _membership(self, segments: Array, num_segments: int) -> Array:
+        xp, segments = self.xp, self.as_index(segments)
+        numbers = xp.arange(num_segments, dtype=segments.dtype, device=self.device(segments))
+        return numbers[:, None] == segments[None, :]
+
+    def _rows_like(self, mask: Array, rows: Array) -> Array:
+        return self.xp.reshape(mask, (*mask.shape, *(1,) * (rows.ndim - mask.ndim)))
+
+    # -- components of features ------------------------------------------------------------------------------
+
+    def scale_components(self, x: Array, w: Array) -> Array:
+        """Multiply all components of features ``x`` (..., P, M, F or 1) by factors ``w`` (..., F)."""
+        return x * w[..., None, None, :]
+
+    def sum_components(self, x: Array) -> Array:
+        """Sum over the last axis but one, which is short."""
+        return self.xp.sum(x, axis=-2)
+
+    # -- random numbers -------------------------------------------------------------------------------------
+
+    def split(self, generator: Any, num: int) -> list[Any]:
+        """Return generators of independent numbers: here the one that advances, several times."""
+        return [generator] * num
+
+    def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw uniform numbers in [0, 1) with the library's own generator."""
+        raise TypeError(f"random numbers need NumPy, JAX or PyTorch, got {self.xp.__name__}")
+
+    def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw normal numbers with the library's own generator."""
+        raise TypeError(f"random numbers need NumPy, JAX or PyTorch, got {self.xp.__name__}")
+
+    def random_truncated_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        r"""Draw from a normal distribution cut off at -2 and 2, by inverting its distribution function."""
+        # erfinv by Newton's method: erf is smooth and concave on each side, and |y| <= erf(sqrt 2) keeps it tame.
+        xp = self.xp
+        bound = math.erf(math.sqrt(2.0))
+        y = (2.0 * self.random_uniform(generator, shape, dtype) - 1.0) * bound
+        x = y
+        for _ in range(30):
+            x = x - (self.erf(x) - y) * (0.5 * math.sqrt(math.pi)) * xp.exp(x * x)
+        return xp.clip(x * math.sqrt(2.0), -2.0, 2.0)

@@ -1,0 +1,177 @@
+"""Arrays of JAX."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from e3any_backends.arrays import Array, Arrays
+from e3any_backends.jax.store import store
+from e3any_backends.numpy_arrays import native
+
+__all__ = ["ARRAYS", "JaxArrays"]
+
+_MAX_COPIES = 32  # see scale_components
+
+
+class JaxArrays(Arrays):
+    """What layers do with JAX arrays."""
+
+    split_kernel_size = 64 * 64
+
+    def __init__(self) -> None:
+        super().__init__(jnp)
+
+    def owns(self, x: Any) -> bool:
+        """Return whether ``x`` is an array of JAX or NumPy, which JAX computes with alike."""
+        return isinstance(x, jax.Array | np.ndarray | np.generic)
+
+    def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
+        """Return a table or Python number in the dtype of ``like``; it is placed where it is used."""
+        return jnp.asarray(np.asarray(table), dtype=like.dtype if dtype is None else dtype)
+
+    def index(self, table: Any, like: Array) -> Array:
+        """Return a table of positions."""
+        return jnp.asarray(np.asarray(table, np.int32))
+
+    def aligned(self, x: Array, other: Array) -> Array:
+        """Return ``x`` with the leading axes that it lacks beside another array; see ``jax_numpy_rank_promotion``."""
+        missing = other.ndim - x.ndim
+        return jnp.reshape(x, (*(1,) * missing, *x.shape)) if missing > 0 else x
+
+    def as_index(self, x: Array) -> Array:
+        """Cast integers to int32 unless they are wider already; they ascend as before."""
+        dtype = jnp.int64 if x.dtype.itemsize == 8 else jnp.int32
+        if x.dtype in (jnp.uint32, jnp.uint64):
+            x = jnp.minimum(x, np.asarray(np.iinfo(dtype).max, x.dtype))  # which is padding in any case
+        return x.astype(dtype)
+
+    def is_floating(self, x: Array) -> bool:
+        """Return whether ``x`` has a real floating-point dtype of at least 16 bits."""
+        return bool(jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize > 1)
+
+    def is_integer(self, x: Array) -> bool:
+        """Return whether ``x`` has an integer dtype."""
+        return bool(jnp.issubdtype(x.dtype, jnp.integer))
+
+    def promote(self, *arrays: Array | None, dtype: Any = None) -> list[Any]:
+        """Cast arrays to ``dtype`` or to their common one; arrays of NumPy become arrays of JAX."""
+        arrays = tuple(jnp.asarray(native(a)) if isinstance(a, np.ndarray) else a for a in arrays)
+        return super().promote(*arrays, dtype=dtype)
+
+    def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
+        """Multiply matrices with a precision of XLA; the default is JAX's own if it is set, else the highest."""
+        default = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+        if precision is None and default is None:
+            precision = "highest"  # by default XLA rounds to TF32 or bfloat16 where this is faster
+        return jnp.matmul(a, b, precision=precision)
+
+    def stop_gradient(self, x: Array) -> Array:
+        """Return ``x``, treated as a constant by automatic differentiation."""
+        return jax.lax.stop_gradient(x)
+
+    def derivative(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        """Return the derivative of a function along a vector of ones."""
+        return lambda x: jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
+
+    def pieces(self, x: Array, sizes: Sequence[int], axis: int) -> list[Array]:
+        """Return the slices of these sizes that an axis (counted from the end) consists of."""
+        # Slicing by indexing would transpose to a chain of padded additions; a split transposes to one concatenation.
+        return list(jax.lax.split(x, tuple(sizes), axis=x.ndim + axis))
+
+    def components(self, x: Array) -> list[Array]:
+        """Return the slices of ``x`` along its last axis."""
+        return [jnp.squeeze(part, -1) for part in self.pieces(x, (1,) * x.shape[-1], -1)]
+
+    def quotient(self, x: Array, scale: Array) -> Array:
+        """Return ``x / scale``: XLA turns x / s / r into x / (s r), where the largest vectors have an infinite s r."""
+        factor = jnp.where(scale > 1, 0.25, 1.0).astype(scale.dtype)
+        return (x * factor) / (scale * factor)
+
+    def store(self, *arrays: Array) -> tuple[Array, ...]:
+        """Return arrays as they are, computed once and not wherever they are read."""
+        return store(*arrays)
+
+    def erf(self, x: Array) -> Array:
+        """Return the error function."""
+        return jax.lax.erf(x)
+
+    def take(self, x: Array, indices: Array) -> Array:
+        """Return rows of ``x``; rows of indices out of range are zero."""
+        if x.shape[0] == 0:
+            return jnp.zeros((indices.shape[0], *x.shape[1:]), x.dtype)
+        # The derivative of a gather is a sum over edges.
+        wide = self.widened(x).at[_one_padding(self.as_index(indices), x.shape[0])]
+        return wide.get(mode="fill", fill_value=0).astype(x.dtype)
+
+    def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
+        """Sum rows that have the same segment number; the scatter drops numbers out of range."""
+        if _is_zero(num_segments):
+            return jnp.zeros((0, *x.shape[1:]), x.dtype)
+        segments = _one_padding(self.as_index(segments), num_segments)
+        return jax.ops.segment_sum(self.widened(x), segments, num_segments).astype(x.dtype)
+
+    def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:
+        """Return the largest row entries of every segment."""
+        if _is_zero(num_segments):
+            return jnp.zeros((0, *x.shape[1:]), x.dtype)
+        segments = _one_padding(self.as_index(segments), num_segments)
+        return jax.ops.segment_max(x, segments, num_segments)
+
+    def scale_components(self, x: Array, w: Array) -> Array:
+        """Multiply all components of features ``x`` (..., P, M, F or 1) by factors ``w`` (..., F)."""
+        # XLA for CPUs is slow at reductions over several axes, of which the derivative by w has two, and does not
+        # vectorise one over one axis. Derivatives of copies of w are sums of slices, which are faster if they are few.
+        *lead, slots, size, features = x.shape
+        if slots == 2 and size > 4:  # a reduction that is vectorised
+            return x * w[..., None, None, :]
+        count = slots * size
+        flat, num = jnp.reshape(x, (*lead, count, features)), max(1, -(-count // _MAX_COPIES))
+        sizes = [count * (i + 1) // num - count * i // num for i in range(num)]
+        parts = zip(self.pieces(flat, sizes, -2), sizes, strict=True)
+        products = [part * jnp.concatenate([w[..., None, :]] * n, axis=-2) if n else part for part, n in parts]
+        product = products[0] if num == 1 else jnp.concatenate(products, axis=-2)
+        return jnp.reshape(product, (*x.shape[:-1], product.shape[-1]))
+
+    def sum_components(self, x: Array) -> Array:
+        """Sum over the last axis but one by additions, which XLA for CPUs vectorises, as it does not a reduction."""
+        parts = self.pieces(x, (1,) * x.shape[-2], -2)
+        return functools.reduce(jnp.add, [jnp.squeeze(p, -2) for p in parts]) if parts else super().sum_components(x)
+
+    def split(self, generator: Any, num: int) -> list[Any]:
+        """Return the keys that a key is split into."""
+        return list(jax.random.split(generator, num))
+
+    def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw uniform numbers in [0, 1) for a key."""
+        return jax.random.uniform(generator, tuple(shape), jnp.float32 if dtype is None else dtype)
+
+    def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw normal numbers for a key."""
+        return jax.random.normal(generator, tuple(shape), jnp.float32 if dtype is None else dtype)
+
+    def random_truncated_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw from a normal distribution cut off at -2 and 2, for a key."""
+        return jax.random.truncated_normal(generator, -2, 2, tuple(shape), jnp.float32 if dtype is None else dtype)
+
+
+#: The one instance, for functions that need no backend.
+ARRAYS = JaxArrays()
+
+
+def _is_zero(num: Any) -> bool:
+    """Return whether there are no segments: of these JAX has no derivative. Symbolic sizes can't be compared."""
+    return isinstance(num, int) and num == 0
+
+
+def _one_padding(indices: Array, num: int) -> Array:
+    """Return indices in which all padding is ``num``.
+
+    JAX counts from the end where indices are negative, and casts them to int32, in which large ones may number a row.
+    """
+    return jnp.where((indices < 0) | (indices >= num), num, indices)

@@ -1,0 +1,119 @@
+"""Machine code of kernels on disk, in the folders of numba's cache.
+
+What cannot be read or written is compiled, with one warning. numba's own cache raises errors of its files in every
+process, until somebody deletes them; does not notice bits of machine code that have changed; and compares one source
+file, while kernels consist of functions of several.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import uuid
+from collections.abc import Callable
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from numba.core.caching import FunctionCache
+from numba.core.serialize import dumps
+
+from e3any_backends import kernels
+
+__all__ = ["Disk"]
+
+_DIGEST = 32
+
+
+class Disk:
+    """The machine code of one function: a file for each signature and kind of processor.
+
+    A file begins with a digest of all that follows, and with one of what the code was made from.
+
+    Parameters
+    ----------
+    function : callable
+        The function.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    @cached_property
+    def _cache(self) -> Any:
+        """numba's cache of the function, which knows the folder and how to pickle code."""
+        return FunctionCache(self._function)
+
+    @property
+    def cache_path(self) -> str | None:
+        """The folder, None if there is none, for numba's statistics."""
+        path: str | None = _attempt(lambda: self._cache.cache_path)
+        return path
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """Return the compiled function of a signature, None if there is none, as numba calls it."""
+        return _attempt(self._load, signature, target_context)
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Write the compiled function of a signature, as numba calls it."""
+        _attempt(self._save, signature, compiled)
+
+    def _load(self, signature: Any, target_context: Any) -> Any:
+        target_context.refresh()  # else it might not know all functions that the code calls
+        path, origin = self._entry(signature, target_context.codegen())
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        if data[:_DIGEST] != _digest(data[_DIGEST:]):
+            raise ValueError(f"{path} is damaged")
+        if data[_DIGEST : 2 * _DIGEST] != origin:
+            return None
+        return self._cache._impl.rebuild(target_context, pickle.loads(data[2 * _DIGEST :]))
+
+    def _save(self, signature: Any, compiled: Any) -> None:
+        if not self._cache._impl.check_cachable(compiled):
+            return
+        path, origin = self._entry(signature, compiled.codegen)
+        data = origin + dumps(self._cache._impl.reduce(compiled))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Other processes see the whole file or none.
+        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:16]}")
+        try:
+            temporary.write_bytes(_digest(data) + data)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def _entry(self, signature: Any, codegen: Any) -> tuple[Path, bytes]:
+        """Return the file of a signature, and the digest of what its code is made from."""
+        key = repr(self._cache._index_key(signature, codegen))
+        origin = repr((key, _sources(), self._cache._impl.locator.get_source_stamp()))
+        name = f"{self._cache._impl.filename_base}-{_digest(key.encode()).hex()[:16]}.e3any"
+        return Path(self._cache.cache_path) / name, _digest(origin.encode())
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+@cache
+def _sources() -> tuple[str, ...]:
+    """Return digests of all modules of kernels, and the versions of their compilers."""
+    files = sorted(Path(__file__).parents[1].rglob("*.py"))
+    return (numba.__version__, llvmlite.__version__, *(_digest(file.read_bytes()).hex() for file in files))
+
+
+def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns, or None and warn once if it fails."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        kernels.warn(
+            "disk", f"machine code of kernels is compiled anew, as it cannot be kept on disk or read there: {reason}"
+        )
+    return None

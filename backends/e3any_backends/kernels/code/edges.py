@@ -1,0 +1,249 @@
+r"""Machine code of sums over the edges of one receiver, written out for a degree.
+
+All harmonics of some degrees are computed together, in registers:
+:math:`A_{mk} = \sum_e Y_{em}\, g_{el(m)}\, x_{s(e)k}`, and its derivatives.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba.core import cgutils
+
+from e3any_backends.kernels.code.jit import guarded
+from e3any_backends.kernels.code.simd import BYTES, repeated_number, sum_of_numbers
+from e3any_backends.kernels.code.unrolled import FLAGS, INT, SIGNATURE, compiled
+
+__all__ = ["EdgeProgram", "edge_program"]
+
+# Vectors that sums may take, of products and of their derivatives: AVX-512 has 32 registers, others fewer.
+_VALUE_SUMS, _PULL_SUMS = (24, 9) if binding.get_host_cpu_features().get("avx512f") else (12, 5)
+
+
+@dataclass(frozen=True)
+class EdgeProgram:
+    """The work for one receiver, a function for :func:`~e3any_backends.kernels.code.unrolled.run`.
+
+    Places are those of the sums, features, angular and radial parts, and, as integers of eight bytes, senders and
+    numbers of edges; where derivatives are computed, they are those of the gradients of sums, the same, and those of
+    derivatives by features and angular parts, which are added to, and by radial parts, which are written. Steps are the
+    first edge, the one after the last, from where to where components are read, and how far harmonics are apart in the
+    sums, in bytes. Rows are the components of features, the pitch is the size of one.
+
+    Parameters
+    ----------
+    operation : str
+        ``"edge_products"`` or ``"edge_gradients"``.
+    max_degree : int
+        Largest degree of the harmonics.
+    dtype : str
+        The dtype of all numbers.
+    width : int
+        Vectors that sums are computed of together: one or two, a divisor of how many the features of a component fill.
+    """
+
+    operation: str
+    max_degree: int
+    dtype: str
+    width: int
+
+    @property
+    def name(self) -> str:
+        """A name that all processes have for the program."""
+        return f"e3any_{self.operation}_{self.max_degree}_{self.width}_{self.dtype}"
+
+    @property
+    def code(self) -> int:
+        """The address of the machine code."""
+        return _address(self)
+
+
+@cache
+def edge_program(operation: str, harmonics: int, features: int, dtype: str) -> EdgeProgram | None:
+    """Return the program for so many harmonics and features, None where these do not fill vectors."""
+    lanes = BYTES // np.dtype(dtype).itemsize
+    if features == 0 or features % lanes:
+        return None
+    width = 2 if operation == "edge_products" and features % (2 * lanes) == 0 else 1
+    return EdgeProgram(operation, math.isqrt(harmonics) - 1, dtype, width)
+
+
+@cache
+@guarded
+def _address(program: EdgeProgram) -> int:
+    writer = _Value if program.operation == "edge_products" else _Pull
+    module = ir.Module(program.name)
+    function = ir.Function(module, SIGNATURE, program.name)
+    writer(function, program.max_degree, program.dtype, program.width).write()
+    return compiled(module, program.name)
+
+
+def _groups(max_degree: int, room: int) -> list[list[int]]:
+    """Divide degrees into groups whose harmonics are not more than there is room for, where possible."""
+    groups: list[list[int]] = [[]]
+    for l in range(max_degree + 1):
+        if groups[-1] and sum(2 * n + 1 for n in groups[-1]) + 2 * l + 1 > room:
+            groups.append([])
+        groups[-1].append(l)
+    return groups
+
+
+class _Writer(ABC):
+    """What both programs have in common."""
+
+    def __init__(self, function: Any, max_degree: int, dtype: str, width: int) -> None:
+        places, steps, self._components, self._pitch = function.args
+        self._builder = ir.IRBuilder(function.append_basic_block())
+        self._max_degree, self._width = max_degree, width
+        self._harmonics = (max_degree + 1) ** 2
+        self._item = np.dtype(dtype).itemsize
+        self._number = ir.FloatType() if dtype == "float32" else ir.DoubleType()
+        self._vector = ir.VectorType(self._number, BYTES // self._item)
+        self._places = [self._table(places, n) for n in range(self._num_places)]
+        self._begin, self._end, self._first, self._last, self._stride = (self._table(steps, n) for n in range(5))
+
+    _num_places = 6
+
+    @abstractmethod
+    def write(self) -> None:
+        """Write the function."""
+
+    def _table(self, pointer: Any, n: int) -> Any:
+        return self._builder.load(self._builder.gep(pointer, [INT(n)]))
+
+    @contextmanager
+    def _edges(self) -> Iterator[tuple[Any, Any]]:
+        """Loop over edges; yield the sender and the number of an edge."""
+        with cgutils.for_range_slice(self._builder, self._begin, self._end, INT(1), INT) as (e, _):
+            yield self._integer(4, e), self._integer(5, e)
+
+    def _integer(self, n: int, position: Any) -> Any:
+        address = self._builder.add(self._places[n], self._builder.mul(position, INT(8)))
+        return self._builder.load(self._builder.inttoptr(address, INT.as_pointer()))
+
+    def _at(self, n: int, row: Any, offset: Any) -> Any:
+        """Return the address in a row of an array whose rows are as long as a component."""
+        return self._builder.add(self._builder.add(self._places[n], self._builder.mul(row, self._pitch)), offset)
+
+    def _sum_at(self, m: int, component: Any, offset: Any) -> Any:
+        """Return the address in the sums of one harmonic."""
+        return self._builder.add(self._at(0, component, offset), self._builder.mul(self._stride, INT(m)))
+
+    def _row(self, first: Any, count: Any, second: Any) -> Any:
+        return self._builder.add(self._builder.mul(first, count), second)
+
+    def _load(self, address: Any, at: int = 0) -> Any:
+        address = self._builder.add(address, INT(at * BYTES))
+        return self._builder.load(self._builder.inttoptr(address, self._vector.as_pointer()), align=self._item)
+
+    def _store(self, value: Any, address: Any, at: int = 0) -> None:
+        address = self._builder.add(address, INT(at * BYTES))
+        self._builder.store(value, self._builder.inttoptr(address, self._vector.as_pointer()), align=self._item)
+
+    def _angular(self, n: int, edge: Any, m: int) -> Any:
+        """Return a pointer to one harmonic of an edge."""
+        position = self._builder.add(self._builder.mul(edge, INT(self._harmonics * self._item)), INT(m * self._item))
+        return self._builder.inttoptr(self._builder.add(self._places[n], position), self._number.as_pointer())
+
+    def _repeated(self, pointer: Any) -> Any:
+        return repeated_number(self._builder, self._builder.load(pointer), self._vector)
+
+    def _sums(self, num: int) -> list[Any]:
+        """Return registers for sums, which are zero."""
+        sums = [cgutils.alloca_once(self._builder, self._vector) for _ in range(num)]
+        for total in sums:
+            self._builder.store(self._vector(None), total)
+        return sums
+
+    def _multiply(self, a: Any, b: Any) -> Any:
+        return self._builder.fmul(a, b, flags=FLAGS)
+
+    def _plus(self, a: Any, b: Any) -> Any:
+        return self._builder.fadd(a, b, flags=FLAGS)
+
+    def _add(self, total: Any, value: Any) -> None:
+        self._builder.store(self._plus(self._builder.load(total), value), total)
+
+    def _vectors(self) -> Any:
+        """Loop over the vectors of a component, by their offsets in bytes."""
+        return cgutils.for_range_slice(self._builder, self._first, self._last, INT(self._width * BYTES), INT)
+
+
+class _Value(_Writer):
+    """The sums: places are out, x, angular, radial, senders, edges."""
+
+    def write(self) -> None:
+        """Write loops over components and vectors, in which edges are summed over."""
+        for degrees in _groups(self._max_degree, _VALUE_SUMS // self._width):
+            with cgutils.for_range(self._builder, self._components) as component, self._vectors() as (offset, _):
+                self._write_sums(degrees, component.index, offset)
+        self._builder.ret_void()
+
+    def _write_sums(self, degrees: list[int], component: Any, offset: Any) -> None:
+        harmonics = range(degrees[0] ** 2, (degrees[-1] + 1) ** 2)
+        sums = {m: self._sums(self._width) for m in harmonics}
+        with self._edges() as (sender, edge):
+            features = self._at(1, self._row(sender, self._components, component), offset)
+            values = [self._load(features, n) for n in range(self._width)]
+            for l in degrees:
+                radial = self._at(3, self._row(edge, INT(self._max_degree + 1), INT(l)), offset)
+                products = [self._multiply(value, self._load(radial, n)) for n, value in enumerate(values)]
+                for m in range(l * l, (l + 1) ** 2):
+                    y = self._repeated(self._angular(2, edge, m))
+                    for total, product in zip(sums[m], products, strict=True):
+                        self._add(total, self._multiply(y, product))
+        for m in harmonics:
+            out = self._sum_at(m, component, offset)
+            for n, total in enumerate(sums[m]):
+                self._store(self._builder.load(total), out, n)
+
+
+class _Pull(_Writer):
+    """The derivatives: places are g, x, angular, radial, senders, edges, dx, d_angular, d_radial."""
+
+    _num_places = 9
+
+    def write(self) -> None:
+        """Write a loop over edges."""
+        with self._edges() as (sender, edge):
+            for degrees in _groups(self._max_degree, _PULL_SUMS):
+                self._write_slopes(degrees, sender, edge)
+        self._builder.ret_void()
+
+    def _write_slopes(self, degrees: list[int], sender: Any, edge: Any) -> None:
+        harmonics = range(degrees[0] ** 2, (degrees[-1] + 1) ** 2)
+        y = {m: self._repeated(self._angular(2, edge, m)) for m in harmonics}
+        dy = dict(zip(harmonics, self._sums(len(harmonics)), strict=True))
+        with self._vectors() as (offset, _):
+            rows = {l: self._row(edge, INT(self._max_degree + 1), INT(l)) for l in degrees}
+            radial = {l: self._load(self._at(3, rows[l], offset)) for l in degrees}
+            d_radial = dict(zip(degrees, self._sums(len(degrees)), strict=True))
+            with cgutils.for_range(self._builder, self._components) as component:
+                row = self._row(sender, self._components, component.index)
+                value, place = self._load(self._at(1, row, offset)), self._at(6, row, offset)
+                gradient = self._load(place)
+                for l in degrees:
+                    sent, inner = self._multiply(radial[l], value), None
+                    for m in range(l * l, (l + 1) ** 2):
+                        g = self._load(self._sum_at(m, component.index, offset))
+                        product = self._multiply(y[m], g)
+                        inner = product if inner is None else self._plus(inner, product)
+                        self._add(dy[m], self._multiply(sent, g))
+                    self._add(d_radial[l], self._multiply(value, inner))
+                    gradient = self._plus(gradient, self._multiply(radial[l], inner))
+                self._store(gradient, place)
+            for l in degrees:
+                self._store(self._builder.load(d_radial[l]), self._at(8, rows[l], offset))
+        for m in harmonics:
+            pointer = self._angular(7, edge, m)
+            gradient = sum_of_numbers(self._builder, self._builder.load(dy[m]))
+            total = self._builder.fadd(self._builder.load(pointer), gradient, flags=FLAGS)
+            self._builder.store(total, pointer)

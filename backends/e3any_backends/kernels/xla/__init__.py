@@ -1,0 +1,1 @@
+"""Kernels as C functions that XLA calls on CPUs."""

@@ -1,0 +1,189 @@
+"""Arrays of PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import array_api_compat.torch
+import numpy as np
+import torch
+
+from e3any_backends.arrays import Array, Arrays
+from e3any_backends.forms.tables import lookup
+
+__all__ = ["ARRAYS", "TorchArrays", "has_memory"]
+
+
+class TorchArrays(Arrays):
+    """What layers do with tensors."""
+
+    def __init__(self) -> None:
+        super().__init__(array_api_compat.torch)
+
+    def owns(self, x: Any) -> bool:
+        """Return whether ``x`` is a tensor."""
+        return isinstance(x, torch.Tensor)
+
+    def device(self, x: Array) -> Any:
+        """Return the device of ``x``."""
+        return x.device
+
+    def check_devices(self, *arrays: Any) -> None:
+        """Raise a ValueError unless tensors are on one device; those of no axis may be on the CPU."""
+        tensors = [x for x in arrays if isinstance(x, torch.Tensor)]
+        if len({x.device for x in tensors}) < 2:
+            return
+        devices = {str(x.device): None for x in tensors if x.ndim or x.device.type != "cpu"}
+        if len(devices) > 1:
+            raise ValueError(f"expected tensors on one device, got {' and '.join(devices)}")
+
+    def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
+        """Return a table or Python number in the dtype and on the device of ``like``."""
+        dtype = like.dtype if dtype is None else dtype
+        if isinstance(table, np.ndarray):
+            return torch.from_numpy(np.require(table, requirements=["C", "W"])).to(device=like.device, dtype=dtype)
+        return torch.as_tensor(table, dtype=dtype, device=like.device)
+
+    def table(self, function: Callable[..., Any], *arguments: Any, like: Array) -> Array:
+        """Return a table on the device of ``like``, copied there once."""
+        # What stands in for a tensor in a trace must not outlive it.
+        keep = type(like) in (torch.Tensor, torch.nn.Parameter)
+        return _tensor(like.dtype, like.device, keep, function, *arguments)[0]
+
+    def select(self, x: Array, table: Array, axis: int) -> Array:
+        """Return slices of ``x`` along an axis; no position is negative."""
+        return torch.index_select(x, axis, table)
+
+    def is_floating(self, x: Array) -> bool:
+        """Return whether ``x`` has a real floating-point dtype; with those of 8 bits PyTorch does not compute."""
+        return x.dtype in _FLOATING
+
+    def is_integer(self, x: Array) -> bool:
+        """Return whether ``x`` has an integer dtype."""
+        return not (x.dtype.is_floating_point or x.dtype.is_complex or x.dtype == torch.bool)
+
+    def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
+        """Multiply matrices of one dtype, which the result keeps; autocast rounds factors unless ``"highest"``."""
+        kind = a.device.type
+        if precision == "highest" and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            with torch.autocast(kind, enabled=False):
+                return torch.matmul(a, b)
+        product = torch.matmul(a, b)
+        return product if product.dtype == a.dtype else product.to(a.dtype)
+
+    def stop_gradient(self, x: Array) -> Array:
+        """Return ``x``, treated as a constant by automatic differentiation."""
+        return x.detach()
+
+    def derivative(self, function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        """Return the derivative of a function along a vector of ones."""
+        return lambda x: torch.func.jvp(function, (x,), (torch.ones_like(x),))[1]
+
+    def pieces(self, x: Array, sizes: Sequence[int], axis: int) -> list[Array]:
+        """Return the slices of these sizes that an axis consists of, views that one operation differentiates."""
+        return list(torch.split(x, list(sizes), axis))
+
+    def components(self, x: Array) -> list[Array]:
+        """Return the slices of ``x`` along its last axis, views that one operation differentiates."""
+        return list(torch.unbind(x, -1))
+
+    def erf(self, x: Array) -> Array:
+        """Return the error function."""
+        return torch.special.erf(x)
+
+    def take(self, x: Array, indices: Array) -> Array:
+        """Return rows of ``x``; rows of indices out of range are zero."""
+        num = x.shape[0]
+        if num == 0:
+            return x.new_zeros((indices.shape[0], *x.shape[1:]))
+        indices = self.as_index(indices)
+        valid = (indices >= 0) & (indices < num)
+        rows = torch.index_select(x, 0, torch.where(valid, indices, torch.zeros_like(indices)))
+        return torch.where(self._rows_like(valid, rows), rows, torch.zeros_like(rows))
+
+    def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
+        """Sum rows that have the same segment number, by ``index_add``."""
+        segments = self.as_index(segments)
+        valid = (segments >= 0) & (segments < num_segments)
+        # One more row takes the padding, which is then cut off.
+        wide = self.widened(x)
+        total = wide.new_zeros((num_segments + 1, *x.shape[1:]))
+        total = torch.index_add(total, 0, torch.where(valid, segments, num_segments), wide)
+        return total[:num_segments].to(x.dtype)
+
+    def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:
+        """Return the largest row entries of every segment, by ``index_reduce``."""
+        segments = self.as_index(segments)
+        valid = (segments >= 0) & (segments < num_segments)
+        index = torch.where(valid, segments, num_segments).to(torch.int64)  # older releases take no other
+        lowest = x.new_full((num_segments + 1, *x.shape[1:]), self.lower_bound(x))
+        index = self._rows_like(index, x).expand(x.shape)
+        return torch.scatter_reduce(lowest, 0, index, x, "amax", include_self=True)[:num_segments]
+
+    def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw uniform numbers in [0, 1) from a :class:`torch.Generator`."""
+        return torch.rand(tuple(shape), generator=generator, dtype=dtype, device=generator.device)
+
+    def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw normal numbers from a :class:`torch.Generator`."""
+        return torch.randn(tuple(shape), generator=generator, dtype=dtype, device=generator.device)
+
+    def random_truncated_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        """Draw from a normal distribution cut off at -2 and 2."""
+        sample = torch.empty(tuple(shape), dtype=dtype, device=generator.device)
+        return torch.nn.init.trunc_normal_(sample, a=-2.0, b=2.0, generator=generator)
+
+
+_FLOATING = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+_MAX_TENSORS = 4096
+_tensors: dict[tuple[Any, ...], list[torch.Tensor]] = {}
+
+
+def _tensor(
+    dtype: torch.dtype, device: torch.device, keep: bool, function: Callable[..., Any], *arguments: Any
+) -> list[torch.Tensor]:
+    """Return a table as a tensor; real numbers have the given dtype."""
+    key = dtype, device, function, arguments
+    if keep and key in _tensors:
+        return _tensors[key]
+    array = np.require(lookup(function, *arguments), requirements=["C", "W"])
+    tensor = torch.from_numpy(array)
+    if array.dtype.kind != "b":
+        tensor = tensor.to(dtype if array.dtype.kind == "f" else torch.int64)
+    tensor = tensor.to(device)
+    # What torch._dynamo.mark_static does: tables have one size where others are dynamic.
+    setattr(tensor, "_dynamo_static_indices", set(range(tensor.ndim)))  # noqa: B010
+    # In a list, which gets a name of its own: compilers call all results of a function by one name.
+    result = [tensor]
+    if keep and _is_kept(tensor):
+        if len(_tensors) >= _MAX_TENSORS:
+            _tensors.clear()
+        _tensors[key] = result
+    return result
+
+
+def _is_kept(x: torch.Tensor) -> bool:
+    """Return whether a tensor outlives the transformation or the inference mode that it was made in."""
+    return has_memory(x) and not x.is_inference()
+
+
+def has_memory(x: torch.Tensor) -> bool:
+    """Return whether a tensor is no stand-in of a transformation or a trace."""
+    if type(x) not in (torch.Tensor, torch.nn.Parameter):
+        return False  # some of these warn when they are asked
+    try:
+        x.data_ptr()
+    except RuntimeError:
+        return False
+    return True
+
+
+#: The one instance, for functions that need no backend.
+ARRAYS = TorchArrays()
+
+# Compilers call these and take what they return as constant. That is all that torch.compiler.assume_constant_result
+# does, which imports the compiler first.
+for _function in (lookup, _tensor):
+    setattr(_function, "_dynamo_marked_constant", True)  # noqa: B010

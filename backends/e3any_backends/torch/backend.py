@@ -1,0 +1,98 @@
+"""The PyTorch backend."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from e3any_backends import kernels
+from e3any_backends.arrays import Array
+from e3any_backends.kernel_backend import KernelBackend
+from e3any_backends.references.edges import edge_products_by_segments
+from e3any_backends.torch.arrays import TorchArrays, has_memory
+from e3any_backends.torch.modes import obstacle
+
+__all__ = ["TorchBackend"]
+
+
+class TorchBackend(TorchArrays, KernelBackend):
+    """Operations on PyTorch tensors."""
+
+    def obstacle(self, *tensors: torch.Tensor) -> str:
+        """Return why kernels do not support tensors, empty if they do."""
+        return obstacle(tensors)
+
+    def apply(self, name: str, arguments: tuple[Any, ...], operands: list[Array], indices: list[Array]) -> Array:
+        """Return the value of the map of a name."""
+        return _calls().apply(name, arguments, operands, indices)
+
+    def harmonics(self, r: Array, factors: tuple[float, ...], order: tuple[int, ...], unit: bool) -> Array:
+        """Evaluate harmonics, by a kernel or by the reference."""
+        if (
+            len(factors) == 1
+            or not self.supports("harmonics", r)
+            or kernels.harmonics_are_few(r, len(order))
+            or (torch.compiler.is_compiling() and not kernels.harmonics_compile(_name(r.dtype)))
+        ):
+            return super().harmonics(r, factors, order, unit)
+        return _calls().harmonics(r, factors, order, unit)
+
+    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: Any = None) -> Array:
+        """Multiply components with matrices, by a kernel or by the reference."""
+        if not self.supports("linear", x, w[0, ...]):
+            return super().linear(x, w, which, bias, precision)
+        return _calls().linear(x, w, which, bias)
+
+    def edge_products(
+        self,
+        x: Array,
+        angular: Array,
+        radial: Array,
+        src: Array,
+        dst: Array,
+        num: int,
+        indices_are_sorted: bool = False,
+    ) -> Array:
+        """Sum products over edges, by a kernel or by the reference, block by block."""
+        if self.supports("edge_products", x, angular, radial):
+            return self.apply("edge_products", (num,), [x, angular, radial], [self.as_index(src), self.as_index(dst)])
+        sums = partial(edge_products_by_segments, self, num=num, indices_are_sorted=indices_are_sorted)
+        # Compilers see one size of many, and checkpoints do not go with the transformations of torch.func.
+        if torch.compiler.is_compiling() or not all(map(has_memory, (x, angular, radial))):
+            return sums(x, angular, radial, src, dst)
+        size = max(1, _BLOCK_BYTES // max(1, x.element_size() * math.prod(x.shape[1:])))
+        if src.shape[0] <= size:
+            return sums(x, angular, radial, src, dst)
+        total = x.new_zeros((num, angular.shape[1], *x.shape[1:]))
+        for block in zip(*(torch.split(a, size) for a in (angular, radial, src, dst)), strict=True):
+            total += checkpoint(sums, x, *block, use_reentrant=False, preserve_rng_state=False)
+        return total
+
+
+# The features of the senders of a block of edges take so many bytes. Their products are computed again for derivatives.
+_BLOCK_BYTES = 2**26
+
+
+def _calls() -> Any:
+    """Return the module that calls kernels: operators for compilers, else functions of automatic differentiation."""
+    # Both import numba.
+    if torch.compiler.is_compiling():
+        from e3any_backends.torch import operators
+
+        return operators
+    from e3any_backends.torch import eager
+
+    return eager
+
+
+def _name(dtype: torch.dtype) -> str:
+    return "float64" if dtype == torch.float64 else "float32"
+
+
+# Compilers call these and take what they return as constant; see e3any_backends.torch.arrays.
+for _function in (kernels.used, kernels.harmonics_compile, kernels.log_fallback):
+    setattr(_function, "_dynamo_marked_constant", True)  # noqa: B010

@@ -1,0 +1,131 @@
+"""Kernels called with tensors: numbers alone, which automatic differentiation does not see.
+
+What a kernel cannot do, the reference does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import torch
+
+from e3any_backends.kernels import KernelError
+from e3any_backends.kernels.maps import Harmonics, Linear, MultilinearMap
+from e3any_backends.references.harmonics import harmonics_by_recursion
+from e3any_backends.references.linear import linear_by_matmul
+from e3any_backends.torch.arrays import ARRAYS
+
+__all__ = [
+    "affine",
+    "gradients",
+    "harmonics",
+    "harmonics_gradient",
+    "harmonics_second_derivatives",
+    "reference",
+    "reference_gradients",
+    "reference_harmonics",
+    "reference_harmonics_gradient",
+    "value",
+]
+
+Tensors = list[torch.Tensor]
+
+
+def as_numpy(tensors: Sequence[torch.Tensor]) -> list[Any]:
+    """Return arrays of NumPy, contiguous, which share the memory of contiguous tensors."""
+    return [t.detach().numpy() if t.is_contiguous() else t.detach().contiguous().numpy() for t in tensors]
+
+
+def _own(x: torch.Tensor) -> torch.Tensor:
+    """Return a tensor that nothing else has the memory of, as kernels do."""
+    return x.clone(memory_format=torch.contiguous_format)
+
+
+# -- multilinear maps ---------------------------------------------------------------------------------------
+
+
+def value(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors) -> torch.Tensor:
+    """Return the value of a map."""
+    with suppress(KernelError):
+        return torch.from_numpy(kernel.value(as_numpy(operands), as_numpy(indices), count=torch.get_num_threads))
+    return _own(reference(kernel, operands, indices))
+
+
+def gradients(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors, g: torch.Tensor) -> Tensors:
+    """Return the gradients of the sum of ``g`` times the value, with respect to each operand."""
+    with suppress(KernelError):
+        found = kernel.vjp(as_numpy(operands), as_numpy(indices), *as_numpy([g]), count=torch.get_num_threads)
+        return [torch.from_numpy(d) for d in found]
+    return [_own(d) for d in reference_gradients(kernel, operands, indices, g)]
+
+
+def reference(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors) -> torch.Tensor:
+    """Return the value of a map by its reference, which PyTorch differentiates."""
+    found: torch.Tensor = kernel.reference(ARRAYS, list(operands), indices)
+    return found
+
+
+def reference_gradients(
+    kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors, g: torch.Tensor
+) -> Sequence[torch.Tensor]:
+    """Return gradients by the reference."""
+    vjp = torch.func.vjp(lambda *o: reference(kernel, o, indices), *operands)[1]
+    found: Sequence[torch.Tensor] = vjp(g)
+    return found
+
+
+def affine(x: torch.Tensor, w: torch.Tensor, which: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Return the linear map of components, with a bias."""
+    with suppress(KernelError):
+        return torch.from_numpy(Linear().affine(*as_numpy([x, w, which, bias]), count=torch.get_num_threads))
+    found: torch.Tensor = linear_by_matmul(ARRAYS, x, w, which, bias)
+    return found
+
+
+# -- harmonics ----------------------------------------------------------------------------------------------
+
+
+def harmonics(kernel: Harmonics, r: torch.Tensor) -> torch.Tensor:
+    """Return harmonics."""
+    return _by_kernel(kernel.value, partial(reference_harmonics, kernel), r)
+
+
+def harmonics_gradient(kernel: Harmonics, r: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """Return the gradients of the sum of ``g`` times the harmonics."""
+    return _by_kernel(kernel.vjp, partial(reference_harmonics_gradient, kernel), r, g)
+
+
+def harmonics_second_derivatives(
+    kernel: Harmonics, r: torch.Tensor, g: torch.Tensor, c: torch.Tensor
+) -> Sequence[torch.Tensor]:
+    """Return the gradients of the sum of ``c`` times :func:`harmonics_gradient`, with respect to ``r`` and ``g``."""
+    with suppress(KernelError):
+        arrays = as_numpy([r, g, c])
+        second = kernel.second_vjp(*arrays, count=torch.get_num_threads)
+        return torch.from_numpy(second), torch.from_numpy(kernel.jvp(arrays[0], arrays[2], count=torch.get_num_threads))
+    found: Sequence[torch.Tensor] = torch.func.vjp(partial(reference_harmonics_gradient, kernel), r, g)[1](c)
+    return found
+
+
+def _by_kernel(
+    kernel: Callable[..., Any], reference: Callable[..., torch.Tensor], *tensors: torch.Tensor
+) -> torch.Tensor:
+    """Return what a kernel does, or a reference for the same tensors."""
+    with suppress(KernelError):
+        return torch.from_numpy(kernel(*as_numpy(tensors), count=torch.get_num_threads))
+    return reference(*tensors)
+
+
+def reference_harmonics(kernel: Harmonics, r: torch.Tensor) -> torch.Tensor:
+    """Return harmonics by the reference, which PyTorch differentiates."""
+    found: torch.Tensor = harmonics_by_recursion(ARRAYS, r, kernel.factors, kernel.order, kernel.unit)
+    return found
+
+
+def reference_harmonics_gradient(kernel: Harmonics, r: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """Return gradients of harmonics by the reference."""
+    derivatives: tuple[torch.Tensor] = torch.func.vjp(partial(reference_harmonics, kernel), r)[1](g)
+    return derivatives[0]
