@@ -41,8 +41,12 @@ degree 60.
 ## Dtypes
 
 - The result has the promoted dtype of inputs and parameters: float64, float32, bfloat16 and float16 go in and come out
-  of every layer (NumPy has no bfloat16 of its own). `dtype=` of a layer casts inputs and parameters first: with
+  of every layer. `dtype=` of a layer casts inputs and parameters first: with
   `dtype="float32"` a layer with parameters and inputs of 16 bits computes in float32, and returns it.
+- NumPy has no bfloat16 of its own. In trees from `checkpoint.load` and `e3any_torch.to_tree` such parameters have the
+  dtype of the package `ml_dtypes` where it is installed, as with JAX. Elsewhere they are float32 with the same values,
+  and become bfloat16 again in `checkpoint.save` and `e3any_torch.to_state_dict`. So `module.bfloat16()` has a
+  checkpoint of half the size, and no library rounds anything on the way.
 - Sums of 16-bit numbers over edges, and harmonics of 16-bit vectors, are computed in float32 and rounded once; so are
   the sums of tensor products in JAX.
 - JAX without `jax_enable_x64` computes the same in float32, and warns of nothing.

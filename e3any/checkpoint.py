@@ -113,14 +113,31 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     ImportError
         If the package ``safetensors`` is not installed.
     """
+    return read(path)[1]
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Read notes and parameters of one state of a file, also where another replaces it meanwhile.
+
+    Parameters
+    ----------
+    path : path
+        Name of the file.
+
+    Returns
+    -------
+    notes, tree : tuple of dict
+        What :func:`load_metadata` and :func:`load` return. Errors are those of :func:`load`.
+    """
     deserialize = _safetensors().deserialize
-    content = _existing(path).read_bytes()  # at once: what replaces the file meanwhile does not change what is read
+    content = _existing(path).read_bytes()
     with _damage_named(path):
         stored = dict(deserialize(content))
         header = parse(content[8 : _end_of_header(content)])
-    _check_notes(header.pop(_NOTES, None) or {})
+    notes: dict[str, str] = header.pop(_NOTES, None) or {}
+    _check_notes(notes)
     with _damage_named(path):
-        return nested([(key, _array(key, **stored[key])) for key in header])
+        return notes, nested([(key, _array(key, **stored[key])) for key in header])
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -169,7 +186,11 @@ def load_layer(path: str | os.PathLike[str], classes: Sequence[type[Layer]] = ()
     ImportError
         If the package ``safetensors`` is not installed.
     """
-    notes = load_metadata(path)
+    return layer_in(load_metadata(path), classes)
+
+
+def layer_in(notes: Mapping[str, str], classes: Sequence[type[Layer]] = ()) -> Layer:
+    """Return the layer that notes of a file describe; see :func:`load_layer`."""
     if _LAYER not in notes:
         raise ValueError(f"expected a checkpoint that was saved with its layer, got notes {sorted(notes)}")
     return layer_of(notes[_LAYER], classes)

@@ -7,6 +7,7 @@ compilers trace as well.
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from e3any_backends.arrays import dtype_name
 
 __all__ = [
     "FLOATING",
+    "as_size",
     "check_axis",
     "check_broadcast",
     "check_callable",
@@ -56,8 +58,40 @@ def cut(text: str) -> str:
 def check_integer(value: Any, name: str, least: int | None = 0) -> None:
     """Raise a ValueError unless ``value`` is an integer, and not less than ``least``."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or (least is not None and value < least):
+        _check_traced(value, name)
         bound = "" if least is None else f" >= {least}"
         raise ValueError(f"expected {name} to be an integer{bound}, got {shown(value)}")
+
+
+def _check_traced(value: Any, name: str) -> None:
+    """Raise a ValueError if ``value`` stands for a number in a trace of PyTorch that would keep the number itself."""
+    kind = type(value).__name__
+    if kind == "SymInt":
+        raise ValueError(
+            f"expected {name} to be an integer, got {shown(value)}, a symbol of a trace with sizes of any value: give "
+            f"int(...) of it, a number that the trace keeps, or trace with torch.compile or torch.export.export"
+        )
+    if kind == "Tensor" and "torch" in sys.modules and sys.modules["torch"].jit.is_tracing():
+        raise ValueError(
+            f"expected {name} to be an integer, got {shown(value)}: tensors are sizes within torch.jit.trace, which "
+            f"keeps the values of one call for all; use torch.compile or torch.export.export, which do not"
+        )
+
+
+def as_size(size: Any, name: str) -> Any:
+    """Return the size of an axis that layers depend on: a symbol of PyTorch as the number that its trace is made with.
+
+    Raises
+    ------
+    ValueError
+        If the size is a tensor, as within ``torch.jit.trace``.
+    """
+    if isinstance(size, int):
+        return size
+    if type(size).__name__ == "SymInt":
+        return int(size)
+    _check_traced(size, name)
+    return size
 
 
 def check_degree(degree: Any, name: str = "max_degree") -> None:
@@ -74,9 +108,14 @@ def check_degrees(degrees: Any, name: str = "degrees") -> None:
 
 
 def check_size(num: Any, name: str) -> None:
-    """Raise a ValueError unless ``num`` is an integer that is not negative; symbols and arrays of no axis pass."""
+    """Raise a ValueError unless ``num`` is an integer that is not negative; symbols and arrays of no axis pass.
+
+    Within ``torch.jit.trace`` sizes are tensors, and refused: their values would be those of one call for all.
+    """
     if isinstance(num, (int, float, complex, str, Sequence, np.generic)):
         check_integer(num, name)
+    elif type(num).__name__ != "SymInt":
+        _check_traced(num, name)
 
 
 def check_number(value: Any, name: str, least: float | None = None) -> None:

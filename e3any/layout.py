@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from e3any.checks import check_degree, check_flag, shown
+from e3any.checks import as_size, check_degree, check_flag, shown
 
 __all__ = ["Layout"]
 
@@ -89,7 +89,7 @@ class Layout:
         expected = f"expected {name} of shape (..., 1 or 2, (max_degree+1)**2, features)"
         if len(shape) < 3:
             raise ValueError(f"{expected}, got {shape}")
-        parities, components, features = shape[-3:]
+        parities, components, features = (as_size(size, "sizes of axes") for size in shape[-3:])
         if parities not in (1, 2):
             raise ValueError(f"{expected}, got a parity axis of length {parities} in {shape}")
         degree = math.isqrt(components) - 1

@@ -69,7 +69,8 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
     -----
     Structures are padded to buckets, so that JAX compiles few programs along a trajectory. Stress is not implemented
     for cells without a volume. Structures that can't be computed raise a ValueError: elements that the model does not
-    know, positions that are not finite, energies or forces that are not, as after a dynamics has exploded.
+    know or a table in it has no row for, positions that are not finite, energies or forces that are not, as after a
+    dynamics has exploded.
 
     A calculator can be pickled and copied, if the model can.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -11,12 +12,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import checkify
 
+from e3any.checks import cut
 from e3any.nn import Layer
-from e3any_ase.elements import of_embeddings
+from e3any_ase.elements import names, of_embeddings
 from e3any_ase.energies import Derivatives, total_energy
 
 __all__ = ["JaxEvaluator", "is_module"]
+
+_logger = logging.getLogger("e3any")
+_INPUTS = ("numbers", "vectors", "dst_idx", "src_idx")
 
 
 class JaxEvaluator:
@@ -44,6 +50,7 @@ class JaxEvaluator:
         self._params = jax.tree.map(partial(_as_numpy, self.dtype), tree)
         self.elements = of_embeddings(_nested(self._params))
         self._compiled: Any = None
+        self._has_rows: set[int] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_compiled": None}
@@ -52,12 +59,38 @@ class JaxEvaluator:
         """Return energies and derivatives of a padded structure."""
         # The setting of the process may have changed since the calculator was made.
         with jax.enable_x64(True) if self.dtype == "float64" else nullcontext():
+            self._check_tables({name: _as_numpy(self.dtype, structure[name]) for name in _INPUTS})
             if self._compiled is None:
                 self._compiled = jax.jit(partial(_differentiate, self._apply))
             rest = {name: _as_numpy(self.dtype, x) for name, x in {**structure, "axes": np.eye(3)}.items()}
             moves = np.zeros((len(structure["numbers"]), 3), self.dtype)
             found = self._compiled(self._params, moves, np.zeros((3, 3), self.dtype), rest)
             return Derivatives(*map(np.asarray, found))
+
+    def _check_tables(self, inputs: Mapping[str, Any]) -> None:
+        """Raise a ValueError if a table of the model has no row for an element: JAX itself takes the last one then."""
+        new = set(inputs["numbers"].tolist()) - self._has_rows - {0}
+        if not new:
+            return
+        # Atoms of one element without padding, whose indices are outside on purpose.
+        graph = {name: np.ones_like(x) if name == "vectors" else np.zeros_like(x) for name, x in inputs.items()}
+        reads = jax.jit(partial(_reads_outside, self._apply))
+        for number in sorted(new):
+            try:
+                message = reads(self._params, **graph | {"numbers": graph["numbers"] + number}).get()
+            except NotImplementedError as error:
+                _logger.debug("whether tables have rows for %s is not known: %s", number, cut(str(error)))
+                return
+            if message:
+                raise ValueError(f"expected elements that all tables of the model have rows for, got {names([number])}")
+            self._has_rows.add(number)
+
+
+def _reads_outside(apply: Callable[..., Any], params: Any, numbers: Any, vectors: Any, **lists: Any) -> Any:
+    """Return an error that is set if atoms make the model read beyond the end of an array."""
+    # Only what indices depend on is compiled.
+    error, _ = checkify.checkify(apply, errors=checkify.index_checks)(params, numbers, vectors, **lists)
+    return error
 
 
 def _differentiate(apply: Callable[..., Any], params: Any, moves: Any, strain: Any, structure: Any) -> Any:

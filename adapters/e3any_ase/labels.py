@@ -11,6 +11,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from e3any_ase.neighbours import plain
+
 __all__ = ["LABELS", "check_names", "labels_of", "unread", "warn_of"]
 
 #: What structures call their labels.
@@ -72,7 +74,7 @@ def _volume(atoms: Atoms) -> float:
 
 def _checked(name: str, key: str, value: Any, num: int) -> NDArray[np.float64]:
     """Return a label as an array of its shape; an error unless it is one of finite numbers."""
-    array = np.asarray(value)
+    array = plain(value, repr(key))
     if array.dtype.kind not in "fiu":
         raise TypeError(f"expected {key!r} to be real numbers, got {type(value).__name__}")
     shape = {"energy": (), "forces": (num, 3)}.get(name, (3, 3))

@@ -129,10 +129,10 @@ def load_model(path: str | os.PathLike[str], model: Any = ()) -> SavedModel:
     TypeError
         If ``model`` is something else.
     """
-    notes = checkpoint.load_metadata(path)
+    notes, params = checkpoint.read(path)
     return SavedModel(
-        _layer(path, model, "layer" in notes),
-        checkpoint.load(path),
+        _layer(notes, model),
+        params,
         _read(path, _CUTOFF, notes, float),
         _read(path, _ELEMENTS, notes, lambda text: as_numbers(strict_json.parse(text))),
     )
@@ -149,13 +149,13 @@ def _read(path: Any, name: str, notes: Mapping[str, str], parse: Any) -> Any:
         ) from None
 
 
-def _layer(path: str | os.PathLike[str], model: Any, is_described: bool) -> Layer:
+def _layer(notes: Mapping[str, str], model: Any) -> Layer:
     if not isinstance(model, Layer):
         classes = model if isinstance(model, Sequence) else [model]
-        return checkpoint.load_layer(path, classes)
-    if not is_described:
+        return checkpoint.layer_in(notes, classes)
+    if "layer" not in notes:
         return model
-    saved = checkpoint.load_layer(path, list(_classes(model)))
+    saved = checkpoint.layer_in(notes, list(_classes(model)))
     if differences := list(_differences(json.loads(describe(model)), json.loads(describe(saved)))):
         raise ValueError(
             f"expected the model of the file, got one that differs in {'; '.join(differences)}: give its class, "

@@ -8,9 +8,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from ase.geometry import complete_cell
+from e3any_backends.numpy_arrays import native
 from numpy.typing import ArrayLike, NDArray
 
-from e3any.checks import check_number
+from e3any.checks import check_flag, check_number, shown
 from e3any.extras import require
 from e3any_ase.search import check_finite, find_pairs
 
@@ -71,17 +72,18 @@ def neighbours(
     ImportError
         If the library is not installed.
     ValueError
-        If the cutoff is not positive and finite, a shape does not fit, positions or cell are not finite or more than
-        2**30 cutoffs, a vector of the cell along which boundaries are periodic is zero or depends on the others, or
-        there are so many atoms and images within the cutoff that a search would not end, as in a cell that has
-        collapsed: more than 1e8 pairs, or 2,000 for every atom, are in places next to each other.
+        If the cutoff is not positive and finite, ``pbc`` or ``sort`` no bool, a shape does not fit, positions or cell
+        are not finite or more than 2**30 cutoffs, a vector of the cell along which boundaries are periodic is zero or
+        depends on the others, or there are so many atoms and images within the cutoff that a search would not end, as
+        in a cell that has collapsed: more than 1e8 pairs, or 2,000 for every atom, are in places next to each other.
     TypeError
-        If positions or cell are no real numbers, or the cutoff is no number.
+        If positions or cell are no real numbers or masked, or the cutoff is no number.
     """
     points = real_numbers(positions, "positions")
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"expected positions of shape (N, 3), got {points.shape}")
     check_search(cutoff, finder)
+    check_flag(sort, "sort")
     box, periodic = _box(cell, pbc)
     dst_idx, src_idx, shifts = find_pairs(points, box, periodic, cutoff, _FINDERS[finder])
     if sort:
@@ -92,11 +94,19 @@ def neighbours(
 
 
 def real_numbers(x: ArrayLike, name: str) -> NDArray[np.float64]:
-    """Return an array of float64; a TypeError if there are other than real numbers."""
-    array = np.asarray(x)
+    """Return an array of float64; a TypeError if there are other than real numbers, or some are masked."""
+    array = plain(x, name)
     if array.size and array.dtype.kind not in "fiu":
         raise TypeError(f"expected {name} of real numbers, got dtype {array.dtype}")
     return array.astype(np.float64)
+
+
+def plain(x: Any, name: str) -> NDArray[Any]:
+    """Return an array in the byte order of the machine; a TypeError if it is masked or computes otherwise."""
+    try:
+        return np.asarray(native(x))
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
 
 
 def check_search(cutoff: float, finder: str = "vesin") -> None:
@@ -114,9 +124,9 @@ def _box(cell: ArrayLike | None, pbc: bool | Sequence[bool]) -> tuple[NDArray[np
     if vectors.shape != (3, 3):
         raise ValueError(f"expected cell of shape (3, 3), got {vectors.shape}")
     check_finite("cell", vectors)
-    flags = np.asarray(pbc, dtype=bool)
-    if flags.shape not in ((), (3,)):
-        raise ValueError(f"expected one or three values of pbc, got {pbc!r}")
+    flags = plain(pbc, "pbc")
+    if flags.shape not in ((), (3,)) or flags.dtype != bool:
+        raise ValueError(f"expected pbc to be True or False, or three of them, got {shown(pbc)}")
     periodic = np.broadcast_to(flags, 3)
     # Vectors along which nothing is periodic do not matter: any that complete the cell will do.
     needed = np.where(periodic[:, None], vectors, 0.0)

@@ -12,10 +12,10 @@ from ase.io import read
 from numpy.typing import ArrayLike, NDArray
 
 from e3any import ops
-from e3any.checks import check_integer
+from e3any.checks import check_flag, check_integer
 from e3any_ase.elements import Element, as_numbers, check_numbers
 from e3any_ase.labels import LABELS, check_names, labels_of, unread, warn_of
-from e3any_ase.neighbours import Finder, neighbours, real_numbers
+from e3any_ase.neighbours import Finder, neighbours, plain, real_numbers
 
 __all__ = ["Structure", "from_arrays", "from_atoms", "pad_structures", "read_structures", "to_dense"]
 
@@ -63,7 +63,7 @@ def from_arrays(
     TypeError
         If numbers are no integers, or :func:`neighbours` raises one.
     """
-    z, r = np.asarray(numbers), real_numbers(positions, "positions")
+    z, r = plain(numbers, "numbers"), real_numbers(positions, "positions")
     if z.size and z.dtype.kind not in "iu":
         raise TypeError(f"expected numbers to be integers, got dtype {z.dtype}")
     if z.shape != r.shape[:1]:
@@ -208,8 +208,7 @@ def pad_structures(structures: Sequence[Mapping[str, Any]], *, label_masks: bool
     ValueError
         If there are no structures, one is too large, or has a name that others lack.
     """
-    if label_masks not in (True, False):
-        raise ValueError(f"expected label_masks to be True or False, got {label_masks!r}")
+    check_flag(label_masks, "label_masks")
     masks: Structure = {}
     if label_masks and all(isinstance(structure, Mapping) for structure in structures):
         structures, masks = _with_all_labels(structures)
@@ -274,7 +273,7 @@ def to_dense(structure: Mapping[str, Any], *, num_nodes: int | None = None, widt
     for name, number in (("num_nodes", num_nodes), ("width", width)):
         if number is not None:
             check_integer(number, name)
-    dst_idx, src_idx, shifts = (structure[name] for name in lists)
+    dst_idx, src_idx, shifts = (plain(structure[name], name) for name in lists)
     size = len(structure["positions"]) if num_nodes is None else num_nodes
     padded = {
         name: ops.pad_rows(x, size) if name in _OF_NODES else x for name, x in structure.items() if name not in lists

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from e3any.nn import Layer
-from e3any_ase.elements import of_embeddings
+from e3any_ase.elements import names, of_embeddings
 from e3any_ase.energies import Derivatives, total_energy
 
 __all__ = ["TorchEvaluator"]
@@ -72,7 +72,13 @@ class TorchEvaluator:
                 torch.zeros(n, 3, dtype=kind, device=self._device, requires_grad=True)
                 for n in (len(structure["numbers"]), 3)
             )
-            energy, energies = total_energy(self._apply, moves, strain, tensors)
+            try:
+                energy, energies = total_energy(self._apply, moves, strain, tensors)
+            except IndexError as error:
+                present = sorted(set(structure["numbers"].tolist()) - {0})
+                raise ValueError(
+                    f"expected elements that all tables of the model have rows for, got {names(present)}: {error}"
+                ) from error
             # A model that no vector enters has derivatives too, which are zero.
             energy = energy + 0 * moves.sum()
             gradients = torch.autograd.grad(energy, (moves, strain), materialize_grads=True)

@@ -267,6 +267,17 @@ class TestFiles:
             ModelCalculator.from_checkpoint(**{"path": path, "model": [Model], "framework": "torch"} | options)
         ModelCalculator.from_checkpoint(path, MODEL, cutoff=4.0, elements=["H"], framework="torch")
 
+    def test_a_file_is_read_once_so_that_one_that_replaces_it_does_not_mix(self, path, tmp_path, monkeypatch):
+        other, model = tmp_path / "other.safetensors", Model(cutoff=3.0)
+        e3any_ase.save_model(other, tree_of(model), layer=model, cutoff=5.0, elements=["N"])
+        expected = e3any_ase.load_model(path, [Model])
+        for given in ([Model], MODEL):
+            files = iter([path, other, other])
+            monkeypatch.setattr(checkpoint, "_existing", lambda _, files=files: next(files))
+            found = e3any_ase.load_model(path, given)
+            assert (found.layer, found.cutoff, found.elements) == (expected.layer, 4.0, (1, 6, 8))
+            jax.tree.map(np.testing.assert_array_equal, found.params, expected.params)
+
     def test_a_file_without_notes_leaves_the_rest_to_the_description(self, tmp_path):
         path = tmp_path / "model.safetensors"
         checkpoint.save(path, TREE, layer=MODEL)
