@@ -160,9 +160,12 @@ def check_dtype(dtype: Any, name: str = "dtype") -> None:
         raise TypeError(f"expected {name} to be one of {FLOATING}, got {shown(dtype)}")
 
 
-def floating_backend(**arrays: Array) -> Backend:
-    """Return the backend of floating-point arrays of one library; a TypeError names the argument that is none."""
-    backend = backend_of(*arrays.values())
+def floating_backend(*beside: Array, **arrays: Array) -> Backend:
+    """Return the backend of floating-point arrays of one library; a TypeError names the argument that is none.
+
+    Arrays ``beside`` them, such as index lists, belong to the same library and have any dtype.
+    """
+    backend = backend_of(*arrays.values(), *beside)
     for name, x in arrays.items():
         if not hasattr(x, "dtype"):
             raise TypeError(f"expected {name} to be an array, got {shown(x)}")

@@ -42,6 +42,9 @@ class Layout:
     pseudotensors: bool = False
 
     def __post_init__(self) -> None:
+        if type(self.max_degree) is type(self.features) is int and type(self.pseudotensors) is bool:  # noqa: SIM102
+            if self.max_degree >= 0 and self.features >= 0:
+                return
         check_degree(self.max_degree)
         check_degree(self.features, "features")
         check_flag(self.pseudotensors, "pseudotensors")
@@ -85,14 +88,18 @@ class Layout:
         """
         if not hasattr(x, "shape"):
             raise TypeError(f"expected {name} to be an array, got {shown(x)}")
-        shape = tuple(x.shape)
-        expected = f"expected {name} of shape (..., 1 or 2, (max_degree+1)**2, features)"
-        if len(shape) < 3:
-            raise ValueError(f"{expected}, got {shape}")
-        parities, components, features = (as_size(size, "sizes of axes") for size in shape[-3:])
+        if len(x.shape) < 3:
+            raise ValueError(f"{_expected(name)}, got {tuple(x.shape)}")
+        parities, components, features = x.shape[-3:]
+        if not type(parities) is type(components) is type(features) is int:
+            parities, components, features = (as_size(size, "sizes of axes") for size in x.shape[-3:])
         if parities not in (1, 2):
-            raise ValueError(f"{expected}, got a parity axis of length {parities} in {shape}")
+            raise ValueError(f"{_expected(name)}, got a parity axis of length {parities} in {tuple(x.shape)}")
         degree = math.isqrt(components) - 1
         if degree < 0 or (degree + 1) ** 2 != components:
-            raise ValueError(f"{expected}, got {components} components, which is no square, in {shape}")
+            raise ValueError(f"{_expected(name)}, got {components} components, no square, in {tuple(x.shape)}")
         return cls(degree, features, parities == 2)
+
+
+def _expected(name: str) -> str:
+    return f"expected {name} of shape (..., 1 or 2, (max_degree+1)**2, features)"

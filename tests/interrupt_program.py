@@ -17,7 +17,7 @@ import time
 import numpy as np
 from e3any_backends import backend_of, kernels
 
-from e3any.nn.layers.couplings import couple, coupling_plan
+from e3any.nn.layers.couplings import coupling_plan
 
 ROWS, FEATURES, GUARDS = 3000, 64, 3
 SHAPE = ROWS, 1, 9, FEATURES
@@ -39,7 +39,7 @@ def program(library):
     arrays = [rng.normal(size=shape).astype("float32") for shape in shapes]
 
     def function(x, y, w):
-        return couple(backend_of(x), x, y, w, plan)
+        return backend_of(x).couple_features(x, y, w, plan)
 
     if library == "numpy":
         return lambda: [function(*arrays)]

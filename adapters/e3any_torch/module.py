@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from inspect import Parameter
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,29 @@ class _ModuleParameters(Parameters):
 
     def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Any:
         value = getattr(self._node, name, None)
+        if value is None or value.shape != shape:
+            self._refuse(name, value, shape)
+        return value
+
+    def params_of(
+        self, children: Sequence[str], name: str, shape: tuple[int, ...], init: Any, dtype: Any = None
+    ) -> list[Any]:
+        found = []
+        for child in children:
+            value = getattr(getattr(self._node, child, None), name, None)
+            if value is None or value.shape != shape:
+                self._refuse(f"{child}.{name}", value, shape)
+            found.append(value)
+        return found
+
+    def _refuse(self, name: str, value: Any, shape: tuple[int, ...]) -> None:
+        """Raise a ValueError unless a parameter has a shape, which may be a list."""
         if value is None or tuple(value.shape) != tuple(shape):
             found = "none" if value is None else tuple(value.shape)
             raise ValueError(
                 f"expected parameter {self._path + name!r} of shape {tuple(shape)}, got {found}: "
                 f"the module {self._root._built_for()} was built for inputs of another layout"
             )
-        return value
 
     def __truediv__(self, name: str) -> _ModuleParameters:
         # The child of a module that was built for another layout is missed once a parameter is asked of it.
@@ -107,7 +124,7 @@ class LayerModule(torch.nn.Module):
         """Apply the layer to tensors; see ``forward`` of the description."""
         if not self._is_built:
             self._build(inputs, options)
-        return self.description(_ModuleParameters(self, self.training, self), *inputs, **options)
+        return self.description.forward(_ModuleParameters(self, self.training, self), *inputs, **options)
 
     def _built_for(self) -> str:
         """Return the name of the layer, and the layouts that its module was built for."""
@@ -290,10 +307,10 @@ def module_class(description: type[Layer], module: str) -> type[LayerModule]:
         layer, layouts = with_layouts(description, arguments, options)
         LayerModule.__init__(self, layer, *layouts, generator=generator)
 
-    def forward(self: LayerModule, *inputs: Any, **options: Any) -> Any:
-        return LayerModule.forward(self, *inputs, **options)
-
-    # What reads the signature, such as torch.export, learns the names of inputs.
+    # A copy of the method with a signature of its own: what reads it, such as torch.export, learns the names of inputs.
+    method = LayerModule.forward
+    forward = FunctionType(method.__code__, method.__globals__, method.__name__, method.__defaults__)
+    forward.__kwdefaults__ = method.__kwdefaults__
     forward.__signature__ = call_signature(description)  # type: ignore[attr-defined]
     forward.__doc__ = description.forward.__doc__
     members = {"__init__": __init__, "forward": forward, "__doc__": document(description), "__module__": module}

@@ -42,6 +42,8 @@ class Arrays:
     """
 
     split_kernel_size = 256 * 256 + 1
+    #: Classes whose objects are arrays of the library; others may be as well, see :meth:`owns`.
+    classes: tuple[type, ...] = ()
 
     def __init__(self, xp: Namespace) -> None:
         self.xp = xp
@@ -145,15 +147,20 @@ class Arrays:
         ValueError
             If arrays are on devices that are not combined.
         """
-        present = [a for a in arrays if a is not None]
-        for a in present:
-            if not self.owns(a):
+        target, is_same = None if dtype is None else self.dtype(dtype), True
+        for a in arrays:
+            if a is None:
+                continue
+            if not isinstance(a, self.classes) and not self.owns(a):
                 raise TypeError(f"expected arrays of {self.xp.__name__}, got {type(a).__module__}.{type(a).__name__}")
-        self.check_devices(*present)
-        target = self.dtype(dtype) if dtype is not None else present[0].dtype
-        if dtype is None:
-            for a in present[1:]:
-                target = target if a.dtype == target else self.xp.result_type(target, a.dtype)
+            if target is None:
+                target = a.dtype
+            elif a.dtype != target:
+                is_same = False
+                target = target if dtype is not None else self.xp.result_type(target, a.dtype)
+        self.check_devices(*arrays)
+        if is_same:
+            return list(arrays)
         return [a if a is None or a.dtype == target else self.xp.astype(a, target) for a in arrays]
 
     def dtype(self, dtype: Any) -> Any:

@@ -15,6 +15,8 @@ from e3any_backends.numpy_arrays import check_class, converting, is_usual
 __all__ = ["backend_of", "generator_backend"]
 
 _backends: dict[str, Backend] = {}
+# The backends of classes that arrays of one library alone have, and that need no further look.
+_by_class: dict[type, Backend] = {}
 
 
 def backend_of(*arrays: Array) -> Backend:
@@ -40,10 +42,12 @@ def backend_of(*arrays: Array) -> Backend:
     """
     found: Backend | None = None
     for array in arrays:
-        # float64 and complex128 of NumPy are Python numbers as well.
-        if array is None or (isinstance(array, (bool, int, float, complex)) and not isinstance(array, np.generic)):
-            continue
-        backend = _backend(array)
+        backend = _by_class.get(type(array))
+        if backend is None:
+            # float64 and complex128 of NumPy are Python numbers as well.
+            if array is None or (isinstance(array, (bool, int, float, complex)) and not isinstance(array, np.generic)):
+                continue
+            backend = _backend(array)
         if found is not None and backend is not found:
             if _name(backend) != _name(found):
                 raise TypeError(f"expected arrays of one library, got both {_name(found)} and {_name(backend)}")
@@ -123,12 +127,14 @@ def _load(library: str) -> Backend:
 
         return JaxBackend()
     if library == "torch":
-        from e3any_backends.torch.backend import TorchBackend
+        from e3any_backends.torch.backend import CLASSES, TorchBackend
 
-        return TorchBackend()
-    if library == "numpy converted":
-        backend: Backend = converting(_native("numpy"))
+        backend: Backend = TorchBackend()
+        _by_class.update(dict.fromkeys(CLASSES, backend))
         return backend
+    if library == "numpy converted":
+        converted: Backend = converting(_native("numpy"))
+        return converted
     from e3any_backends.numpy import NumpyBackend
 
     return NumpyBackend()

@@ -24,15 +24,16 @@ class KernelBackend(Backend):
         """Return whether a kernel supports such arrays, and log why not."""
         if not kernels.used():
             return False
-        reason = self.obstacle(*arrays)
+        reason = self.obstacle(arrays)
         if reason:
             kernels.log_fallback(operation, reason)
         elif operation == "linear":
             return kernels.fills_vectors(*arrays)
         return not reason
 
+    @staticmethod
     @abstractmethod
-    def obstacle(self, *arrays: Array) -> str:
+    def obstacle(arrays: Sequence[Array], /) -> str:
         """Return why kernels do not support arrays, empty if they do."""
 
     @abstractmethod

@@ -24,6 +24,8 @@ class NumpyArrays(Arrays):
     def __init__(self) -> None:
         super().__init__(array_api_compat.numpy)
 
+    classes = (np.ndarray, np.generic)
+
     def owns(self, x: Any) -> bool:
         """Return whether ``x`` is an array of NumPy."""
         return isinstance(x, np.ndarray | np.generic)
@@ -82,7 +84,8 @@ class NumpyArrays(Arrays):
 class NumpyBackend(NumpyArrays, KernelBackend):
     """Operations on NumPy arrays."""
 
-    def obstacle(self, *arrays: Array) -> str:
+    @staticmethod
+    def obstacle(arrays: Sequence[Array], /) -> str:
         """Return why kernels do not support arrays, empty if they do."""
         dtype = arrays[0].dtype
         if dtype.char not in "fd" or any(a.dtype != dtype for a in arrays):

@@ -79,16 +79,20 @@ class FactoredBasis(NamedTuple):
         blocks = [backend.scale_components(columns[..., degree_slice(l), :], radial[..., l, :]) for l in degrees]
         return backend.xp.concat(blocks, axis=-2)
 
-    def check(self) -> None:
-        """Raise an error unless the parts are floating-point arrays of one library whose shapes fit each other."""
-        floating_backend(radial=self.radial, angular=self.angular)
+    def check(self, *beside: Array) -> None:
+        """Raise an error unless the parts are floating-point arrays whose shapes fit each other.
+
+        They, and arrays beside them such as index lists, belong to one library.
+        """
+        floating_backend(*beside, radial=self.radial, angular=self.angular)
         if self.angular.ndim < 1:
             raise ValueError("expected an angular part of shape (..., (max_degree+1)**2), got ()")
         radial, angular = tuple(self.radial.shape), tuple(self.angular.shape)
-        if (self.max_degree + 1) ** 2 != angular[-1]:
+        num_degrees = math.isqrt(angular[-1])
+        if num_degrees**2 != angular[-1]:
             raise ValueError(f"expected an angular part of shape (..., (max_degree+1)**2), got {angular}")
-        if len(radial) < 2 or radial[:-2] != angular[:-1] or radial[-2] not in (1, self.max_degree + 1):
-            expected = ", ".join([*map(str, angular[:-1]), f"1 or {self.max_degree + 1}", "num"])
+        if len(radial) < 2 or radial[:-2] != angular[:-1] or radial[-2] not in (1, num_degrees):
+            expected = ", ".join([*map(str, angular[:-1]), f"1 or {num_degrees}", "num"])
             raise ValueError(f"expected a radial part of shape ({expected}), got {radial}")
 
 

@@ -111,10 +111,13 @@ class Layer(abc.ABC):
 
     def __post_init__(self) -> None:
         for name in _SETTINGS:
-            if hasattr(self, name):
-                object.__setattr__(self, name, setting_or_default(name, getattr(self, name)))
+            value = getattr(self, name, True)
+            if value is not True and value is not False:
+                object.__setattr__(self, name, setting_or_default(name, value))
         for name in _DTYPES:
-            check_dtype(getattr(self, name, None), name)
+            value = getattr(self, name, None)
+            if value is not None and value != "float32":
+                check_dtype(value, name)
         for name, is_optional in self._flags.items():
             value = getattr(self, name)
             if value is True or value is False:  # models build their layers whenever they are called

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -69,6 +69,12 @@ class Parameters(abc.ABC):
     @abc.abstractmethod
     def __truediv__(self, name: str) -> Parameters:
         """Return the child node of a name."""
+
+    def params_of(
+        self, children: Sequence[str], name: str, shape: tuple[int, ...], init: Any, dtype: Any = None
+    ) -> list[Array]:
+        """Return the parameters of one name and shape in several child nodes; see :meth:`param`."""
+        return [(self / child).param(name, shape, init, dtype) for child in children]
 
     def statistic(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Array:
         """Return an array that is kept beside the parameters and not learned, such as a running average.

@@ -49,25 +49,19 @@ def index_kind(
     if dense == sparse:
         given = "both" if dense else "neither"
         raise RuntimeError(f"expected either adj_idx or dst_idx and src_idx, got {given}")
-    _check_list("adj_idx", adj_idx, 2)
-    _check_list("dst_idx", dst_idx, 1)
-    _check_list("src_idx", src_idx, 1)
-    if sparse:
-        backend_of(dst_idx, src_idx)
-    if dst_idx is not None and src_idx is not None and tuple(dst_idx.shape) != tuple(src_idx.shape):
+    backend = backend_of(adj_idx, dst_idx, src_idx)
+    for name, idx, min_ndim in (("adj_idx", adj_idx, 2), ("dst_idx", dst_idx, 1), ("src_idx", src_idx, 1)):
+        if idx is None:
+            continue
+        if not backend.is_integer(idx):
+            raise TypeError(f"expected {name} to be an integer array, got dtype {idx.dtype}")
+        if idx.ndim < min_ndim:
+            raise ValueError(f"expected {name} to have at least {min_ndim} axes, got shape {tuple(idx.shape)}")
+    if dst_idx is not None and src_idx is not None and dst_idx.shape != src_idx.shape:
         raise ValueError(
             f"expected dst_idx and src_idx of one shape, got {tuple(dst_idx.shape)} and {tuple(src_idx.shape)}"
         )
     return "dense" if dense else "sparse"
-
-
-def _check_list(name: str, idx: Array | None, min_ndim: int) -> None:
-    if idx is None:
-        return
-    if not backend_of(idx).is_integer(idx):
-        raise TypeError(f"expected {name} to be an integer array, got dtype {idx.dtype}")
-    if idx.ndim < min_ndim:
-        raise ValueError(f"expected {name} to have at least {min_ndim} axes, got shape {tuple(idx.shape)}")
 
 
 def check_sparse_list(dst_idx: Array | None, src_idx: Array | None) -> None:

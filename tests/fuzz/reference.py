@@ -39,12 +39,15 @@ class Reference(Backend):
 def reference() -> Iterator[None]:
     """Compute with the reference in place of the backend of PyTorch."""
     found = choose.backend_of(torch.empty(0))
-    choose._backends["torch"] = Reference()
+    classes = [c for c, backend in choose._by_class.items() if backend is found]
+    choose._backends["torch"] = reference = Reference()
+    choose._by_class.update(dict.fromkeys(classes, reference))
     try:
         with kernels.enabled(False):
             yield
     finally:
         choose._backends["torch"] = found
+        choose._by_class.update(dict.fromkeys(classes, found))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ class JaxArrays(Arrays):
     def __init__(self) -> None:
         super().__init__(jnp)
 
+    classes = (jax.Array, np.ndarray, np.generic)
+
     def owns(self, x: Any) -> bool:
         """Return whether ``x`` is an array of JAX or NumPy, which JAX computes with alike."""
         return isinstance(x, jax.Array | np.ndarray | np.generic)

@@ -146,7 +146,7 @@ def warn(subject: str, message: str) -> None:
 
 def used() -> bool:
     """Return whether kernels are switched on and work."""
-    return _switch.get() and available()
+    return _switch.get() and _import() and not _failures
 
 
 def enabled(value: bool = True) -> AbstractContextManager[None]:

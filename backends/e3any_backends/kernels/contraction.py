@@ -104,12 +104,12 @@ class Plan:
         """How many numbers these outputs have."""
         return sum(self.summed.values())
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """How many rows can be shared."""
         return int(self.schedule.sizes[1])
 
-    @property
+    @cached_property
     def code(self) -> int:
         """The address of the code of the program, or 0."""
         return 0 if self.program is None else self.program.code

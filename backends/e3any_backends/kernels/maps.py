@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
+from operator import attrgetter
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -28,6 +29,7 @@ from e3any_backends.references.linear import linear_by_matmul
 __all__ = ["MAPS", "Contraction", "EdgeProducts", "Harmonics", "Linear", "MultilinearMap"]
 
 Shape = tuple[Any, ...]
+_shape_of = attrgetter("shape")
 
 
 class MultilinearMap(Protocol):
@@ -96,11 +98,11 @@ class Contraction:
 
     def value(self, operands: list[Array], indices: list[Array], *, count: Count = cpus) -> Array:
         """Return the contraction."""
-        return _value_of(self, tuple([o.shape for o in operands]), operands[0].dtype)(operands, count)[0]
+        return _value_of(self, tuple(map(_shape_of, operands)), operands[0].dtype)(operands, count)[0]
 
     def vjp(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
         """Return the derivatives by operands: contractions with ``g`` in the slot of the output."""
-        gradients = _gradients_of(self, tuple([o.shape for o in operands]), g.dtype)
+        gradients = _gradients_of(self, tuple(map(_shape_of, operands)), g.dtype)
         return gradients([*operands[: self.output], g, *operands[self.output :]], count)
 
     def reference(self, arrays: Arrays, operands: list[Array], indices: list[Array]) -> Array:
@@ -148,13 +150,17 @@ class _Contractions:
         plan = self._plan
         if plan is None:
             return self._by_wide_arrays(arrays, count)
-        results = [empty(shape, self.dtype) for shape in self.results]
-        addresses = np.asarray([a.__array_interface__["data"][0] for a in (*arrays, *results)], np.intp)
+        results, addresses = [], []
+        for shape in self.results:
+            results.append(empty(shape, self.dtype))
+        for array in (*arrays, *results):
+            addresses.append(array.__array_interface__["data"][0])
         parts = num_parts(plan.work, count, plan.copied, plan.rows)
+        pointers = np.asarray(addresses, np.intp)
         if parts == 1:
-            contraction.contract(0, 1, addresses, plan.schedule, plan.code)
+            contraction.contract(0, 1, pointers, plan.schedule, plan.code)
         else:
-            _contract_parts(plan, addresses, parts, [*arrays, *results])
+            _contract_parts(plan, pointers, parts, [*arrays, *results])
         return results
 
     def _by_wide_arrays(self, arrays: list[Array], count: Count) -> list[Array]:
@@ -280,12 +286,17 @@ class EdgeProducts:
     def value(self, operands: list[Array], indices: list[Array], *, count: Count = cpus) -> Array:
         """Return the sums."""
         x, angular, _ = operands
-        out = empty(self.shape(operands), x.dtype)
-        parts = num_parts(edges.work(x, angular), count)
         src, dst = indices
-        rest = src, *_by_receiver(src, dst, len(x), self.num), _edge_code("edge_products", x, angular)
-        run(edges.product, [(n, parts, _flat(out), *operands, *rest) for n in range(parts)])
-        return out
+        num, size, features = self.num, x.shape[1], x.shape[2]
+        out = empty((num, angular.shape[1], size * features), x.dtype)
+        parts = num_parts(edges.work(x, angular), count)
+        code = _edge_code("edge_products", angular.shape[1], features, x.dtype)
+        rest = out, *operands, src, *_by_receiver(src, dst, len(x), num), code
+        if parts == 1:
+            edges.product(0, 1, *rest)
+        else:
+            run(edges.product, [(n, parts, *rest) for n in range(parts)])
+        return out.reshape(num, angular.shape[1], size, features)
 
     def vjp(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
         """Return the derivatives by features, angular and radial parts."""
@@ -294,7 +305,8 @@ class EdgeProducts:
         dx = zeros((parts, *x.shape), g.dtype)
         gradients = [empty(angular.shape, g.dtype), empty(radial.shape, g.dtype)]
         src, dst = indices
-        listed = src, *_by_receiver(src, dst, len(x), self.num), _edge_code("edge_gradients", x, angular)
+        code = _edge_code("edge_gradients", angular.shape[1], x.shape[2], x.dtype)
+        listed = src, *_by_receiver(src, dst, len(x), self.num), code
         rest = *gradients, *operands, _flat(g), *listed
         run(edges.vjp, [(n, parts, dx[n], *rest) for n in range(parts)])
         add_copies(dx[0], dx[1:])
@@ -307,9 +319,10 @@ class EdgeProducts:
         return edge_products_by_segments(arrays, x, angular, radial, src, dst, self.num)
 
 
-def _edge_code(operation: str, x: Array, angular: Array) -> int:
+@cache
+def _edge_code(operation: str, harmonics: int, features: int, dtype: Any) -> int:
     """Return the address of the code of a program of edges, or 0."""
-    program = edge_program(operation, angular.shape[1], x.shape[2], x.dtype.name)
+    program = edge_program(operation, harmonics, features, dtype.name)
     return 0 if program is None else program.code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import numpy as np
@@ -23,20 +24,27 @@ _LARGEST_OF_HEAP = 31 << 20
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     """Return an array of any numbers, the first of which is at the begin of a line of the cache if there are many."""
-    return _aligned(np.empty, shape, np.dtype(dtype))
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    return np.empty(shape, dtype) if size < _LEAST else _aligned(np.empty, shape, dtype, size)
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     """Return an array of zeros, as :func:`empty` does."""
-    return _aligned(np.zeros, shape, np.dtype(dtype))
-
-
-def _aligned(make: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    if size < _LEAST:
-        return make(shape, dtype)
+    return np.zeros(shape, dtype) if size < _LEAST else _aligned(np.zeros, shape, dtype, size)
+
+
+def _aligned(make: Any, shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> Array:
     memory = make(size + _LINE, np.uint8)
     return np.ndarray(shape, dtype, memory, -memory.__array_interface__["data"][0] % _LINE)
 
 
-np.empty(_LARGEST_OF_HEAP, np.uint8)
+def _keep_heap() -> None:
+    """Tell glibc to keep freed memory of large arrays, see :data:`_LARGEST_OF_HEAP`; E3ANY_HEAP=0 leaves it alone."""
+    if os.environ.get("E3ANY_HEAP", "1") != "0":
+        np.empty(_LARGEST_OF_HEAP, np.uint8)
+
+
+_keep_heap()

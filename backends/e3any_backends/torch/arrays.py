@@ -21,6 +21,8 @@ class TorchArrays(Arrays):
     def __init__(self) -> None:
         super().__init__(array_api_compat.torch)
 
+    classes = (torch.Tensor,)
+
     def owns(self, x: Any) -> bool:
         """Return whether ``x`` is a tensor."""
         return isinstance(x, torch.Tensor)
@@ -31,12 +33,14 @@ class TorchArrays(Arrays):
 
     def check_devices(self, *arrays: Any) -> None:
         """Raise a ValueError unless tensors are on one device; those of no axis may be on the CPU."""
-        tensors = [x for x in arrays if isinstance(x, torch.Tensor)]
-        if len({x.device for x in tensors}) < 2:
-            return
-        devices = {str(x.device): None for x in tensors if x.ndim or x.device.type != "cpu"}
-        if len(devices) > 1:
-            raise ValueError(f"expected tensors on one device, got {' and '.join(devices)}")
+        first = None
+        for x in arrays:
+            if isinstance(x, torch.Tensor):
+                if first is None:
+                    first = x.device
+                elif x.device != first:
+                    _check_different_devices(arrays)
+                    return
 
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
         """Return a table or Python number in the dtype and on the device of ``like``."""
@@ -133,6 +137,13 @@ class TorchArrays(Arrays):
         """Draw from a normal distribution cut off at -2 and 2."""
         sample = torch.empty(tuple(shape), dtype=dtype, device=generator.device)
         return torch.nn.init.trunc_normal_(sample, a=-2.0, b=2.0, generator=generator)
+
+
+def _check_different_devices(arrays: Sequence[Any]) -> None:
+    tensors = [x for x in arrays if isinstance(x, torch.Tensor)]
+    devices = {str(x.device): None for x in tensors if x.ndim or x.device.type != "cpu"}
+    if len(devices) > 1:
+        raise ValueError(f"expected tensors on one device, got {' and '.join(devices)}")
 
 
 _FLOATING = (torch.float32, torch.float64, torch.bfloat16, torch.float16)

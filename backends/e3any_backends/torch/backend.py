@@ -16,15 +16,16 @@ from e3any_backends.references.edges import edge_products_by_segments
 from e3any_backends.torch.arrays import TorchArrays, has_memory
 from e3any_backends.torch.modes import obstacle
 
-__all__ = ["TorchBackend"]
+__all__ = ["CLASSES", "TorchBackend"]
+
+#: Classes of tensors that the backend is chosen for without a further look.
+CLASSES: tuple[type, ...] = (torch.Tensor, torch.nn.Parameter)
 
 
 class TorchBackend(TorchArrays, KernelBackend):
     """Operations on PyTorch tensors."""
 
-    def obstacle(self, *tensors: torch.Tensor) -> str:
-        """Return why kernels do not support tensors, empty if they do."""
-        return obstacle(tensors)
+    obstacle = staticmethod(obstacle)
 
     def apply(self, name: str, arguments: tuple[Any, ...], operands: list[Array], indices: list[Array]) -> Array:
         """Return the value of the map of a name."""

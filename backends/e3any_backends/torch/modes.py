@@ -14,25 +14,23 @@ _CLASSES = (torch.Tensor, torch.nn.Parameter)
 
 
 def obstacle(tensors: Sequence[torch.Tensor]) -> str:
-    """Return what kernels cannot serve."""
-    dtype, plain = tensors[0].dtype, True
+    """Return why kernels do not support tensors, empty if they do."""
+    dtype, is_usual = tensors[0].dtype, True
     for t in tensors:
         if t.dtype != dtype or dtype not in _DTYPES:
             return "the dtype is " + ", ".join(str(t.dtype) for t in tensors)
         if not t.is_cpu:
             return "a tensor is not on the CPU"
-        plain = plain and type(t) in _CLASSES
+        is_usual = is_usual and type(t) in _CLASSES
     if torch.compiler.is_exporting():
         return "exported programs run without e3any"
     if torch._C._are_functorch_transforms_active():
         return "a transformation of torch.func is under way"
     if torch.compiler.is_compiling():
         return ""
-    return _mode() if plain else "a tensor is of another class"
-
-
-def _mode() -> str:
-    """Return in which mode of PyTorch kernels would hide from it what they do."""
+    if not is_usual:
+        return "a tensor is of another class"
+    # Modes of PyTorch that have to see every operation.
     if forward_ad._current_level >= 0:
         return "derivatives are taken in forward mode"
     if torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None:

@@ -36,7 +36,10 @@ Tensors = list[torch.Tensor]
 
 def as_numpy(tensors: Sequence[torch.Tensor]) -> list[Any]:
     """Return arrays of NumPy, contiguous, which share the memory of contiguous tensors."""
-    return [t.detach().numpy() if t.is_contiguous() else t.detach().contiguous().numpy() for t in tensors]
+    arrays = []
+    for t in tensors:
+        arrays.append((t if t.is_contiguous() else t.contiguous()).detach().numpy())
+    return arrays
 
 
 def _own(x: torch.Tensor) -> torch.Tensor:
@@ -49,15 +52,17 @@ def _own(x: torch.Tensor) -> torch.Tensor:
 
 def value(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors) -> torch.Tensor:
     """Return the value of a map."""
+    arrays, num = as_numpy((*operands, *indices)), len(operands)
     with suppress(KernelError):
-        return torch.from_numpy(kernel.value(as_numpy(operands), as_numpy(indices), count=torch.get_num_threads))
+        return torch.from_numpy(kernel.value(arrays[:num], arrays[num:], count=torch.get_num_threads))
     return _own(reference(kernel, operands, indices))
 
 
 def gradients(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors, g: torch.Tensor) -> Tensors:
     """Return the gradients of the sum of ``g`` times the value, with respect to each operand."""
+    arrays, num = as_numpy((*operands, *indices, g)), len(operands)
     with suppress(KernelError):
-        found = kernel.vjp(as_numpy(operands), as_numpy(indices), *as_numpy([g]), count=torch.get_num_threads)
+        found = kernel.vjp(arrays[:num], arrays[num:-1], arrays[-1], count=torch.get_num_threads)
         return [torch.from_numpy(d) for d in found]
     return [_own(d) for d in reference_gradients(kernel, operands, indices, g)]
 

@@ -15,6 +15,7 @@ from e3any.nn.initializers import lecun_normal, zeros
 from e3any.nn.layer import Layer, Parameters
 from e3any.nn.layers.dense import Dense
 from e3any.nn.layers.edges import Edges
+from e3any.nn.layers.fused_tensor import FusedTensor
 from e3any.nn.layers.product import product_of
 from e3any.nn.layers.tensor import Tensor
 from e3any.ops.index_lists import number_batch
@@ -62,6 +63,12 @@ class Convolution(Layer):
         super().__post_init__()
         if self.max_degree is not None:
             check_degree(self.max_degree)
+        object.__setattr__(self, "_product", product_of(self))
+
+    @property
+    def product(self) -> tuple[str, Tensor | FusedTensor]:
+        """The tensor product of filters and features, built once, and the name of its parameters."""
+        return self._product  # type: ignore[attr-defined, no-any-return]
 
     def convolve(
         self,
@@ -107,7 +114,7 @@ class Convolution(Layer):
         functions = basis.array() if isinstance(basis, FactoredBasis) else basis
         # The filter first: the order in which parameters are asked for is that in which they are drawn.
         filters = self.filter(gathered.shape[-1])(p / "filter", functions)
-        name, product = product_of(self)
+        name, product = self.product
         return product(p / name, filters, gathered)
 
     def filter(self, features: int) -> Dense:
@@ -129,7 +136,7 @@ class Convolution(Layer):
         backend = backend_of(senders, basis.radial, basis.angular)
         max_degree, layout = basis.max_degree, Layout.of(senders)
         radial, bias = self.filter(layout.features).radial(p / "filter", basis.radial, max_degree)
-        name, product = product_of(self)
+        name, product = self._product  # type: ignore[attr-defined]
         tensor = cast(Tensor, product)  # only fused products can't be summed first
         kernel = tensor.kernel(p / name, Layout(max_degree, layout.features), layout)
         senders, kernel, angular, bias, weights, radial = backend.promote(
@@ -237,10 +244,10 @@ def _edge_sums(backend: Backend, senders: Array, angular: Array, radial: Array, 
     xp = backend.xp
     (*batch, num_src), columns, num_basis = senders.shape[:-3], senders.shape[-3:], angular.shape[-1]
     num_edges, num_dst = math.prod(angular.shape[:-1]), cast(int, edges.num_segments)
-    dst_idx, src_idx = (
-        xp.reshape(number_batch(backend, idx, len(batch), num), (num_edges,))
-        for idx, num in ((edges.dst_idx, num_dst), (edges.src_idx, num_src))
-    )
+    dst_idx, src_idx = edges.dst_idx, edges.src_idx
+    if batch:
+        dst_idx = xp.reshape(number_batch(backend, dst_idx, len(batch), num_dst), (num_edges,))
+        src_idx = xp.reshape(number_batch(backend, src_idx, len(batch), num_src), (num_edges,))
     sums = backend.edge_products(
         xp.reshape(senders, (math.prod(batch) * num_src, columns[0] * columns[1], columns[2])),
         xp.reshape(angular, (num_edges, num_basis)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from e3any_backends import Array, backend_of
+from e3any_backends.forms.tables import lookup
 
 from e3any.checks import check_degree, floating_backend
 from e3any.conventions import parity_names
@@ -58,7 +59,8 @@ class Dense(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_degree(self.features, "features")
+        if type(self.features) is not int or self.features < 0:
+            check_degree(self.features, "features")
 
     def forward(self, p: Parameters, inputs: Array) -> Array:
         """Apply the linear map.
@@ -83,7 +85,7 @@ class Dense(Layer):
             If the inputs are no floating-point array.
         """
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
-        kernels, bias = self._parameters(p, layout)
+        kernels, bias = self._parameters(p, layout.max_degree, layout.pseudotensors, layout.features)
         inputs, bias, *kernels = backend.promote(inputs, bias, *kernels, dtype=self.dtype)
         return backend.dense(inputs, kernels, bias, self.precision)
 
@@ -110,7 +112,7 @@ class Dense(Layer):
             What is to be added to the scalars.
         """
         backend = backend_of(radial)
-        kernels, bias = self._parameters(p, Layout(max_degree, radial.shape[-1]))
+        kernels, bias = self._parameters(p, max_degree, False, radial.shape[-1])
         radial, bias, *kernels = backend.promote(radial, bias, *kernels, dtype=self.dtype)
         xp = backend.xp
         if radial.shape[-2] == 1:
@@ -121,10 +123,18 @@ class Dense(Layer):
         weights = [backend.matmul(radial[..., l, :], kernel, self.precision) for l, kernel in enumerate(kernels)]
         return xp.stack(weights, axis=-2), bias
 
-    def _parameters(self, p: Parameters, layout: Layout) -> tuple[list[Array], Array | None]:
-        names = [name for _, _, name in parity_names(layout.max_degree, layout.num_parities)]
-        shape = (layout.features, self.features)
-        kernels = [(p / names[0]).param("kernel", shape, self.kernel_init, self.param_dtype)]
+    def _parameters(
+        self, p: Parameters, max_degree: int, pseudotensors: bool, features: int
+    ) -> tuple[list[Array], Array | None]:
+        names = lookup(_irreps, max_degree, pseudotensors)
+        shape = (features, self.features)
+        # The bias comes second: the order in which parameters are asked for is that in which they are initialised.
+        kernels = p.params_of(names[:1], "kernel", shape, self.kernel_init, self.param_dtype)
         bias = (p / "0+").param("bias", (self.features,), self.bias_init, self.param_dtype) if self.use_bias else None
-        kernels += [(p / name).param("kernel", shape, self.kernel_init, self.param_dtype) for name in names[1:]]
+        kernels += p.params_of(names[1:], "kernel", shape, self.kernel_init, self.param_dtype)
         return kernels, bias
+
+
+def _irreps(max_degree: int, pseudotensors: bool) -> tuple[str, ...]:
+    """Return the names of the irreps of a feature, such as ``0+``, in the order of kernels."""
+    return tuple(name for _, _, name in parity_names(max_degree, 1 + pseudotensors))

@@ -68,24 +68,25 @@ class Edges:
             If shapes do not fit, or ``indices_are_sorted`` is neither True nor False.
         """
         kind = index_kind(adj_idx=adj_idx, dst_idx=dst_idx, src_idx=src_idx)
-        check_flag(indices_are_sorted, "indices_are_sorted")
+        if indices_are_sorted is not True and indices_are_sorted is not False:
+            check_flag(indices_are_sorted, "indices_are_sorted")
         if kind == "sparse" and (dst_idx is None or src_idx is None):
             raise TypeError("expected both dst_idx and src_idx, got only one of them")
         indices: Any = adj_idx if kind == "dense" else dst_idx
         batch = tuple(indices.shape[: -2 if kind == "dense" else -1])
-        for nodes in (receivers, senders):
-            _check_nodes(nodes, batch)
+        _check_nodes(receivers, batch)
+        if senders is not receivers:
+            _check_nodes(senders, batch)
         backend = backend_of(receivers, senders, adj_idx, where, dst_idx, src_idx)
         # PyTorch does not compare unsigned integers.
-        adj_idx, dst_idx, src_idx = (i if i is None else backend.as_index(i) for i in (adj_idx, dst_idx, src_idx))
         if kind == "sparse":
             if num_segments is not None:
                 check_size(num_segments, "num_segments")
             num = receivers.shape[-4] if num_segments is None else num_segments
-            return cls(None, None, dst_idx, src_idx, num, indices_are_sorted)
+            return cls(None, None, backend.as_index(dst_idx), backend.as_index(src_idx), num, indices_are_sorted)
         if where is not None:
             check_mask(where, tuple(indices.shape))
-        return cls(adj_idx, where, None, None, None, False)
+        return cls(backend.as_index(adj_idx), where, None, None, None, False)
 
     @property
     def indices(self) -> Any:
@@ -159,18 +160,18 @@ class Edges:
 
     def check_basis(self, basis: Array | FactoredBasis) -> None:
         """Raise an error unless a basis has one entry for every edge."""
+        indices = self.indices
         if isinstance(basis, FactoredBasis):
-            basis.check()
-            backend_of(basis.radial, self.indices)
-            shape = tuple(basis.radial.shape[:-2])
+            basis.check(indices)
+            shape = basis.radial.shape[:-2]
         else:
-            floating_backend(basis=basis)
-            backend_of(basis, self.indices)
+            floating_backend(indices, basis=basis)
             if Layout.of(basis, "basis").pseudotensors:
                 raise ValueError(f"expected a basis with a parity axis of length 1, got shape {tuple(basis.shape)}")
-            shape = tuple(basis.shape[:-3])
-        if shape != tuple(self.indices.shape):
-            raise ValueError(f"expected a basis for index lists of shape {tuple(self.indices.shape)}, got {shape}")
+            shape = basis.shape[:-3]
+        if shape != indices.shape:
+            found = tuple(shape)
+            raise ValueError(f"expected a basis for index lists of shape {tuple(indices.shape)}, got {found}")
 
 
 def _in_range(indices: Array, num: int) -> Array:

@@ -69,7 +69,7 @@ class Tensor(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_degree is not None:
+        if self.max_degree is not None and (type(self.max_degree) is not int or self.max_degree < 0):
             check_degree(self.max_degree)
 
     def forward(self, p: Parameters, inputs1: Array, inputs2: Array) -> Array:
@@ -107,8 +107,13 @@ class Tensor(Layer):
     def kernel(self, p: Parameters, x: Layout, y: Layout) -> Array:
         """Return the kernel for factors of two layouts."""
         z = output_layout(x, y, self.max_degree, self.include_pseudotensors)
-        shape = [n for layout in (x, y, z) for n in (layout.num_parities, layout.max_degree + 1)]
-        return p.param("kernel", (*shape, x.features), self.kernel_init, self.param_dtype)
+        shape = (
+            *(1 + x.pseudotensors, x.max_degree + 1),
+            *(1 + y.pseudotensors, y.max_degree + 1),
+            *(1 + z.pseudotensors, z.max_degree + 1),
+            x.features,
+        )
+        return p.param("kernel", shape, self.kernel_init, self.param_dtype)
 
     def plan(self, kernel: Array) -> Any:
         """Return the table of couplings that belongs to a kernel."""

@@ -52,8 +52,8 @@ def num_parts(work: float, count: Count = cpus, copied: int = 0, most: int = 1 <
     most : int
         How many parts there can be.
     """
-    parts = min(int(work // (GRAIN + _COPY * copied)), most, most_threads())
-    return min(parts, count()) if parts > 1 else 1
+    parts = min(int(work // (GRAIN + _COPY * copied)), most)
+    return min(parts, most_threads(), count()) if parts > 1 else 1
 
 
 def run(function: Callable[..., None], parts: Sequence[tuple[Any, ...]], memory: Sequence[Array] = ()) -> None:
