@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,11 @@ class Case:
     def lazy(self) -> e3any_torch.LayerModule:
         """Return a module that has no parameters yet, of the class of this name if there is one."""
         module = getattr(e3any_torch.nn, type(self.layer).__name__, None)
-        return module(**vars(self.layer)) if module else e3any_torch.to_torch(self.layer)
+        return (
+            module(**{f.name: getattr(self.layer, f.name) for f in dataclasses.fields(self.layer)})
+            if module
+            else e3any_torch.to_torch(self.layer)
+        )
 
     def module(self, dtype: torch.dtype = torch.float64) -> e3any_torch.LayerModule:
         """Return a module whose parameters, biases and forbidden couplings included, are random."""

@@ -193,10 +193,10 @@ def linen_class(
     def __post_init__(self: Any) -> None:
         # Hyper-parameters are checked, and settings taken, when a module is built.
         with in_words_of_e3x():
-            taken = vars(layer(self))
-        for name, value in taken.items():
-            if name != "param_dtype":
-                object.__setattr__(self, name, value)
+            taken = layer(self)
+        for field in fields:
+            if field.name != "param_dtype":
+                object.__setattr__(self, field.name, getattr(taken, field.name))
         linen.Module.__post_init__(self)
 
     def __call__(self: Any, *inputs: Any, **options: Any) -> Any:

@@ -137,8 +137,8 @@ def of_layer(layer: nn.Layer, specs: dict[str, Spec], call: Callable[[Any, Array
 
 def _text(layer: nn.Layer) -> str:
     """Return a layer with the options that are not those by default."""
-    plain = {f.name: f.default for f in dataclasses.fields(layer)}
-    found = {n: v for n, v in vars(layer).items() if v != plain.get(n) and not n.endswith("_init")}
+    given = [(f.name, getattr(layer, f.name), f.default) for f in dataclasses.fields(layer)]
+    found = {name: value for name, value, default in given if value != default and not name.endswith("_init")}
     return f"{type(layer).__name__}({', '.join(f'{n}={v!r}' for n, v in found.items())})"
 
 

@@ -11,6 +11,7 @@ __all__ = ["obstacle"]
 
 _DTYPES = (torch.float32, torch.float64)
 _CLASSES = (torch.Tensor, torch.nn.Parameter)
+_VMAP = torch._C._dispatch_key_parse("VmapMode")  # once: to find a key by its name takes 9 µs
 
 
 def obstacle(tensors: Sequence[torch.Tensor]) -> str:
@@ -35,6 +36,6 @@ def obstacle(tensors: Sequence[torch.Tensor]) -> str:
         return "derivatives are taken in forward mode"
     if torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None:
         return "the program is being traced"
-    if torch._C._dispatch_tls_is_dispatch_key_included("VmapMode"):
+    if torch._C._dispatch_tls_is_dispatch_key_included(_VMAP):
         return "a batch of gradients is computed"
     return ""
