@@ -100,7 +100,7 @@ def _backend(array: Any) -> Backend:
     if torch is not None and isinstance(array, torch.Tensor):
         return _native("torch")
     if _is_jax(array):
-        return _native("jax")
+        return _by_class.setdefault(type(array), _native("jax"))
     if isinstance(array, (np.ndarray, np.generic)):  # torch.compile takes no union of types of NumPy
         check_class(array)
         # While PyTorch compiles, arrays of NumPy are tensors in disguise, and their byte order cannot be asked for.
