@@ -39,7 +39,7 @@ def warnings_of(caplog):
 
 
 @pytest.mark.usefixtures("forgotten")
-@pytest.mark.parametrize("module", ["numba", "e3any_backends.kernels.maps", "e3any_backends.kernels.xla.operations"])
+@pytest.mark.parametrize("module", ["numba", "e3any_backends.kernels.maps", "e3any_backends.kernels.xla.handlers"])
 @pytest.mark.parametrize(
     "error",
     [

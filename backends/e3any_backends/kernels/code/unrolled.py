@@ -6,7 +6,6 @@ tables. The compiler needs 0.2 ms for every entry: long tables are left to the l
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -22,7 +21,7 @@ from numba.extending import intrinsic
 from e3any_backends.kernels.code.jit import guarded
 from e3any_backends.kernels.code.simd import BYTES
 
-__all__ = ["FLAGS", "INT", "MAX_ENTRIES", "SIGNATURE", "Program", "compiled", "handler", "run"]
+__all__ = ["FLAGS", "INT", "MAX_ENTRIES", "SIGNATURE", "Program", "compiled", "run"]
 
 #: Entries of all contractions of a program, at most.
 MAX_ENTRIES = 2048
@@ -30,7 +29,6 @@ MAX_ENTRIES = 2048
 FLAGS = ("contract", "reassoc", "nsz")
 INT = ir.IntType(64)
 SIGNATURE = ir.FunctionType(ir.VoidType(), [INT.as_pointer(), INT.as_pointer(), INT, INT])
-_HANDLER = ir.FunctionType(INT, [INT])
 
 
 @dataclass(frozen=True)
@@ -81,18 +79,6 @@ def _address(program: Program) -> int:
     module = ir.Module(program.name)
     _Writer(program).write(ir.Function(module, SIGNATURE, program.name))
     return compiled(module, program.name)
-
-
-@cache
-@guarded
-def handler(name: str, code: int, function: int) -> Any:
-    """Return a function of C, under a name, that hands its argument on, with the address of code and its own one."""
-    module = ir.Module(name)
-    handle = ir.Function(module, _HANDLER, name)
-    builder = ir.IRBuilder(handle.append_basic_block())
-    pointer = builder.inttoptr(INT(function), ir.FunctionType(INT, [INT, INT, INT]).as_pointer())
-    builder.ret(builder.call(pointer, [handle.args[0], INT(code), builder.ptrtoint(handle, INT)]))
-    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(compiled(module, name))
 
 
 # Machine code lives as long as its library. The compiler has one name space for all threads.
