@@ -25,11 +25,13 @@ Structure = type[ctypes.Structure]
 
 def locate(structure: Structure, field: str) -> tuple[int, Any]:
     """Return the offset of a field in bytes, and its LLVM type; ``"args.size"`` is a field of the field ``args``."""
-    offset, size, type_ = 0, 0, structure
-    for name in field.split("."):
-        place = getattr(type_, name)
-        offset, size, type_ = offset + place.offset, place.size, dict(type_._fields_)[name]  # type: ignore[misc, arg-type]
-    return offset, ir.IntType(8 * size)
+    name, _, inner = field.partition(".")
+    place = getattr(structure, name)
+    if not inner:
+        return place.offset, ir.IntType(8 * place.size)
+    types_of: dict[str, Any] = {name: type_ for name, type_, *_ in structure._fields_}
+    offset, type_ = locate(types_of[name], inner)
+    return place.offset + offset, type_
 
 
 def pointer(builder: Any, address: Any, offset: int, type_: Any) -> Any:

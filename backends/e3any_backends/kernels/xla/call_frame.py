@@ -21,16 +21,16 @@ from ctypes import Structure, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_vo
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import carray
 from numba.core import cgutils, types
 from numba.extending import intrinsic
-from llvmlite import ir
 
 from e3any_backends.arrays import Array
 from e3any_backends.kernels.code.jit import address_as_pointer, inner, part
 from e3any_backends.kernels.code.structures import INT, locate, pointer, reader, stack_word, text, writer
 
-__all__ = ["ATTRIBUTES", "WORD", "Api", "CallFrame", "addresses", "answers_version", "arguments", "array_1d"]
+__all__ = ["ATTRIBUTES", "WORD", "Api", "CallFrame", "answers_version", "arguments", "array_1d"]
 __all__ += ["array_2d", "array_3d", "array_at", "attribute", "attributes", "data", "internal_error", "num_threads"]
 __all__ += ["out_of_memory", "results", "schedule", "shape", "words"]
 
@@ -39,11 +39,12 @@ WORD = 8
 
 # -- structures ---------------------------------------------------------------------------------------------
 
-_HEAD = [("struct_size", c_size_t), ("extension_start", c_void_p)]
+# The first fields of most structures. XLA compares the size with that in its own header.
+_HEAD: Any = [("struct_size", c_size_t), ("extension_start", c_void_p)]
 
 
 class ExtensionBase(Structure):
-    """The begin of every extension of a structure."""
+    """The first fields of every extension of a structure."""
 
     _fields_ = [("struct_size", c_size_t), ("type", c_int), ("next", c_void_p)]
 
@@ -55,7 +56,7 @@ class ApiVersion(Structure):
 
 
 class Metadata(Structure):
-    """What a function says about itself when XLA registers it."""
+    """What XLA asks a handler for when it is registered."""
 
     _fields_ = [("struct_size", c_size_t), ("api_version", ApiVersion), ("traits", c_uint32)]
 
@@ -97,14 +98,14 @@ class Attrs(Structure):
 
 
 class CallFrame(Structure):
-    """All that a call consists of."""
+    """A call."""
 
     _fields_ = [*_HEAD, ("api", c_void_p), ("ctx", c_void_p), ("stage", c_int)]
     _fields_ += [("args", Args), ("rets", Rets), ("attrs", Attrs)]
 
 
 class Api(Structure):
-    """The functions of XLA: each takes the address of a structure of arguments, and returns that of an error or 0."""
+    """Addresses of functions of XLA. Each takes the address of a structure, and returns the address of an error or 0."""
 
     _fields_ = [
         *_HEAD,
@@ -127,7 +128,7 @@ class Api(Structure):
 
 
 class ErrorCreateArgs(Structure):
-    """Arguments of ``XLA_FFI_Error_Create``, which alone returns an error if it succeeds."""
+    """Arguments of ``XLA_FFI_Error_Create``, which returns the new error."""
 
     _fields_ = [*_HEAD, ("message", c_char_p), ("errc", c_int)]
 
@@ -154,8 +155,8 @@ class ThreadPoolNumThreadsArgs(Structure):
 EXTENSION_METADATA = 1
 #: Codes of errors.
 RESOURCE_EXHAUSTED, INTERNAL = 8, 13
-#: The version, major and minor, whose layout the structures have. XLA keeps to the layout of older versions, or
-#: refuses to register functions of theirs.
+#: The version, major and minor, that handlers are registered for. XLA passes them structures with the layout of this
+#: version, or refuses to register them.
 VERSION = 0, 1
 # The first minor version in which XLA has a pool of threads.
 _POOL_VERSION = 2
@@ -168,7 +169,7 @@ _read_extension, _write_metadata = reader(MetadataExtension), writer(Metadata)
 
 @part
 def answers_version(frame: int) -> bool:
-    """Answer the question for the version, if the call is that and nothing else."""
+    """Write the version of the interface if XLA asks for it, and return whether it does: then there is no work."""
     extension = _read_frame(frame, "extension_start")
     if extension == 0 or _read_extension(extension, "extension_base.type") != EXTENSION_METADATA:
         return False
@@ -279,9 +280,9 @@ attribute: Any = intrinsic(prefer_literal=True)(_attribute)
 
 
 def _function(name: str, structure: type[Structure]) -> Any:
-    """Return a function that calls one of XLA: it takes the address of an :class:`Api`, and the fields behind the head.
+    """Return a function ``call(api, fields)`` that calls a function of XLA, and returns the address of an error or 0.
 
-    It returns the address of an error, or 0.
+    ``api`` is the address of an :class:`Api`, ``fields`` are the values of the structure behind its head.
     """
     offset, _ = locate(Api, name)
     names = [field[0] for field in structure._fields_]
@@ -299,7 +300,7 @@ def _function(name: str, structure: type[Structure]) -> Any:
             function = builder.load(pointer(builder, operands[0], offset, INT))
             return builder.call(builder.inttoptr(function, _FUNCTION.as_pointer()), [address])
 
-        return types.intp(types.intp, types.UniTuple(types.intp, len(names) - len(_HEAD))), emit
+        return types.intp(types.intp, types.containers.UniTuple(types.intp, len(names) - len(_HEAD))), emit
 
     return intrinsic(call)
 
@@ -309,19 +310,19 @@ _create_error = _function("XLA_FFI_Error_Create", ErrorCreateArgs)
 _destroy_error = _function("XLA_FFI_Error_Destroy", ErrorDestroyArgs)
 _schedule = _function("XLA_FFI_ThreadPool_Schedule", ThreadPoolScheduleArgs)
 _num_threads = _function("XLA_FFI_ThreadPool_NumThreads", ThreadPoolNumThreadsArgs)
-_no_memory = text("e3any: there is no memory for the partial sums of threads; with E3ANY_THREADS=1 there are none")
-_failure = text("e3any: a kernel failed, perhaps as there is no memory; with E3ANY_KERNELS=0 none are used")
+_no_memory = text("e3any: there is no memory for scratch arrays of a kernel; with E3ANY_THREADS=1 it needs less")
+_failure = text("e3any: a kernel failed, perhaps because there is no memory; with E3ANY_KERNELS=0 none is used")
 
 
 @part
 def out_of_memory(frame: int) -> int:
-    """Return the error that there is no memory, for XLA."""
+    """Return the address of an error for XLA: there is no memory."""
     return int(_create_error(_read_frame(frame, "api"), (_no_memory(), RESOURCE_EXHAUSTED)))
 
 
 @part
 def internal_error(frame: int) -> int:
-    """Return the error that a kernel failed, for XLA."""
+    """Return the address of an error for XLA: a kernel has raised an exception."""
     return int(_create_error(_read_frame(frame, "api"), (_failure(), INTERNAL)))
 
 
@@ -338,7 +339,10 @@ def num_threads(frame: int) -> int:
     """Return how many threads the pool of XLA has, 1 if there is none."""
     api, count = _read_frame(frame, "api"), words(stack_word(), 1)
     count[0] = 1
-    if _read_api(api, "api_version.major_version") == 0 and _read_api(api, "api_version.minor_version") >= _POOL_VERSION:
+    if (
+        _read_api(api, "api_version.major_version") == 0
+        and _read_api(api, "api_version.minor_version") >= _POOL_VERSION
+    ):
         _succeeds(api, _num_threads(api, (_read_frame(frame, "ctx"), count.ctypes.data)))
     return int(count[0])
 

@@ -1,8 +1,9 @@
 """The C functions that XLA calls: handlers, in the words of https://openxla.org/xla/custom_call.
 
 XLA calls a handler with the address of a call frame. For one operation and dtype there is one compiled function,
-whatever the unrolled machine code that it runs; a short function for each of these passes it on. The same function is
-the task that XLA's pool of threads runs: there it gets the address of a :class:`~e3any_backends.kernels.xla.tasks.Call`.
+which takes the address of unrolled machine code. A short function for each unrolled code calls it with that address.
+XLA's pool of threads runs the same functions as tasks, with the address of a
+:class:`~e3any_backends.kernels.xla.tasks.Call`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import overload
 
-from e3any_backends.kernels.code.jit import c_function, guarded, inner
+from e3any_backends.kernels.code.jit import c_function, compiled_module, guarded, inner
 from e3any_backends.kernels.code.structures import INT
-from e3any_backends.kernels.code.unrolled import compiled
 from e3any_backends.kernels.xla import call_frame, tasks
 from e3any_backends.kernels.xla.call_frame import data, results, shape
 from e3any_backends.kernels.xla.operations import OPERATIONS
@@ -54,7 +54,7 @@ def _bound(name: str, code: int, function: int) -> Any:
     builder = ir.IRBuilder(handle.append_basic_block())
     pointer = builder.inttoptr(INT(function), _FUNCTION.as_pointer())
     builder.ret(builder.call(pointer, [handle.args[0], INT(code), builder.ptrtoint(handle, INT)]))
-    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(compiled(module, name))
+    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(compiled_module(module, name))
 
 
 # -- steps of an operation, chosen by its name when a handler is compiled -----------------------------------

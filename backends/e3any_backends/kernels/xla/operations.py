@@ -20,8 +20,18 @@ from e3any_backends.kernels.code.jit import inlined, inner
 from e3any_backends.kernels.code.simd import clear
 from e3any_backends.kernels.contraction import Schedule, contract
 from e3any_backends.kernels.xla import tasks
-from e3any_backends.kernels.xla.call_frame import WORD, arguments, array_1d, array_2d, array_3d, array_at, attribute
-from e3any_backends.kernels.xla.call_frame import data, results, words
+from e3any_backends.kernels.xla.call_frame import (
+    WORD,
+    arguments,
+    array_1d,
+    array_2d,
+    array_3d,
+    array_at,
+    attribute,
+    data,
+    results,
+    words,
+)
 
 __all__ = ["OPERATIONS", "Operation", "edge_scratch_words"]
 
