@@ -105,7 +105,7 @@ class CallFrame(Structure):
 
 
 class Api(Structure):
-    """Addresses of functions of XLA. Each takes the address of a structure, and returns the address of an error or 0."""
+    """Addresses of functions of XLA, which take the address of a structure and return that of an error, or 0."""
 
     _fields_ = [
         *_HEAD,
