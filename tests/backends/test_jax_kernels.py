@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 
 import jax
 import jax.numpy as jnp
-import numba
 import numpy as np
 import pytest
 from coupling_cases import by_einsum, couple, dense, operands, small
 from e3any_backends import kernels
 from e3any_backends.jax import custom_calls
-from e3any_backends.kernels.xla import operations
+from e3any_backends.kernels.xla import call_frame
 from jax import export
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from layer_cases import jit
@@ -188,23 +188,23 @@ def test_logs_say_which_shapes_are_not_served(rng, caplog, features):
 
 
 def test_another_version_of_the_interface_is_refused(caplog, monkeypatch):
-    monkeypatch.setattr(custom_calls, "_handler", lambda *_: _old_handler())
+    handler = _old_handler()  # XLA only has its address
+    monkeypatch.setattr(custom_calls, "_handler", lambda *_: handler)
     with caplog.at_level(logging.DEBUG, logger="e3any"):
         assert custom_calls.call("old", "float32", [(1,)], np.zeros(1, np.float32), work=0) is None
     assert "no kernel for old: jaxlib refuses the kernel: INVALID_ARGUMENT" in caplog.text
 
 
 def _old_handler():
-    """Return a function made for version 0.0 of the interface."""
+    """Return a handler for version 0.0 of the interface."""
 
-    @numba.cfunc(numba.types.intp(numba.types.intp))
-    def handle(address):
-        frame = operations._words(address, operations._FRAME)
-        metadata = operations._words(operations._words(frame[operations._EXTENSION], 4)[operations._METADATA], 4)
-        metadata[operations._VERSION] = 0
-        return 0
+    @ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(call_frame.CallFrame))
+    def handle(frame):
+        extension = call_frame.MetadataExtension.from_address(frame.contents.extension_start)
+        assert extension.extension_base.type == call_frame.EXTENSION_METADATA
+        call_frame.Metadata.from_address(extension.metadata).api_version.minor_version = 0
 
-    return handle.ctypes
+    return handle
 
 
 def test_threads_may_share_a_kernel(rng):

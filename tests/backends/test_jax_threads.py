@@ -79,10 +79,10 @@ def test_programs_say_how_many_parts_there_may_be(rng, monkeypatch, name):
         return jax.jit(lambda *a: function(*a)).lower(*arrays).as_text()
 
     with kernels.threads(3):
-        assert "parts = 3 : i64" in text()
-    assert "parts = 256 : i64" in text() or "parts = 40 : i64" in text()
+        assert "num_shares = 3 : i64" in text()
+    assert "num_shares = 256 : i64" in text() or "num_shares = 40 : i64" in text()
     monkeypatch.setattr(pool, "GRAIN", 1 << 40)
-    assert "parts = 1 : i64" in text()
+    assert "num_shares = 1 : i64" in text()
 
 
 def test_operations_outside_of_programs_follow_the_number_of_threads(rng):

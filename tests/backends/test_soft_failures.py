@@ -39,7 +39,7 @@ def warnings_of(caplog):
 
 
 @pytest.mark.usefixtures("forgotten")
-@pytest.mark.parametrize("module", ["numba", "e3any_backends.kernels.maps", "e3any_backends.kernels.xla.operations"])
+@pytest.mark.parametrize("module", ["numba", "e3any_backends.kernels.maps", "e3any_backends.kernels.xla.handlers"])
 @pytest.mark.parametrize(
     "error",
     [
@@ -179,7 +179,7 @@ import jax
 import numpy as np
 import torch
 from e3any_backends import kernels
-from e3any_backends.kernels.code import disk, unrolled
+from e3any_backends.kernels.code import disk, jit
 from numba.core import dispatcher
 from thread_cases import CASES, arguments
 
@@ -224,7 +224,7 @@ with kernels.enabled(False):
     expected = {(l, n): values(cases[n][0], *arrays[n]) for l, values in libraries.items() for n in names}
 assert kernels.used()
 # Neither numba nor llvmlite compiles anything from now on, and there is nothing on disk.
-dispatcher._FunctionCompiler.compile = unrolled.cpu_target = disk.Disk._load = fail
+dispatcher._FunctionCompiler.compile = jit.cpu_target = disk.Disk._load = fail
 for library, values in libraries.items():
     for name, (function, _) in cases.items():
         if (library, name) == ("compiled", "linear"):

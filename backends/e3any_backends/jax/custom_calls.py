@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -158,14 +157,15 @@ def call(
         The results; None if jaxlib refuses the kernel.
     """
     from e3any_backends.kernels.parallel.pool import num_parts
+    from e3any_backends.kernels.xla.call_frame import attributes
 
     target = _target(name, dtype, program)
     if target is None:
         return None
     results = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
-    numbers = {"parts": num_parts(count=lambda: _MOST_PARTS, **amount), "shared": shared}
-    attributes = {name: np.int64(n) for name, n in {**numbers, "copied": amount.get("copied", 0)}.items()}
-    return list(jax.ffi.ffi_call(target, results)(*map(jnp.asarray, operands), **attributes))
+    num_shares = num_parts(count=lambda: _MOST_PARTS, **amount)
+    numbers = attributes(num_shares=num_shares, partial_size=amount.get("copied", 0), scratch_words=shared)
+    return list(jax.ffi.ffi_call(target, results)(*map(jnp.asarray, operands), **numbers))
 
 
 @cache
@@ -181,17 +181,7 @@ def _target(name: str, dtype: str, program: Any) -> str | None:
     return target
 
 
-@cache
 def _handler(name: str, dtype: str, program: Any) -> Any:
-    """Return a kernel for XLA. The cache keeps it: XLA has its address."""
-    from e3any_backends.kernels.code.unrolled import handler
+    from e3any_backends.kernels.xla.handlers import handler
 
-    own, code = (f"e3any_{name}_{dtype}", 0) if program is None else (program.name, program.code)
-    return handler(f"{own}_handler", code, _compiled(name, dtype).address)
-
-
-@cache
-def _compiled(name: str, dtype: str) -> Any:
-    from e3any_backends.kernels.xla.operations import handler
-
-    return handler(name, jnp.dtype(dtype).type)
+    return handler(name, dtype, program)

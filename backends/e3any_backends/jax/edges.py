@@ -149,11 +149,12 @@ def _sizes(num_edges: Any, num: Any) -> tuple[int, Any]:
 def _evaluate_by_kernel(*operands: Array, program: _Program) -> list[Array] | None:
     from e3any_backends.kernels import edges
     from e3any_backends.kernels.code.edges import edge_program
+    from e3any_backends.kernels.xla.operations import edge_scratch_words
 
     rows, dtype = operands[:3], operands[3].dtype
     wide = jnp.promote_types(dtype, jnp.float32)
     x, angular = (jax.ShapeDtypeStruct(program.shapes[slot], wide) for slot in (_X, _Y))
-    size, shared = edges.work(x, angular), program.shapes[_A][0] + 2 + angular.shape[0]
+    size, shared = edges.work(x, angular), edge_scratch_words(program.shapes[_A][0], angular.shape[0])
     arrays: dict[int | None, Array] = dict(enumerate(o.astype(wide) for o in operands[3:]))
     totals: dict[int, Array] = {}
     for outs, factors in _calls(program):

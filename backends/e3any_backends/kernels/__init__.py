@@ -97,7 +97,7 @@ def _try_import() -> bool:
         numba = importlib.import_module("numba")
         if numba.config.DISABLE_JIT:
             raise KernelError("NUMBA_DISABLE_JIT is set")
-        for name in ("maps", "xla.operations"):
+        for name in ("maps", "xla.handlers"):
             importlib.import_module(f"{__name__}.{name}")
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "numba":

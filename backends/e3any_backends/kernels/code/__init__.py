@@ -1,1 +1,1 @@
-"""Machine code: how kernels are compiled, and what they are made of."""
+"""Machine code of kernels: compilers, and the instructions that kernels consist of."""

@@ -1,8 +1,9 @@
 """Machine code of kernels on disk, in the folders of numba's cache.
 
-What cannot be read or written is compiled, with one warning. numba's own cache raises errors of its files in every
-process, until somebody deletes them; does not notice bits of machine code that have changed; and compares one source
-file, while kernels consist of functions of several.
+A file that cannot be read or written costs a compilation and one warning, no error. The cache of numba itself
+(https://numba.readthedocs.io/en/stable/developer/caching.html) does not fit, for three reasons. A damaged file raises
+an error in every process until somebody deletes it. Flipped bits in machine code are not noticed. And the cache
+compares one source file, while a kernel consists of functions of several.
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ _DIGEST = 32
 class Disk:
     """The machine code of one function: a file for each signature and kind of processor.
 
-    A file begins with a digest of all that follows, and with one of what the code was made from.
+    ============  ==============================================================================
+    bytes 0-31    SHA-256 of all that follows
+    bytes 32-63   SHA-256 of the origin: all sources of kernels, versions of compilers, signature
+    from 64       the pickled machine code
+    ============  ==============================================================================
 
     Parameters
     ----------
@@ -48,20 +53,20 @@ class Disk:
 
     @property
     def cache_path(self) -> str | None:
-        """The folder, None if there is none, for numba's statistics."""
+        """The folder, or None; numba shows it in its statistics."""
         path: str | None = _attempt(lambda: self._cache.cache_path)
         return path
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
-        """Return the compiled function of a signature, None if there is none, as numba calls it."""
+        """Return the compiled function of a signature, or None. numba calls this method."""
         return _attempt(self._load, signature, target_context)
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
-        """Write the compiled function of a signature, as numba calls it."""
+        """Write the compiled function of a signature. numba calls this method."""
         _attempt(self._save, signature, compiled)
 
     def _load(self, signature: Any, target_context: Any) -> Any:
-        target_context.refresh()  # else it might not know all functions that the code calls
+        target_context.refresh()  # registers all functions that the code can call
         path, origin = self._entry(signature, target_context.codegen())
         try:
             data = path.read_bytes()
@@ -79,7 +84,7 @@ class Disk:
         path, origin = self._entry(signature, compiled.codegen)
         data = origin + dumps(self._cache._impl.reduce(compiled))
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Other processes see the whole file or none.
+        # A rename is atomic: other processes see the whole file or none.
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:16]}")
         try:
             temporary.write_bytes(_digest(data) + data)
@@ -89,7 +94,7 @@ class Disk:
             raise
 
     def _entry(self, signature: Any, codegen: Any) -> tuple[Path, bytes]:
-        """Return the file of a signature, and the digest of what its code is made from."""
+        """Return the file of a signature, and the digest of its origin."""
         key = repr(self._cache._index_key(signature, codegen))
         origin = repr((key, _sources(), self._cache._impl.locator.get_source_stamp()))
         name = f"{self._cache._impl.filename_base}-{_digest(key.encode()).hex()[:16]}.e3any"
@@ -108,12 +113,12 @@ def _sources() -> tuple[str, ...]:
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a function returns, or None and warn once if it fails."""
+    """Call a function; if it fails, warn once and return None."""
     try:
         return function(*arguments)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         kernels.warn(
-            "disk", f"machine code of kernels is compiled anew, as it cannot be kept on disk or read there: {reason}"
+            "disk", f"machine code of kernels is compiled anew, as it cannot be written to disk or read there: {reason}"
         )
     return None

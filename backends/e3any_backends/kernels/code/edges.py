@@ -1,7 +1,8 @@
-r"""Machine code of sums over the edges of one receiver, written out for a degree.
+r"""Sums over the edges of one receiver as machine code, unrolled over harmonics up to a degree.
 
-All harmonics of some degrees are computed together, in registers:
-:math:`A_{mk} = \sum_e Y_{em}\, g_{el(m)}\, x_{s(e)k}`, and its derivatives.
+Sums :math:`A_{mk} = \sum_e Y_{em}\, g_{el(m)}\, x_{s(e)k}` of all harmonics m of some degrees are computed together in
+registers: x is loaded once for all of them. The same holds for the gradients. The instructions are described in
+https://llvm.org/docs/LangRef.html.
 """
 
 from __future__ import annotations
@@ -18,25 +19,42 @@ import numpy as np
 from llvmlite import binding, ir
 from numba.core import cgutils
 
-from e3any_backends.kernels.code.jit import guarded
-from e3any_backends.kernels.code.simd import BYTES, repeated_number, sum_of_numbers
-from e3any_backends.kernels.code.unrolled import FLAGS, INT, SIGNATURE, compiled
+from e3any_backends.kernels.code.jit import FAST_MATH, compiled_module, guarded
+from e3any_backends.kernels.code.simd import BYTES, horizontal_sum, splat
+from e3any_backends.kernels.code.structures import INT
+from e3any_backends.kernels.code.unrolled import SIGNATURE
 
 __all__ = ["EdgeProgram", "edge_program"]
 
-# Vectors that sums may take, of products and of their derivatives: AVX-512 has 32 registers, others fewer.
-_VALUE_SUMS, _PULL_SUMS = (24, 9) if binding.get_host_cpu_features().get("avx512f") else (12, 5)
+# The most vectors of sums at a time, for products and for gradients. They must fit in registers beside the operands:
+# AVX-512 has 32 registers of one vector each, AVX2 16 of half a vector.
+_PRODUCT_SUMS, _GRADIENT_SUMS = (24, 9) if binding.get_host_cpu_features().get("avx512f") else (12, 5)
 
 
 @dataclass(frozen=True)
 class EdgeProgram:
-    """The work for one receiver, a function for :func:`~e3any_backends.kernels.code.unrolled.run`.
+    """The work for one receiver as unrolled code, for :func:`~e3any_backends.kernels.code.unrolled.run`.
 
-    Places are those of the sums, features, angular and radial parts, and, as integers of eight bytes, senders and
-    numbers of edges; where derivatives are computed, they are those of the gradients of sums, the same, and those of
-    derivatives by features and angular parts, which are added to, and by radial parts, which are written. Steps are the
-    first edge, the one after the last, from where to where components are read, and how far harmonics are apart in the
-    sums, in bytes. Rows are the components of features, the pitch is the size of one.
+    Its tables hold, for sums (``"edge_products"``) and their gradients (``"edge_gradients"``):
+
+    ===============  ==============================================================================
+    ``pointers[0]``  the sums of the receiver, which are overwritten; or their cotangent
+    ``pointers[1]``  features x (nodes, K, F)
+    ``pointers[2]``  angular part (edges, M)
+    ``pointers[3]``  radial part (edges, degrees, F)
+    ``pointers[4]``  senders, int64, in the order of edges
+    ``pointers[5]``  this order: numbers of edges, int64
+    ``pointers[6]``  gradient with respect to x, which is added to (gradients only, as below)
+    ``pointers[7]``  gradient with respect to the angular part, which is added to
+    ``pointers[8]``  gradient with respect to the radial part, which is overwritten
+    ``bounds[0]``    position of the first edge of the receiver in the order
+    ``bounds[1]``    position after its last edge
+    ``bounds[2]``    first byte of components to read and write
+    ``bounds[3]``    byte after the last
+    ``bounds[4]``    bytes from one harmonic of the sums to the next
+    ===============  ==============================================================================
+
+    ``bounds`` take the place of ``strides``, and ``rows`` is K.
 
     Parameters
     ----------
@@ -45,9 +63,9 @@ class EdgeProgram:
     max_degree : int
         Largest degree of the harmonics.
     dtype : str
-        The dtype of all numbers.
+        The dtype of all arrays.
     width : int
-        Vectors that sums are computed of together: one or two, a divisor of how many the features of a component fill.
+        Vectors of features that are computed together: one, or two if F fills an even number.
     """
 
     operation: str
@@ -57,7 +75,7 @@ class EdgeProgram:
 
     @property
     def name(self) -> str:
-        """A name that all processes have for the program."""
+        """A name of the program that is the same in all processes."""
         return f"e3any_{self.operation}_{self.max_degree}_{self.width}_{self.dtype}"
 
     @property
@@ -68,7 +86,7 @@ class EdgeProgram:
 
 @cache
 def edge_program(operation: str, harmonics: int, features: int, dtype: str) -> EdgeProgram | None:
-    """Return the program for so many harmonics and features, None where these do not fill vectors."""
+    """Return the program for so many harmonics and features; None if features do not fill vectors."""
     lanes = BYTES // np.dtype(dtype).itemsize
     if features == 0 or features % lanes:
         return None
@@ -79,45 +97,45 @@ def edge_program(operation: str, harmonics: int, features: int, dtype: str) -> E
 @cache
 @guarded
 def _address(program: EdgeProgram) -> int:
-    writer = _Value if program.operation == "edge_products" else _Pull
+    writer = _Products if program.operation == "edge_products" else _Gradients
     module = ir.Module(program.name)
     function = ir.Function(module, SIGNATURE, program.name)
     writer(function, program.max_degree, program.dtype, program.width).write()
-    return compiled(module, program.name)
+    return compiled_module(module, program.name)
 
 
-def _groups(max_degree: int, room: int) -> list[list[int]]:
-    """Divide degrees into groups whose harmonics are not more than there is room for, where possible."""
+def _groups(max_degree: int, most: int) -> list[list[int]]:
+    """Divide degrees into groups of at most so many harmonics. A degree with more of them is a group of its own."""
     groups: list[list[int]] = [[]]
     for l in range(max_degree + 1):
-        if groups[-1] and sum(2 * n + 1 for n in groups[-1]) + 2 * l + 1 > room:
+        if groups[-1] and sum(2 * n + 1 for n in groups[-1]) + 2 * l + 1 > most:
             groups.append([])
         groups[-1].append(l)
     return groups
 
 
 class _Writer(ABC):
-    """What both programs have in common."""
+    """Writer of a program: base class of both."""
 
     def __init__(self, function: Any, max_degree: int, dtype: str, width: int) -> None:
-        places, steps, self._components, self._pitch = function.args
+        pointers, bounds, self._components, self._component_bytes = function.args
         self._builder = ir.IRBuilder(function.append_basic_block())
         self._max_degree, self._width = max_degree, width
         self._harmonics = (max_degree + 1) ** 2
         self._item = np.dtype(dtype).itemsize
         self._number = ir.FloatType() if dtype == "float32" else ir.DoubleType()
         self._vector = ir.VectorType(self._number, BYTES // self._item)
-        self._places = [self._table(places, n) for n in range(self._num_places)]
-        self._begin, self._end, self._first, self._last, self._stride = (self._table(steps, n) for n in range(5))
+        self._pointers = [self._table(pointers, n) for n in range(self._num_pointers)]
+        self._begin, self._end, self._first, self._last, self._stride = (self._table(bounds, n) for n in range(5))
 
-    _num_places = 6
+    _num_pointers = 6
 
     @abstractmethod
     def write(self) -> None:
-        """Write the function."""
+        """Write the instructions of the function."""
 
-    def _table(self, pointer: Any, n: int) -> Any:
-        return self._builder.load(self._builder.gep(pointer, [INT(n)]))
+    def _table(self, table: Any, n: int) -> Any:
+        return self._builder.load(self._builder.gep(table, [INT(n)]))
 
     @contextmanager
     def _edges(self) -> Iterator[tuple[Any, Any]]:
@@ -126,15 +144,17 @@ class _Writer(ABC):
             yield self._integer(4, e), self._integer(5, e)
 
     def _integer(self, n: int, position: Any) -> Any:
-        address = self._builder.add(self._places[n], self._builder.mul(position, INT(8)))
+        address = self._builder.add(self._pointers[n], self._builder.mul(position, INT(8)))
         return self._builder.load(self._builder.inttoptr(address, INT.as_pointer()))
 
     def _at(self, n: int, row: Any, offset: Any) -> Any:
-        """Return the address in a row of an array whose rows are as long as a component."""
-        return self._builder.add(self._builder.add(self._places[n], self._builder.mul(row, self._pitch)), offset)
+        """Return an address in an array whose rows are components."""
+        return self._builder.add(
+            self._builder.add(self._pointers[n], self._builder.mul(row, self._component_bytes)), offset
+        )
 
     def _sum_at(self, m: int, component: Any, offset: Any) -> Any:
-        """Return the address in the sums of one harmonic."""
+        """Return an address in the sums, of one harmonic."""
         return self._builder.add(self._at(0, component, offset), self._builder.mul(self._stride, INT(m)))
 
     def _row(self, first: Any, count: Any, second: Any) -> Any:
@@ -151,10 +171,10 @@ class _Writer(ABC):
     def _angular(self, n: int, edge: Any, m: int) -> Any:
         """Return a pointer to one harmonic of an edge."""
         position = self._builder.add(self._builder.mul(edge, INT(self._harmonics * self._item)), INT(m * self._item))
-        return self._builder.inttoptr(self._builder.add(self._places[n], position), self._number.as_pointer())
+        return self._builder.inttoptr(self._builder.add(self._pointers[n], position), self._number.as_pointer())
 
     def _repeated(self, pointer: Any) -> Any:
-        return repeated_number(self._builder, self._builder.load(pointer), self._vector)
+        return splat(self._builder, self._builder.load(pointer), self._vector)
 
     def _sums(self, num: int) -> list[Any]:
         """Return registers for sums, which are zero."""
@@ -164,10 +184,10 @@ class _Writer(ABC):
         return sums
 
     def _multiply(self, a: Any, b: Any) -> Any:
-        return self._builder.fmul(a, b, flags=FLAGS)
+        return self._builder.fmul(a, b, flags=FAST_MATH)
 
     def _plus(self, a: Any, b: Any) -> Any:
-        return self._builder.fadd(a, b, flags=FLAGS)
+        return self._builder.fadd(a, b, flags=FAST_MATH)
 
     def _add(self, total: Any, value: Any) -> None:
         self._builder.store(self._plus(self._builder.load(total), value), total)
@@ -177,12 +197,12 @@ class _Writer(ABC):
         return cgutils.for_range_slice(self._builder, self._first, self._last, INT(self._width * BYTES), INT)
 
 
-class _Value(_Writer):
-    """The sums: places are out, x, angular, radial, senders, edges."""
+class _Products(_Writer):
+    """Writer of sums."""
 
     def write(self) -> None:
         """Write loops over components and vectors, in which edges are summed over."""
-        for degrees in _groups(self._max_degree, _VALUE_SUMS // self._width):
+        for degrees in _groups(self._max_degree, _PRODUCT_SUMS // self._width):
             with cgutils.for_range(self._builder, self._components) as component, self._vectors() as (offset, _):
                 self._write_sums(degrees, component.index, offset)
         self._builder.ret_void()
@@ -206,19 +226,19 @@ class _Value(_Writer):
                 self._store(self._builder.load(total), out, n)
 
 
-class _Pull(_Writer):
-    """The derivatives: places are g, x, angular, radial, senders, edges, dx, d_angular, d_radial."""
+class _Gradients(_Writer):
+    """Writer of the gradients of sums."""
 
-    _num_places = 9
+    _num_pointers = 9
 
     def write(self) -> None:
         """Write a loop over edges."""
         with self._edges() as (sender, edge):
-            for degrees in _groups(self._max_degree, _PULL_SUMS):
-                self._write_slopes(degrees, sender, edge)
+            for degrees in _groups(self._max_degree, _GRADIENT_SUMS):
+                self._write_gradients(degrees, sender, edge)
         self._builder.ret_void()
 
-    def _write_slopes(self, degrees: list[int], sender: Any, edge: Any) -> None:
+    def _write_gradients(self, degrees: list[int], sender: Any, edge: Any) -> None:
         harmonics = range(degrees[0] ** 2, (degrees[-1] + 1) ** 2)
         y = {m: self._repeated(self._angular(2, edge, m)) for m in harmonics}
         dy = dict(zip(harmonics, self._sums(len(harmonics)), strict=True))
@@ -228,8 +248,8 @@ class _Pull(_Writer):
             d_radial = dict(zip(degrees, self._sums(len(degrees)), strict=True))
             with cgutils.for_range(self._builder, self._components) as component:
                 row = self._row(sender, self._components, component.index)
-                value, place = self._load(self._at(1, row, offset)), self._at(6, row, offset)
-                gradient = self._load(place)
+                value, dx = self._load(self._at(1, row, offset)), self._at(6, row, offset)
+                gradient = self._load(dx)
                 for l in degrees:
                     sent, inner = self._multiply(radial[l], value), None
                     for m in range(l * l, (l + 1) ** 2):
@@ -239,11 +259,11 @@ class _Pull(_Writer):
                         self._add(dy[m], self._multiply(sent, g))
                     self._add(d_radial[l], self._multiply(value, inner))
                     gradient = self._plus(gradient, self._multiply(radial[l], inner))
-                self._store(gradient, place)
+                self._store(gradient, dx)
             for l in degrees:
                 self._store(self._builder.load(d_radial[l]), self._at(8, rows[l], offset))
         for m in harmonics:
             pointer = self._angular(7, edge, m)
-            gradient = sum_of_numbers(self._builder, self._builder.load(dy[m]))
-            total = self._builder.fadd(self._builder.load(pointer), gradient, flags=FLAGS)
+            gradient = horizontal_sum(self._builder, self._builder.load(dy[m]))
+            total = self._builder.fadd(self._builder.load(pointer), gradient, flags=FAST_MATH)
             self._builder.store(total, pointer)

@@ -1,4 +1,15 @@
-"""How kernels are compiled."""
+"""Compilers of kernels: decorators for functions, which numba compiles, and modules of LLVM IR.
+
+=====================  ===================================  ==========================  =====================
+decorator              called by                            compiled                    kept on disk
+=====================  ===================================  ==========================  =====================
+:func:`jit`            Python, kernels                      at the first call           yes
+:func:`c_function`     C                                    at once                     yes
+:func:`part`           kernels; makes no arrays             into its callers, by LLVM   with its callers
+:func:`inner`          kernels                              at the first call           with its callers
+:func:`inlined`        kernels                              into its callers, by numba  with its callers
+=====================  ===================================  ==========================  =====================
+"""
 
 from __future__ import annotations
 
@@ -10,29 +21,43 @@ import numba
 from numba.core import types
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from e3any_backends import kernels
 from e3any_backends.kernels.code.disk import Disk
 from e3any_backends.kernels.parallel.pool import undisturbed
 
-__all__ = ["address_as_pointer", "c_function", "guarded", "inlined", "inner", "jit", "part"]
+__all__ = [
+    "FAST_MATH",
+    "address_as_pointer",
+    "c_function",
+    "compiled_module",
+    "guarded",
+    "inlined",
+    "inner",
+    "jit",
+    "part",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Not what takes infinities and NaN for impossible, or multiplies by a reciprocal for a quotient.
-_OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
+#: Sums may be reordered, products and sums fused, and signs of zeros lost. Left out of
+#: https://llvm.org/docs/LangRef.html#fast-math-flags are those for which infinities and NaN are undefined (``nnan``,
+#: ``ninf``), and quotients are products with a reciprocal (``arcp``).
+FAST_MATH = ("contract", "reassoc", "nsz")
+_OPTIONS: dict[str, Any] = {"fastmath": set(FAST_MATH), "error_model": "numpy"}
 _KERNEL: dict[str, Any] = {**_OPTIONS, "nogil": True, "no_cfunc_wrapper": True}
 _PART: dict[str, Any] = {**_KERNEL, "no_cpython_wrapper": True, "forceinline": True, "_nrt": False}
 
 
 def guarded(function: F) -> F:
-    """Decorate what compiles kernels: no signal interrupts it, and errors switch kernels off.
+    """Decorate a function that compiles kernels: no signal interrupts it, and errors switch kernels off.
 
     Raises
     ------
     KernelError
-        If there is an error, or has been one before.
+        If it fails, or has failed before.
     """
 
     def attempt(*arguments: Any) -> Any:
@@ -47,50 +72,77 @@ def guarded(function: F) -> F:
 
     @wraps(function)
     def call(*arguments: Any) -> Any:
-        # Another thread would wait for this one, where it compiles something else.
+        # A thread that holds numba's lock compiles itself: a helper would wait for the lock forever.
         return attempt(*arguments) if global_compiler_lock.is_locked() else undisturbed(attempt, *arguments)
 
     return cast(F, call)
 
 
 def jit(function: F) -> F:
-    """Compile a function when it is called, and keep the machine code on disk if there is a place for it.
+    """Compile a function at its first call, and keep the machine code on disk if possible.
 
-    Assignments to slices of arrays, and functions that make arrays, take numba seconds to compile: loops are better,
-    and arrays that the caller has made.
+    numba takes seconds to compile assignments to slices (``out[:] = x``) and functions that make arrays (``x + y``).
+    Loops over arrays that the caller has made are compiled faster.
     """
     compiled: Any = numba.njit(**_KERNEL)(function)
     compiled._cache = Disk(function)
-    # What dispatchers call for arguments of new types.
+    # numba calls this method for arguments of new types.
     compiled._compile_for_args = guarded(compiled._compile_for_args)
     return cast(F, compiled)
 
 
 def part(function: F) -> F:
-    """Compile a part of kernels, which only they call, into each of them."""
+    """Compile a function that only kernels call into each of them. It cannot make arrays."""
     compiled: F = numba.njit(**_PART)(function)
     return compiled
 
 
 def inner(function: F) -> F:
-    """Compile a function that only compiled functions call, and which may make arrays."""
+    """Compile a function that only kernels call, and that can make arrays."""
     compiled: F = numba.njit(**_KERNEL, no_cpython_wrapper=True)(function)
     return compiled
 
 
 def inlined(function: F) -> F:
-    """Take a function into those that call it before these are compiled: what it calls is then compiled once less."""
+    """Copy the body of a function into its callers before they are compiled, which saves a compilation."""
     compiled: F = numba.njit(**_KERNEL, inline="always")(function)
     return compiled
 
 
 def c_function(function: F) -> Any:
-    """Compile a function of addresses now, to be called from C, and keep the machine code as :func:`jit` does."""
+    """Compile a C function of integers now, and keep the machine code on disk as :func:`jit` does."""
     signature = types.intp(*[types.intp] * function.__code__.co_argcount)
     compiled: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=dict(_OPTIONS))
     compiled._cache = Disk(function)
     compiled.compile()
     return compiled
+
+
+# Machine code lives as long as its library, hence for the rest of the process.
+_libraries: dict[str, Any] = {}
+
+
+def compiled_module(module: Any, name: str) -> int:
+    """Compile a module of LLVM IR, unless it is compiled; return the address of the function ``name``.
+
+    Parameters
+    ----------
+    module : llvmlite.ir.Module
+        The module.
+    name : str
+        The name of the function, and of the module among all that the process compiles.
+    """
+    with global_compiler_lock:  # the compiler has one name space for all threads
+        if name not in _libraries:
+            # numba's own compiler, for the same processor and with the same passes as kernels of numba.
+            library = cpu_target.target_context.codegen().create_library(name)
+            like = library.create_ir_module(name)
+            module.triple, module.data_layout = like.triple, like.data_layout
+            library.add_ir_module(module)
+            library.finalize()
+            _libraries[name] = library
+        address: int = _libraries[name].get_pointer_to_function(name)
+    return address
 
 
 def _address_as_pointer(typing_context: Any, address: Any) -> Any:
@@ -100,5 +152,5 @@ def _address_as_pointer(typing_context: Any, address: Any) -> Any:
     return types.voidptr(types.intp), emit
 
 
-#: Return an integer, an address, as a pointer, within compiled functions.
+#: Return an address as a pointer, in kernels.
 address_as_pointer: Any = intrinsic(_address_as_pointer)

@@ -1,7 +1,9 @@
-"""Vectors of numbers as values in kernels: they have the operators of numbers and stay in registers.
+"""Vectors as values in kernels: they have the operators of numbers and stay in registers.
 
-Loops over arrays, in contrast, check before they start that the arrays do not overlap, and keep what they compute in
-memory.
+In a kernel ``store(out, 0, load(x, 0) * load(y, 0) + 1.0)`` takes four instructions. A loop over the same arrays would
+check first that they do not overlap, and would keep sums in memory. The type is an extension of numba:
+https://numba.readthedocs.io/en/stable/extending/low-level.html. Vectors are those of LLVM:
+https://llvm.org/docs/LangRef.html#vector-type.
 """
 
 from __future__ import annotations
@@ -13,20 +15,21 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload, register_model
 
+from e3any_backends.kernels.code.jit import FAST_MATH
+from e3any_backends.kernels.code.structures import INT
+
 __all__ = ["BYTES", "absolute", "clear", "filled", "load", "load_columns", "load_like", "load_number", "load_pair"]
-__all__ += ["load_triples", "repeated_number", "select_less", "square_root", "store", "store_columns"]
-__all__ += ["store_triples", "sum_of_numbers"]
+__all__ += ["horizontal_sum", "load_triples", "select_less", "splat", "square_root", "store", "store_columns"]
+__all__ += ["store_triples"]
 
 #: Bytes of a vector: one register of AVX-512, two of AVX2, four of Neon.
 BYTES = 64
 #: Columns of a matrix that are read and written together.
 COLUMNS = 4
 
-_FLAGS = ("contract", "reassoc", "nsz")
-
 
 class Vector(types.Type):  # type: ignore[misc, unused-ignore]
-    """The type of vectors of a floating-point type, or of several such put together."""
+    """The type of vectors of ``num * BYTES`` bytes of a floating-point type."""
 
     def __init__(self, dtype: Any, num: int = 1) -> None:
         self.dtype = dtype
@@ -36,7 +39,7 @@ class Vector(types.Type):  # type: ignore[misc, unused-ignore]
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
-    """How values are held: as vectors of LLVM."""
+    """Values are LLVM vectors."""
 
     def __init__(self, manager: Any, vector: Vector) -> None:
         super().__init__(manager, vector, ir.VectorType(manager.lookup(vector.dtype).get_value_type(), vector.count))
@@ -46,33 +49,34 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
 
 
 def _repeated(context: Any, builder: Any, vector: Vector, type_: Any, value: Any) -> Any:
-    """Return a value as a vector: a number is repeated."""
+    """Return a vector as it is, and a number as a vector of copies."""
     if type_ == vector:
         return value
     number = context.cast(builder, value, type_, vector.dtype)
-    return repeated_number(builder, number, context.get_value_type(vector))
+    return splat(builder, number, context.get_value_type(vector))
 
 
-def repeated_number(builder: Any, number: Any, vector: Any) -> Any:
-    """Return a vector of one number, in the language of LLVM."""
-    nothing = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(nothing, number, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, nothing, _places([0] * vector.count))
+def splat(builder: Any, number: Any, vector: Any) -> Any:
+    """Return a vector of copies of a number, in LLVM IR."""
+    undefined = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(undefined, number, ir.IntType(32)(0))
+    return builder.shuffle_vector(first, undefined, _mask([0] * vector.count))
 
 
-def _places(numbers: list[int]) -> Any:
-    return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), numbers)
+def _mask(positions: list[int]) -> Any:
+    """Return the positions that ``shufflevector`` takes: https://llvm.org/docs/LangRef.html#shufflevector-instruction."""
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(positions)), positions)
 
 
 def _define_operator(function: Any, instruction: str) -> None:
-    """Let an operator take vectors, and numbers beside them."""
+    """Define an operator for two vectors, and for a vector and a number."""
 
     def typed(typing_context: Any, a: Any, b: Any) -> Any:
         vector = a if isinstance(a, Vector) else b
 
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             operands = [_repeated(context, builder, vector, *pair) for pair in zip(signature.args, values, strict=True)]
-            return getattr(builder, instruction)(*operands, flags=_FLAGS)
+            return getattr(builder, instruction)(*operands, flags=FAST_MATH)
 
         return vector(a, b), emit
 
@@ -81,7 +85,7 @@ def _define_operator(function: Any, instruction: str) -> None:
     def chosen(a: Any, b: Any) -> Any:
         return (lambda a, b: calculate(a, b)) if isinstance(a, Vector) or isinstance(b, Vector) else None
 
-    overload(function, strict=False)(chosen)  # else numba compares annotations
+    overload(function, strict=False)(chosen)  # strict would compare annotations
 
 
 _define_operator(operator.add, "fadd")
@@ -92,7 +96,7 @@ _define_operator(operator.truediv, "fdiv")
 
 
 def _function(name: str) -> Any:
-    """Return a function of one vector that LLVM has."""
+    """Return an LLVM intrinsic of one vector as a function."""
 
     def calculate(typing_context: Any, a: Vector) -> Any:
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -110,13 +114,13 @@ def _function(name: str) -> Any:
 absolute, square_root = _function("llvm.fabs"), _function("llvm.sqrt")
 
 
-def sum_of_numbers(builder: Any, vector: Any) -> Any:
-    """Return the sum of the numbers of a vector, in any order, in the language of LLVM."""
+def horizontal_sum(builder: Any, vector: Any) -> Any:
+    """Return the sum of the elements of a vector, in any order, in LLVM IR."""
     number = vector.type.element
     name = f"llvm.vector.reduce.fadd.v{vector.type.count}{number.intrinsic_name}"
     function_type = ir.FunctionType(number, [number, vector.type])
     function = cgutils.get_or_insert_function(builder.module, function_type, name)
-    return builder.call(function, [number(0.0), vector], fastmath=_FLAGS)
+    return builder.call(function, [number(0.0), vector], fastmath=FAST_MATH)
 
 
 def _filled(typing_context: Any, like: Vector, number: Any) -> Any:
@@ -126,7 +130,7 @@ def _filled(typing_context: Any, like: Vector, number: Any) -> Any:
     return like(like, number), emit
 
 
-#: Return a vector of one number, of the type of another vector.
+#: Return a vector of copies of a number, of the type of another vector.
 filled: Any = intrinsic(_filled)
 
 
@@ -151,7 +155,7 @@ select_less: Any = intrinsic(_select_less)
 
 
 class _Memory:
-    """The numbers of a contiguous array from a position on."""
+    """The elements of a contiguous array from a position on, whatever its axes."""
 
     def __init__(self, context: Any, builder: Any, type_: Any, array: Any, position: Any) -> None:
         self._builder = builder
@@ -163,7 +167,7 @@ class _Memory:
         return self._builder.bitcast(self._builder.gep(self._data, [offset]), vector.as_pointer())
 
     def load(self, offset: Any, count: int) -> Any:
-        """Return so many numbers from an offset on."""
+        """Return so many elements from an offset on."""
         return self._builder.load(self._pointer(offset, count), align=self._item)
 
     def store(self, offset: Any, value: Any) -> None:
@@ -171,8 +175,8 @@ class _Memory:
         self._builder.store(value, self._pointer(offset, value.type.count), align=self._item)
 
 
-def _offset(number: int) -> Any:
-    return ir.IntType(64)(number)
+def _offset(elements: int) -> Any:
+    return INT(elements)
 
 
 def _load(typing_context: Any, array: Any, position: Any) -> Any:
@@ -194,7 +198,7 @@ def _loading(vector: Vector, *arguments: Any) -> Any:
     return vector(*arguments), emit
 
 
-#: Return the vector of an array's numbers from a position on.
+#: Return the vector of the elements of an array from a position on.
 load: Any = intrinsic(_load)
 #: Return two vectors as one.
 load_pair: Any = intrinsic(_load_pair)
@@ -222,7 +226,7 @@ def _load_number(typing_context: Any, array: Any, position: Any) -> Any:
     return array.dtype(array, types.intp), emit
 
 
-#: Return the one number that an array has at a position, whatever its axes.
+#: Return one element of a contiguous array, whatever its axes.
 load_number: Any = intrinsic(_load_number)
 
 
@@ -235,17 +239,18 @@ def _clear(typing_context: Any, array: Any) -> Any:
     return types.void(array), emit
 
 
-#: Fill a contiguous array with zeros; an assignment would take numba a second to compile.
+#: Fill a contiguous array with zeros. ``array[:] = 0`` would take numba a second to compile.
 clear: Any = intrinsic(_clear)
 
 
-def _chosen(builder: Any, vectors: list[Any], places: list[int]) -> Any:
-    """Return a vector of the numbers at some places of three vectors put together."""
+def _selected(builder: Any, vectors: list[Any], positions: list[int]) -> Any:
+    """Return the elements at some positions of three vectors, counted through all three."""
     a, b, c = vectors
     count = a.type.count
-    inner = builder.shuffle_vector(a, b, _places([p if p < 2 * count else 0 for p in places]))
-    outer = [p - count if p >= 2 * count else n for n, p in enumerate(places)]
-    return builder.shuffle_vector(inner, c, _places(outer))
+    # An instruction takes two vectors: first a and b, then the result and c.
+    inner = builder.shuffle_vector(a, b, _mask([p if p < 2 * count else 0 for p in positions]))
+    outer = [p - count if p >= 2 * count else n for n, p in enumerate(positions)]
+    return builder.shuffle_vector(inner, c, _mask(outer))
 
 
 def _load_triples(typing_context: Any, array: Any, position: Any) -> Any:
@@ -254,38 +259,42 @@ def _load_triples(typing_context: Any, array: Any, position: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         memory, count = _Memory(context, builder, array, *values), vector.count
         rows = [memory.load(_offset(n * count), count) for n in range(3)]
-        columns = [_chosen(builder, rows, [3 * n + i for n in range(count)]) for i in range(3)]
+        columns = [_selected(builder, rows, [3 * n + i for n in range(count)]) for i in range(3)]
         return context.make_tuple(builder, signature.return_type, columns)
 
     return types.containers.UniTuple(vector, 3)(array, types.intp), emit
 
 
-#: Return the three columns of as many rows of three numbers as a vector is long.
+#: Return x, y and z of as many triples ``xyzxyz...`` as a vector has elements.
 load_triples: Any = intrinsic(_load_triples)
 
 
 def _store_triples(typing_context: Any, array: Any, position: Any, x: Vector, y: Vector, z: Vector) -> Any:
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         memory, count = _Memory(context, builder, array, *values[:2]), x.count
-        for part in range(3):
-            numbers = range(part * count, (part + 1) * count)
-            row = _chosen(builder, values[2:], [n % 3 * count + n // 3 for n in numbers])
-            memory.store(_offset(part * count), row)
+        for row in range(3):
+            elements = range(row * count, (row + 1) * count)
+            value = _selected(builder, values[2:], [n % 3 * count + n // 3 for n in elements])
+            memory.store(_offset(row * count), value)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, x, y, z), emit
 
 
-#: Write three columns, the reverse of :func:`load_triples`.
+#: Write triples, the reverse of :func:`load_triples`.
 store_triples: Any = intrinsic(_store_triples)
 
 
 def _transposed(builder: Any, vectors: list[Any]) -> list[Any]:
-    """Transpose squares side by side, as processors do within parts of a register."""
+    """Transpose 4 x 4 matrices that lie side by side in four vectors.
+
+    AVX shuffles within 128 bits in one cycle, and takes three across: https://uops.info/table.html. So elements stay
+    in their quarter of a register (for float32).
+    """
     count = vectors[0].type.count
 
-    def merged(p: Any, q: Any, places: tuple[int, ...]) -> Any:
-        return builder.shuffle_vector(p, q, _places([s + k for s in range(0, count, COLUMNS) for k in places]))
+    def merged(p: Any, q: Any, positions: tuple[int, ...]) -> Any:
+        return builder.shuffle_vector(p, q, _mask([s + k for s in range(0, count, COLUMNS) for k in positions]))
 
     a, b, c, d = vectors
     result = []
@@ -295,45 +304,46 @@ def _transposed(builder: Any, vectors: list[Any]) -> list[Any]:
     return result
 
 
-def _joined(builder: Any, parts: list[Any]) -> Any:
-    """Put vectors, a power of two of them, one after the other."""
-    while len(parts) > 1:
-        places = _places(list(range(2 * parts[0].type.count)))
-        parts = [builder.shuffle_vector(*parts[n : n + 2], places) for n in range(0, len(parts), 2)]
-    return parts[0]
+def _concatenated(builder: Any, vectors: list[Any]) -> Any:
+    """Concatenate vectors, a power of two of them."""
+    while len(vectors) > 1:
+        mask = _mask(list(range(2 * vectors[0].type.count)))
+        vectors = [builder.shuffle_vector(*vectors[n : n + 2], mask) for n in range(0, len(vectors), 2)]
+    return vectors[0]
 
 
-def _rows(builder: Any, pitch: Any, count: int) -> list[list[Any]]:
-    """Return the offsets of rows: those that one vector of :func:`_transposed` has side by side."""
-    return [[builder.mul(pitch, _offset(n)) for n in range(j, count, COLUMNS)] for j in range(COLUMNS)]
+def _row_offsets(builder: Any, row_stride: Any, count: int) -> list[list[Any]]:
+    """Return the offsets of rows, for each of four vectors: vector j has the rows j, j + 4, j + 8, ... side by side."""
+    return [[builder.mul(row_stride, _offset(n)) for n in range(j, count, COLUMNS)] for j in range(COLUMNS)]
 
 
-def _load_columns(typing_context: Any, array: Any, position: Any, pitch: Any) -> Any:
+def _load_columns(typing_context: Any, array: Any, position: Any, row_stride: Any) -> Any:
     vector = Vector(array.dtype)
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         memory = _Memory(context, builder, array, *values[:2])
-        rows = [[memory.load(o, COLUMNS) for o in offsets] for offsets in _rows(builder, values[2], vector.count)]
-        columns = _transposed(builder, [_joined(builder, parts) for parts in rows])
+        offsets = _row_offsets(builder, values[2], vector.count)
+        rows = [_concatenated(builder, [memory.load(o, COLUMNS) for o in group]) for group in offsets]
+        columns = _transposed(builder, rows)
         return context.make_tuple(builder, signature.return_type, columns)
 
     return types.containers.UniTuple(vector, COLUMNS)(array, types.intp, types.intp), emit
 
 
-#: Return four columns of a matrix whose rows are ``pitch`` numbers apart.
+#: Return four columns of as many rows as a vector has elements. Rows are ``row_stride`` elements apart.
 load_columns: Any = intrinsic(_load_columns)
 
 
 def _store_columns(
-    typing_context: Any, array: Any, position: Any, pitch: Any, a: Vector, b: Vector, c: Vector, d: Vector
+    typing_context: Any, array: Any, position: Any, row_stride: Any, a: Vector, b: Vector, c: Vector, d: Vector
 ) -> Any:
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         memory = _Memory(context, builder, array, *values[:2])
-        offsets = _rows(builder, values[2], a.count)
-        for row, vector in zip(offsets, _transposed(builder, values[3:]), strict=True):
-            for part, offset in enumerate(row):
-                places = _places(list(range(part * COLUMNS, (part + 1) * COLUMNS)))
-                memory.store(offset, builder.shuffle_vector(vector, vector, places))
+        offsets = _row_offsets(builder, values[2], a.count)
+        for group, vector in zip(offsets, _transposed(builder, values[3:]), strict=True):
+            for n, offset in enumerate(group):
+                mask = _mask(list(range(n * COLUMNS, (n + 1) * COLUMNS)))
+                memory.store(offset, builder.shuffle_vector(vector, vector, mask))
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp, a, b, c, d), emit

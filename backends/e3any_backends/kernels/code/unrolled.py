@@ -1,12 +1,12 @@
-r"""Machine code of contractions :math:`z_k \mathrel{+}= w_p \sum_e c_e\, a_{i(e)} b_{j(e)}`, without loops over e.
+r"""Contractions :math:`z_k \mathrel{+}= w_p \sum_e c_e\, a_{i(e)} b_{j(e)}` as machine code, unrolled over e.
 
-Components stay in registers and coefficients are part of the code, which takes a third of the time of a loop over
-tables. The compiler needs 0.2 ms for every entry: long tables are left to the loop.
+Components stay in registers and coefficients are part of the code. It takes a third of the time of a loop over tables
+(:mod:`e3any_backends.kernels.code.loops`). LLVM compiles an entry in 0.2 ms, so long tables are left to the loop. The
+instructions are described in https://llvm.org/docs/LangRef.html.
 """
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -15,27 +15,24 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.compiler_lock import global_compiler_lock
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from e3any_backends.kernels.code.jit import guarded
+from e3any_backends.kernels.code.jit import FAST_MATH, compiled_module, guarded
 from e3any_backends.kernels.code.simd import BYTES
+from e3any_backends.kernels.code.structures import INT
 
-__all__ = ["FLAGS", "INT", "MAX_ENTRIES", "SIGNATURE", "Program", "compiled", "handler", "run"]
+__all__ = ["MAX_ENTRIES", "SIGNATURE", "Program", "run"]
 
-#: Entries of all contractions of a program, at most.
+#: The largest number of entries, of all contractions together, that is unrolled.
 MAX_ENTRIES = 2048
 
-FLAGS = ("contract", "reassoc", "nsz")
-INT = ir.IntType(64)
+#: The C type of unrolled code; :data:`run` describes the arguments.
 SIGNATURE = ir.FunctionType(ir.VoidType(), [INT.as_pointer(), INT.as_pointer(), INT, INT])
-_HANDLER = ir.FunctionType(INT, [INT])
 
 
 @dataclass(frozen=True)
 class Program:
-    """Contractions of one list, for arrays of any number of rows and features that fill vectors.
+    """A list of contractions, for any number of rows, and features that fill vectors.
 
     Parameters
     ----------
@@ -44,11 +41,11 @@ class Program:
     coefficients : tuple of float
         The coefficient of every entry.
     dtype : str
-        Their dtype, and that of all numbers.
+        The dtype of the coefficients and of all arrays.
     num_operands : int
-        How many arrays are no outputs.
+        The number of operands. Arrays are numbered, operands before outputs.
     outs : tuple of (int, bool)
-        For each output its number of components, and whether it is written, and not added to.
+        For each output its number of components, and whether it is overwritten; else the contraction is added to it.
     """
 
     terms: tuple[tuple[int, ...], ...]
@@ -61,12 +58,12 @@ class Program:
 
     @cached_property
     def name(self) -> str:
-        """A name that all processes have for the program."""
+        """A name of the program that is the same in all processes."""
         return f"e3any_{self.operation}_{hashlib.sha256(repr(self).encode()).hexdigest()[:24]}"
 
     @property
     def operation(self) -> str:
-        """What the program is called in."""
+        """The operation that runs the program, as XLA knows it."""
         return "contractions"
 
     @cached_property
@@ -80,59 +77,38 @@ class Program:
 def _address(program: Program) -> int:
     module = ir.Module(program.name)
     _Writer(program).write(ir.Function(module, SIGNATURE, program.name))
-    return compiled(module, program.name)
+    return compiled_module(module, program.name)
 
 
-@cache
-@guarded
-def handler(name: str, code: int, function: int) -> Any:
-    """Return a function of C, under a name, that hands its argument on, with the address of code and its own one."""
-    module = ir.Module(name)
-    handle = ir.Function(module, _HANDLER, name)
-    builder = ir.IRBuilder(handle.append_basic_block())
-    pointer = builder.inttoptr(INT(function), ir.FunctionType(INT, [INT, INT, INT]).as_pointer())
-    builder.ret(builder.call(pointer, [handle.args[0], INT(code), builder.ptrtoint(handle, INT)]))
-    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(compiled(module, name))
-
-
-# Machine code lives as long as its library. The compiler has one name space for all threads.
-_libraries: dict[str, Any] = {}
-
-
-def compiled(module: Any, name: str) -> int:
-    """Compile a module as numba compiles its own, unless it has been; return the address of the function of a name."""
-    with global_compiler_lock:
-        if name not in _libraries:
-            library = cpu_target.target_context.codegen().create_library(name)
-            like = library.create_ir_module(name)
-            module.triple, module.data_layout = like.triple, like.data_layout
-            library.add_ir_module(module)
-            library.finalize()
-            _libraries[name] = library
-        address: int = _libraries[name].get_pointer_to_function(name)
-    return address
-
-
-def _run(typing_context: Any, code: Any, places: Any, steps: Any, rows: Any, pitch: Any) -> Any:
+def _run(typing_context: Any, code: Any, pointers: Any, strides: Any, rows: Any, component_bytes: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        code, *arrays, rows, pitch = arguments
-        pointers = [
+        code, *arrays, rows, component_bytes = arguments
+        tables = [
             context.make_array(type_)(context, builder, value=array).data
             for type_, array in zip(signature.args[1:3], arrays, strict=True)
         ]
-        builder.call(builder.inttoptr(code, SIGNATURE.as_pointer()), [*pointers, rows, pitch])
+        builder.call(builder.inttoptr(code, SIGNATURE.as_pointer()), [*tables, rows, component_bytes])
         return context.get_dummy_value()
 
-    return types.void(types.intp, places, steps, types.intp, types.intp), emit
+    return types.void(types.intp, pointers, strides, types.intp, types.intp), emit
 
 
-#: Run the code at an address. The other arguments are where each array begins, how many bytes its rows are apart, the
-#: number of rows, and the bytes between components.
+#: Run unrolled code: ``run(code, pointers, strides, rows, component_bytes)``.
+#:
+#: ===================  ======================================================
+#: ``code``             the address of the code
+#: ``pointers[n]``      the address of the first row of array n
+#: ``strides[n]``       bytes from one of its rows to the next, 0 if it has one
+#: ``rows``             the number of rows
+#: ``component_bytes``  bytes from one component of a row to the next
+#: ===================  ======================================================
+#:
+#: Code for edges has tables of its own, see :class:`~e3any_backends.kernels.code.edges.EdgeProgram`.
 run: Any = intrinsic(_run)
 
 
 class _Writer:
-    """Write the code of a program: loops over rows and vectors around all sums of products."""
+    """Writer of the code of a program: loops over rows and vectors around all sums of products."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -141,12 +117,12 @@ class _Writer:
         self._vector = ir.VectorType(number, BYTES // self._item)
 
     def write(self, function: Any) -> None:
-        """Write a function of places, steps, rows and pitch."""
-        places, steps, rows, self._pitch = function.args
+        """Write the instructions of a function."""
+        pointers, strides, rows, self._component_bytes = function.args
         builder = self._builder = ir.IRBuilder(function.append_basic_block())
         numbers = range(self._program.num_operands + len(self._program.outs))
-        first, step = ([builder.load(builder.gep(table, [INT(n)])) for n in numbers] for table in (places, steps))
-        vectors = builder.udiv(self._pitch, INT(BYTES))
+        first, step = ([builder.load(builder.gep(table, [INT(n)])) for n in numbers] for table in (pointers, strides))
+        vectors = builder.udiv(self._component_bytes, INT(BYTES))
         with cgutils.for_range(builder, rows) as row:
             begins = [builder.add(first[n], builder.mul(row.index, step[n])) for n in numbers]
             with cgutils.for_range(builder, vectors) as vector:
@@ -160,24 +136,25 @@ class _Writer:
         self._loaded: dict[tuple[int, int], Any] = {}
         self._scaled: dict[tuple[int, int, float], Any] = {}
         totals: dict[tuple[int, int], Any] = {}
+        # Every operand is loaded once, and scaled once by each magnitude of a coefficient.
         for out, left, right, scale, begin, end in self._program.terms:
             for component, scale_component, start, stop in self._program.groups[begin:end]:
                 if stop > start:
                     product = self._multiply(self._sum(left, right, start, stop), self._load(scale, scale_component))
                     totals[out, component] = self._add(totals.get((out, component)), product)
-        for n, (components, is_written) in enumerate(self._program.outs, self._program.num_operands):
+        for n, (components, is_overwritten) in enumerate(self._program.outs, self._program.num_operands):
             for component in range(components):
                 total = totals.get((n, component))
                 pointer = self._pointer(n, component)
-                if total is None and is_written:
+                if total is None and is_overwritten:
                     total = self._vector(None)
-                elif total is not None and not is_written:
+                elif total is not None and not is_overwritten:
                     total = self._add(self._builder.load(pointer, align=self._item), total)
                 if total is not None:
                     self._builder.store(total, pointer, align=self._item)
 
     def _sum(self, left: int, right: int, start: int, stop: int) -> Any:
-        """Return a sum over entries; their sizes multiply once what several have in common."""
+        """Return a sum over entries. Coefficients c and -c of a component share a product, added or subtracted."""
         total: Any = None
         for (i, j), coefficient in zip(
             self._program.columns[start:stop], self._program.coefficients[start:stop], strict=True
@@ -190,13 +167,13 @@ class _Writer:
             elif total is None:
                 total = self._builder.fneg(product)
             else:
-                total = self._builder.fsub(total, product, flags=FLAGS)
+                total = self._builder.fsub(total, product, flags=FAST_MATH)
         return total
 
-    def _scale(self, n: int, component: int, size: float) -> Any:
-        key = n, component, size
+    def _scale(self, n: int, component: int, magnitude: float) -> Any:
+        key = n, component, magnitude
         if key not in self._scaled:
-            factor = ir.Constant(self._vector, [size] * self._vector.count)
+            factor = ir.Constant(self._vector, [magnitude] * self._vector.count)
             self._scaled[key] = self._multiply(self._load(n, component), factor)
         return self._scaled[key]
 
@@ -207,11 +184,11 @@ class _Writer:
         return self._loaded[key]
 
     def _pointer(self, n: int, component: int) -> Any:
-        offset = self._builder.mul(self._pitch, INT(component))
+        offset = self._builder.mul(self._component_bytes, INT(component))
         return self._builder.inttoptr(self._builder.add(self._begins[n], offset), self._vector.as_pointer())
 
     def _multiply(self, a: Any, b: Any) -> Any:
-        return self._builder.fmul(a, b, flags=FLAGS)
+        return self._builder.fmul(a, b, flags=FAST_MATH)
 
     def _add(self, a: Any, b: Any) -> Any:
-        return b if a is None else self._builder.fadd(a, b, flags=FLAGS)
+        return b if a is None else self._builder.fadd(a, b, flags=FAST_MATH)

@@ -1,116 +1,61 @@
-"""Parts of a kernel as tasks of XLA's pool of threads.
+"""Shares of a kernel's work as tasks of XLA's pool of threads.
 
-Whoever comes takes the next part: the thread that XLA calls, and tasks on those of its pool. So a call ends even if no
-thread of the pool is free. What they share is memory that the last of them frees: tasks may start when all is done.
+Whoever comes takes the next share: the thread that XLA calls, and tasks on threads of its pool. So a call ends even if
+no thread of the pool is free. XLA may start a task when all shares are done, and the call frame is gone: the last
+that leaves frees what the threads have in common.
 """
 
 from __future__ import annotations
 
 import sys
+from ctypes import Structure, c_int64, sizeof
 from typing import Any
 
 import llvmlite.binding
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.core import types
 
-from e3any_backends.kernels.code.jit import part
+from e3any_backends.kernels.code.jit import inner, part
+from e3any_backends.kernels.code.structures import adder, allocate, free, reader, writer
+from e3any_backends.kernels.xla import call_frame
+from e3any_backends.kernels.xla.call_frame import WORD, attribute
 
-__all__ = ["WORD", "call", "done", "is_task", "leave", "next_part", "num_parts", "start", "wait"]
-
-# Where a word is in what threads share: zero, which no call frame begins with; who has its address; the next part; how
-# many are done, and how many there are; the call frame, memory of all parts, copies of outputs, and the bytes of one.
-_REFERENCES, _NEXT, _DONE, _PARTS, _FRAME, _ROOM, _COPIES, _PITCH, _SIZE = 1, 2, 3, 4, 5, 6, 7, 8, 9
-# In the call frame,
-_API, _CONTEXT = 2, 3
-# and in the table of XLA's functions, whose version 0.2 has all of these.
-_VERSION, _DESTROY_ERROR, _SCHEDULE, _NUM_THREADS = 4, 8, 17, 18
-_LEAST_VERSION = 2 << 32
-#: Bytes of a word.
-WORD = 8
-
-# -- instructions -------------------------------------------------------------------------------------------
-
-_INT = ir.IntType(64)
+__all__ = ["Call", "begin", "done", "fail", "frame_of", "free_scratch", "has_failed", "is_task", "leave", "next_share"]
+__all__ += ["num_shares_of", "partial_outputs", "schedule", "scratch_of", "wait"]
 
 
-def _pointer(builder: Any, address: Any, n: Any) -> Any:
-    return builder.gep(builder.inttoptr(address, _INT.as_pointer()), [n])
+class Call(Structure):
+    """What the threads that work on one call have in common.
+
+    ==================  ==========================================================================
+    ``struct_size``     0, unlike in a call frame: tells a task from a call by XLA
+    ``references``      threads and tasks that have the address of the structure
+    ``num_shares``      shares of the work
+    ``next_share``      the share that nobody has taken yet
+    ``num_done``        shares that are done
+    ``num_failures``    steps that raised an exception
+    ``frame``           address of the call frame
+    ``scratch``         address of the memory that all shares read, followed by partial outputs
+    ``partials``        address of the partial outputs of share 1, followed by those of share 2, ...
+    ``partial_bytes``   bytes of the partial outputs of one share
+    ==================  ==========================================================================
+    """
+
+    _fields_ = [
+        ("struct_size", c_int64),
+        ("references", c_int64),
+        ("num_shares", c_int64),
+        ("next_share", c_int64),
+        ("num_done", c_int64),
+        ("num_failures", c_int64),
+        ("frame", c_int64),
+        ("scratch", c_int64),
+        ("partials", c_int64),
+        ("partial_bytes", c_int64),
+    ]
 
 
-def _read(typing_context: Any, address: Any, n: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_pointer(builder, *arguments))
-
-    return types.intp(types.intp, types.intp), emit
-
-
-def _write(typing_context: Any, address: Any, n: Any, value: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[2], _pointer(builder, *arguments[:2]))
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.intp, types.intp), emit
-
-
-def _add(typing_context: Any, address: Any, n: Any, value: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.atomic_rmw("add", _pointer(builder, *arguments[:2]), arguments[2], "acq_rel")
-
-    return types.intp(types.intp, types.intp, types.intp), emit
-
-
-def _allocate(typing_context: Any, size: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(cgutils.voidptr_t, [_INT]), "NRT_Allocate"
-        )
-        return builder.ptrtoint(builder.call(function, arguments), _INT)
-
-    return types.intp(types.intp), emit
-
-
-def _free(typing_context: Any, address: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        type_ = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t])
-        function = cgutils.get_or_insert_function(builder.module, type_, "NRT_Free")
-        builder.call(function, [builder.inttoptr(arguments[0], cgutils.voidptr_t)])
-        return context.get_dummy_value()
-
-    return types.void(types.intp), emit
-
-
-def _call(typing_context: Any, table: Any, name: Any, first: Any, second: Any, third: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        table, name, *operands = arguments
-        structure = cgutils.alloca_once(builder, _INT, 5)
-        # XLA takes structures that are longer than it knows.
-        for n, word in enumerate([_INT(5 * WORD), _INT(0), *operands]):
-            builder.store(word, builder.gep(structure, [_INT(n)]))
-        function = builder.inttoptr(
-            builder.load(_pointer(builder, table, name)), ir.FunctionType(_INT, [structure.type]).as_pointer()
-        )
-        return builder.call(function, [structure])
-
-    return types.intp(*[types.intp] * 5), emit
-
-
-def _place(typing_context: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ptrtoint(cgutils.alloca_once(builder, _INT), _INT)
-
-    return types.intp(), emit
-
-
-# Read and write a word, counted from an address; add to one that threads share, and return what it was; get and free
-# memory of so many bytes; call a function of XLA's table with three operands; return the address of a word.
-_read_word: Any = intrinsic(_read)
-_write_word: Any = intrinsic(_write)
-_add_to_word: Any = intrinsic(_add)
-_allocate_bytes: Any = intrinsic(_allocate)
-_free_bytes: Any = intrinsic(_free)
-_call_table: Any = intrinsic(_call)
-_new_word: Any = intrinsic(_place)
+_read, _write, _add = reader(Call), writer(Call), adder(Call)
+_SIZE = sizeof(Call)
 
 if sys.platform == "win32":
     import ctypes
@@ -120,87 +65,128 @@ if sys.platform == "win32":
 _let_others_run: Any = types.ExternalFunction("sched_yield", types.int32())
 
 
-# -- the pool -----------------------------------------------------------------------------------------------
+# -- the thread that XLA calls ------------------------------------------------------------------------------
 
 
-@part
-def num_parts(frame: int, wanted: int) -> int:
-    """Return how many parts to make of a call: as many as wanted, but not more than the pool has threads."""
-    table = _read_word(frame, _API)
-    if wanted <= 1 or _read_word(table, _VERSION) & 0xFFFFFFFF != 0 or _read_word(table, _VERSION) < _LEAST_VERSION:
-        return 1
-    threads = _new_word()
-    _write_word(threads, 0, 1)
-    _succeeds(table, _NUM_THREADS, _read_word(frame, _CONTEXT), threads, 0)
-    return max(1, min(wanted, int(_read_word(threads, 0))))
+@inner
+def begin(frame: int, item_size: int) -> int:
+    """Return the address of a new :class:`Call`, with memory for all shares; 0 if there is not enough.
 
-
-@part
-def _succeeds(table: int, name: int, context: int, first: int, second: int) -> bool:
-    """Call a function of XLA; return whether there was no error."""
-    error = _call_table(table, name, context, first, second)
-    if error != 0:
-        _call_table(table, _DESTROY_ERROR, error, 0, 0)
-    return bool(error == 0)
-
-
-@part
-def start(frame: int, parts: int, room: int, copies: int, pitch: int, task: int) -> int:
-    """Let the pool call a task for all parts but one; return the address of what the task is given.
-
-    The caller has to do as a task does, to wait, and to leave once more.
+    There are as many shares as the call frame says, but not more than the pool has threads.
     """
-    shared = int(_allocate_bytes(_SIZE * WORD))
-    _write_word(shared, 0, 0)
-    _write_word(shared, _REFERENCES, parts + 1)
-    _write_word(shared, _NEXT, 0)
-    _write_word(shared, _DONE, 0)
-    _write_word(shared, _PARTS, parts)
-    _write_word(shared, _FRAME, frame)
-    _write_word(shared, _ROOM, room)
-    _write_word(shared, _COPIES, copies)
-    _write_word(shared, _PITCH, pitch)
-    for _ in range(parts - 1):
-        if not _succeeds(_read_word(frame, _API), _SCHEDULE, _read_word(frame, _CONTEXT), task, shared):
-            leave(shared)
-    return shared
+    num_shares = attribute(frame, "num_shares")
+    if num_shares > 1:
+        num_shares = max(1, min(num_shares, call_frame.num_threads(frame)))
+    scratch_bytes = attribute(frame, "scratch_words") * WORD
+    partial_bytes = (attribute(frame, "partial_size") * item_size + WORD - 1) // WORD * WORD
+    call = int(allocate(_SIZE))
+    scratch = int(allocate(WORD + scratch_bytes + (num_shares - 1) * partial_bytes))
+    if call == 0 or scratch == 0:
+        free(call)
+        free(scratch)
+        return 0
+    _write(call, "struct_size", 0)
+    _write(call, "references", 1)
+    _write(call, "num_shares", num_shares)
+    _write(call, "next_share", 0)
+    _write(call, "num_done", 0)
+    _write(call, "num_failures", 0)
+    _write(call, "frame", frame)
+    _write(call, "scratch", scratch)
+    _write(call, "partials", scratch + scratch_bytes)
+    _write(call, "partial_bytes", partial_bytes)
+    return call
 
 
 @part
-def is_task(address: int) -> bool:
-    """Return whether an address is what :func:`start` gives to tasks, and not a call frame."""
-    return bool(_read_word(address, 0) == 0)
+def schedule(call: int, task: int) -> None:
+    """Let the pool call a task, a C function that takes the address of a call, for all shares but one.
+
+    The caller has to work as a task does, and to wait.
+    """
+    num_tasks = _read(call, "num_shares") - 1
+    _add(call, "references", num_tasks)
+    for _ in range(num_tasks):
+        if not call_frame.schedule(_read(call, "frame"), task, call):
+            leave(call)
 
 
 @part
-def next_part(shared: int) -> tuple[int, int]:
-    """Take the next part; return its number, and how many parts there are, which is the number if none is left."""
-    parts = _read_word(shared, _PARTS)
-    return min(_add_to_word(shared, _NEXT, 1), parts), parts
-
-
-@part
-def call(shared: int) -> tuple[int, int, int, int]:
-    """Return where the call frame is, the memory of all parts, and copies of outputs, and the bytes of a copy."""
-    frame, room = _read_word(shared, _FRAME), _read_word(shared, _ROOM)
-    return frame, room, _read_word(shared, _COPIES), _read_word(shared, _PITCH)
-
-
-@part
-def done(shared: int) -> None:
-    """Say that a part is done."""
-    _add_to_word(shared, _DONE, 1)
-
-
-@part
-def wait(shared: int) -> None:
-    """Wait until all parts are done: those that are not have been begun by others."""
-    while _add_to_word(shared, _DONE, 0) < _read_word(shared, _PARTS):
+def wait(call: int) -> None:
+    """Wait until all shares are done: those that are not have been begun by others."""
+    while _add(call, "num_done", 0) < _read(call, "num_shares"):
         _let_others_run()
 
 
 @part
-def leave(shared: int) -> None:
+def free_scratch(call: int) -> None:
+    """Free the memory of all shares, when these are done."""
+    free(_read(call, "scratch"))
+
+
+# -- all threads --------------------------------------------------------------------------------------------
+
+
+@part
+def is_task(address: int) -> bool:
+    """Return whether an address is that of a :class:`Call`, and not that of a call frame."""
+    return bool(_read(address, "struct_size") == 0)
+
+
+@part
+def next_share(call: int) -> tuple[int, int]:
+    """Take the next share; return its number, and how many there are, which is the number if none is left."""
+    num_shares = _read(call, "num_shares")
+    return min(_add(call, "next_share", 1), num_shares), num_shares
+
+
+@part
+def done(call: int) -> None:
+    """Count a share that is done."""
+    _add(call, "num_done", 1)
+
+
+@part
+def fail(call: int) -> None:
+    """Count an exception."""
+    _add(call, "num_failures", 1)
+
+
+@part
+def has_failed(call: int) -> bool:
+    """Return whether there has been an exception."""
+    return bool(_add(call, "num_failures", 0) > 0)
+
+
+@part
+def leave(call: int) -> None:
     """Give up the address."""
-    if _add_to_word(shared, _REFERENCES, -1) == 1:
-        _free_bytes(shared)
+    if _add(call, "references", -1) == 1:
+        free(call)
+
+
+# -- operations ---------------------------------------------------------------------------------------------
+
+
+@part
+def frame_of(call: int) -> int:
+    """Return the address of the call frame."""
+    return int(_read(call, "frame"))
+
+
+@part
+def num_shares_of(call: int) -> int:
+    """Return the number of shares."""
+    return int(_read(call, "num_shares"))
+
+
+@part
+def scratch_of(call: int) -> int:
+    """Return the address of the memory that all shares read."""
+    return int(_read(call, "scratch"))
+
+
+@part
+def partial_outputs(call: int, share: int) -> int:
+    """Return the address of the partial outputs of any share but the first, which writes to the outputs."""
+    return int(_read(call, "partials") + (share - 1) * _read(call, "partial_bytes"))
