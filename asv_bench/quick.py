@@ -20,7 +20,7 @@ _KINDS = ("time_", "peakmem_", "track_")
 
 
 def benchmarks() -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yield a call for every benchmark and parameters; it returns nothing, or what a benchmark tracks."""
+    """Yield a call for every benchmark and its parameters; a call returns None or a tracked number."""
     for module in ("operations", "start"):
         for name, thing in vars(import_module(f"benchmarks.{module}")).items():
             if name.startswith(_KINDS):

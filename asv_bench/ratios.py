@@ -2,8 +2,8 @@
 
     python asv_bench/ratios.py [--targets] [--quick] [--samples N] [--results FILE] [--plot FILE] [PATTERN]
 
-Ratios are the time of the fastest peer over that of e3any's fastest form in the same framework. Peers that are not
-installed are named and left out.
+Ratios are the time of the fastest peer over that of e3any's fastest variant in the same framework. Peers that are not
+installed are listed and left out.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pattern", nargs="?", default="", help="only operations whose name contains this")
-    parser.add_argument("--targets", action="store_true", help="also print what should be reached, and whether it is")
+    parser.add_argument("--targets", action="store_true", help="also print the targets, and whether they are met")
     parser.add_argument("--quick", action="store_true", help="one small case of everything, to see that all of it runs")
     parser.add_argument("--samples", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=15.0, help="time for the samples of one row, after three")
-    parser.add_argument("--results", type=Path, help="file to go on from, and to write to")
+    parser.add_argument("--results", type=Path, help="file to read earlier results from, and to write to")
     parser.add_argument("--plot", type=Path, help="file for a picture of the ratios")
     return parser.parse_args()
 

@@ -1,8 +1,10 @@
 """Trees of parameters in safetensors files, the same for every framework.
 
-A file holds one tensor per parameter under the path of its name, such as ``dense.0+.kernel``, the version of the
-conventions (:mod:`e3any.conventions`), and, where it was saved with its layer, the description of that
+A file holds one tensor per parameter, named by its path, for example ``dense.0+.kernel``, and the version of the
+conventions (:mod:`e3any.conventions`). A file that was saved with its layer also holds the description of the layer
 (:mod:`e3any.description`). Loading executes no code.
+
+The format is described at https://huggingface.co/docs/safetensors/metadata_parsing.
 """
 
 from __future__ import annotations
@@ -33,15 +35,15 @@ __all__ = ["load", "load_layer", "load_metadata", "save"]
 
 _FORMAT = "e3any"
 _LAYER = "layer"
-#: The key of the notes in headers, which is that of no array.
+#: Key of the notes in a header. No array can have this name.
 _NOTES = "__metadata__"
-#: The names of dtypes in headers, and those of NumPy.
+#: Names of dtypes: in headers, and in NumPy.
 _DTYPES = {"BF16": "bfloat16", "BOOL": "bool"} | {
     f"{kind[0].upper()}{size}": f"{kind}{size}"
     for kind, sizes in (("float", (16, 32, 64)), ("int", (8, 16, 32, 64)), ("uint", (8, 16, 32, 64)))
     for size in sizes
 }
-#: What readers of such files accept.
+#: Longest header, in bytes, that safetensors reads.
 _LONGEST_HEADER = 100_000_000
 
 
@@ -52,7 +54,7 @@ def save(
     *,
     layer: Layer | None = None,
 ) -> None:
-    """Write a tree of parameters; the file is complete or does not change.
+    """Write a tree of parameters. If writing fails, an existing file stays unchanged.
 
     Parameters
     ----------
@@ -63,22 +65,22 @@ def save(
     metadata : mapping of str to str, optional
         Notes to keep with the parameters.
     layer : Layer, optional
-        The layer or model that the parameters are for, which :func:`load_layer` returns.
+        The layer or model that the parameters belong to; :func:`load_layer` returns it.
 
     Raises
     ------
     ValueError
-        If a name is empty or contains a dot, or is that of the notes in such files, ``__metadata__``; if there is a
-        folder, a device or a pipe at the path.
+        If a name is empty, contains a dot, or is ``__metadata__``, which the format reserves; if the path is that of a
+        folder, a device or a pipe.
     TypeError
-        If a name or a note is no string, a leaf no NumPy array of real numbers or bools, or if the layer can't be
+        If a name or a note is not a string, a leaf is not a NumPy array of real numbers or bools, or the layer can't be
         described, see :func:`e3any.description.describe`.
     ImportError
         If the package ``safetensors`` is not installed: ``pip install 'e3any[checkpoint]'``.
 
     Notes
     -----
-    Symbolic links are followed. A file that is there keeps its permissions.
+    Symbolic links are followed. An existing file keeps its permissions.
     """
     if not isinstance(tree, Mapping):
         raise TypeError(f"expected a mapping of arrays, got {type(tree).__name__}")
@@ -100,16 +102,16 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        A nested dictionary of NumPy arrays. Parameters of bfloat16, which NumPy itself lacks, have that dtype of the
-        package ``ml_dtypes`` where it is installed, as with JAX, and else are of float32, with the same values:
-        ``load_tree`` and ``to_state_dict`` of the adapters and :func:`save` know them as bfloat16 then too.
+        A nested dictionary of NumPy arrays. NumPy itself has no bfloat16: such parameters have the dtype ``bfloat16``
+        of the package ``ml_dtypes`` if it is installed, as it is with JAX. Otherwise they are float32 with the same
+        values, and :func:`save` and the adapters' ``load_tree`` and ``to_state_dict`` still treat them as bfloat16.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged, is no checkpoint of this library, or follows other conventions.
+        If the file is damaged, is not a checkpoint of this library, or follows other conventions.
     ImportError
         If the package ``safetensors`` is not installed.
     """
@@ -117,7 +119,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any]]:
-    """Read notes and parameters of one state of a file, also where another replaces it meanwhile.
+    """Read notes and parameters at once, so that both are of one version of a file that is being replaced.
 
     Parameters
     ----------
@@ -127,7 +129,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any]]:
     Returns
     -------
     notes, tree : tuple of dict
-        What :func:`load_metadata` and :func:`load` return. Errors are those of :func:`load`.
+        The results of :func:`load_metadata` and :func:`load`. Errors are those of :func:`load`.
     """
     deserialize = _safetensors().deserialize
     content = _existing(path).read_bytes()
@@ -141,7 +143,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any]]:
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Read the notes that were kept with the parameters.
+    """Read the notes that were saved with the parameters.
 
     Parameters
     ----------
@@ -168,7 +170,7 @@ def load_layer(path: str | os.PathLike[str], classes: Sequence[type[Layer]] = ()
     path : path
         Name of the file.
     classes : sequence of classes
-        The classes of models that are not of :mod:`e3any.nn`; nothing else is looked up.
+        Your own classes that the file may name, in addition to those of :mod:`e3any.nn`. No other class is looked up.
 
     Returns
     -------
@@ -180,9 +182,9 @@ def load_layer(path: str | os.PathLike[str], classes: Sequence[type[Layer]] = ()
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged or was saved without its layer, or if a class is not known.
+        If the file is damaged or was saved without its layer, or if it names another class.
     TypeError
-        If a class is none of layers.
+        If one of ``classes`` is not a class of layers.
     ImportError
         If the package ``safetensors`` is not installed.
     """
@@ -204,11 +206,9 @@ def _safetensors() -> ModuleType:
 
 
 def _content(arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, str]) -> tuple[bytes, memoryview]:
-    """Return the header and the bytes of arrays, which are the same for equal arrays and notes.
-
-    Releases of safetensors differ in how they take bfloat16, in the order of notes, and in whether they can read what
-    they write of no arrays. So numbers of bfloat16 are given to it as their bits, and the header is written anew.
-    """
+    """Return the header and the bytes of arrays. Equal arrays and notes give equal bytes."""
+    # Releases of safetensors differ in how they accept bfloat16, in the order of notes, and in whether they can read
+    # the files without arrays that they write. So bfloat16 is passed as its bits, and the header is written anew.
     bits = {key: bfloat16_bits(x) for key, x in arrays.items()}
     stored = {key: np.asarray(x if bits[key] is None else bits[key], order="C") for key, x in arrays.items()}
     content = _safetensors().numpy.save(stored)
@@ -229,7 +229,7 @@ def _end_of_header(content: bytes) -> int:
 
 
 def _array(key: str, dtype: str, shape: list[int], data: bytearray) -> NDArray[Any]:
-    """Return an array from what safetensors says of it."""
+    """Return the array of one entry of a safetensors file."""
     if dtype not in _DTYPES:
         raise ValueError(f"expected a dtype of {sorted(_DTYPES)} of {shown(key)}, got {shown(dtype)}")
     short = dtype == "BF16"
@@ -247,7 +247,7 @@ def _existing(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def _damage_named(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Raise a ValueError that names the file where it is damaged."""
+    """Raise errors about damaged content as a ValueError that names the file."""
     try:
         yield
     except (_safetensors().SafetensorError, ValueError) as error:

@@ -1,7 +1,7 @@
 """Checks of arguments, before anything is computed.
 
-Errors say "expected ..., got ...". Kinds, dtypes, shapes and devices decide, never values of arrays: checks hold while
-compilers trace as well.
+Errors say "expected ..., got ...". Checks look at types, dtypes, shapes and devices, never at the values of arrays, so
+that they also work while a compiler traces.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ __all__ = [
     "check_axis",
     "check_broadcast",
     "check_callable",
+    "check_count",
+    "check_counts",
     "check_degree",
     "check_degrees",
     "check_dtype",
@@ -37,21 +39,21 @@ __all__ = [
 ]
 
 _LONGEST = 160
-#: Names of the dtypes that are computed with.
+#: Names of the supported floating-point dtypes.
 FLOATING = ("float64", "float32", "bfloat16", "float16")
 
 
 def shown(value: Any) -> str:
-    """Return what errors show of a value: its repr on one line, without the middle of a long one."""
+    """Return the repr of a value as errors show it: on one line, and without its middle if it is long."""
     try:
         text = repr(value)
-    except Exception as error:  # whatever the class of a user raises; the error that is being written matters more
+    except Exception as error:  # a user's class may raise anything here; the error being reported matters more
         text = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
     return cut(" ".join(text.split()) if "\n" in text else text)
 
 
 def cut(text: str) -> str:
-    """Return a text without the middle of a long one."""
+    """Return a text, without its middle if it is long."""
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST * 2 // 3]} ... {text[-_LONGEST // 4 :]}"
 
 
@@ -64,7 +66,7 @@ def check_integer(value: Any, name: str, least: int | None = 0) -> None:
 
 
 def _check_traced(value: Any, name: str) -> None:
-    """Raise a ValueError if ``value`` stands for a number in a trace of PyTorch that would keep the number itself."""
+    """Raise a ValueError if ``value`` is a size in a trace of PyTorch that would freeze its current number."""
     kind = type(value).__name__
     if kind == "SymInt":
         raise ValueError(
@@ -79,7 +81,7 @@ def _check_traced(value: Any, name: str) -> None:
 
 
 def as_size(size: Any, name: str) -> Any:
-    """Return the size of an axis that layers depend on: a symbol of PyTorch as the number that its trace is made with.
+    """Return the size of an axis as an integer; a symbolic size of PyTorch becomes the number that it is traced with.
 
     Raises
     ------
@@ -95,22 +97,32 @@ def as_size(size: Any, name: str) -> Any:
 
 
 def check_degree(degree: Any, name: str = "max_degree") -> None:
-    """Raise a ValueError unless ``degree`` is an integer that is not negative."""
+    """Raise a ValueError unless ``degree`` is an integer >= 0."""
     check_integer(degree, name)
 
 
+def check_count(value: Any, name: str) -> None:
+    """Raise a ValueError unless ``value``, a number of features for example, is an integer >= 0."""
+    check_integer(value, name)
+
+
+def check_counts(values: Any, name: str) -> None:
+    """Raise an error unless ``values``, the lengths of axes for example, are integers >= 0."""
+    if not isinstance(values, Iterable):
+        raise TypeError(f"expected {name} to be a sequence of integers, got {type(values).__name__}")
+    for value in values:
+        check_count(value, f"every one of {name}")
+
+
 def check_degrees(degrees: Any, name: str = "degrees") -> None:
-    """Raise an error unless ``degrees`` are integers that are not negative."""
-    if not isinstance(degrees, Iterable):
-        raise TypeError(f"expected {name} to be a sequence of integers, got {type(degrees).__name__}")
-    for degree in degrees:
-        check_degree(degree, f"every one of {name}")
+    """Raise an error unless ``degrees`` are integers >= 0."""
+    check_counts(degrees, name)
 
 
 def check_size(num: Any, name: str) -> None:
-    """Raise a ValueError unless ``num`` is an integer that is not negative; symbols and arrays of no axis pass.
+    """Raise a ValueError unless ``num`` is an integer >= 0, a symbolic size or a zero-dimensional array.
 
-    Within ``torch.jit.trace`` sizes are tensors, and refused: their values would be those of one call for all.
+    Within ``torch.jit.trace`` sizes are tensors and refused, because the trace would freeze the values of one call.
     """
     if isinstance(num, (int, float, complex, str, Sequence, np.generic)):
         check_integer(num, name)
@@ -135,7 +147,7 @@ def check_fraction(value: Any, name: str) -> None:
 
 
 def check_flag(value: Any, name: str, *, optional: bool = False) -> None:
-    """Raise a ValueError unless ``value`` is True or False, of Python or NumPy, or, if ``optional``, None."""
+    """Raise a ValueError unless ``value`` is True or False (also of NumPy), or None if ``optional``."""
     if not (isinstance(value, (bool, np.bool_)) or (optional and value is None)):
         raise ValueError(
             f"expected {name} to be True{', False or None' if optional else ' or False'}, got {shown(value)}"
@@ -161,7 +173,7 @@ def check_dtype(dtype: Any, name: str = "dtype") -> None:
 
 
 def floating_backend(*beside: Array, **arrays: Array) -> Backend:
-    """Return the backend of floating-point arrays of one library; a TypeError names the argument that is none.
+    """Return the backend of floating-point arrays of one library; raise a TypeError that names any other.
 
     Arrays ``beside`` them, such as index lists, belong to the same library and have any dtype.
     """
@@ -175,20 +187,30 @@ def floating_backend(*beside: Array, **arrays: Array) -> Backend:
 
 
 def check_vectors(r: Array, name: str = "r", length: int = 3) -> None:
-    """Raise a ValueError unless the last axis of an array has a length."""
+    """Raise a ValueError unless the last axis of an array has the given length."""
     if len(r.shape) < 1 or r.shape[-1] != length:
         raise ValueError(f"expected {name} of shape (..., {length}), got {tuple(r.shape)}")
 
 
-def check_broadcast(what: str, *shapes: Sequence[int]) -> None:
-    """Raise a ValueError unless shapes broadcast."""
+def check_broadcast(what: str, *shapes: Sequence[int], to: Sequence[int] | None = None) -> None:
+    """Raise a ValueError unless shapes broadcast with each other, and ``to`` a shape if one is given.
+
+    For example (5, 1) and (4,) broadcast with each other, but (5, 1) does not broadcast to (4,). The rules are those of
+    https://data-apis.org/array-api/latest/API_specification/broadcasting.html.
+    """
     for ours, theirs in itertools.combinations(shapes, 2):
         if any(n != m and 1 not in (n, m) for n, m in zip(reversed(ours), reversed(theirs), strict=False)):
             raise ValueError(f"expected {what} that broadcast, got {' and '.join([f'{tuple(s)}' for s in shapes])}")
+    if to is None:
+        return
+    for shape in shapes:
+        pairs = zip(reversed(shape), reversed(to), strict=False)
+        if len(shape) > len(to) or any(n not in (1, m) for n, m in pairs):
+            raise ValueError(f"expected {what} that broadcast to shape {tuple(to)}, got {tuple(shape)}")
 
 
 def check_axis(axis: Any, ndim: int) -> None:
-    """Raise a ValueError unless ``axis`` is an axis of an array, or a tuple of different ones."""
+    """Raise a ValueError unless ``axis`` is an axis of an array, or a tuple of different axes."""
     axes = axis if isinstance(axis, tuple) else (axis,)
     for number in axes:
         check_integer(number, "axis", least=None)

@@ -1,4 +1,4 @@
-"""Defaults that are looked up when a function is called."""
+"""Defaults of shared options, read whenever a function is called."""
 
 from __future__ import annotations
 
@@ -49,11 +49,9 @@ class _Settings(type):
 class Config(metaclass=_Settings):
     """Defaults of options that many functions share.
 
-    ``Config.cartesian_order``, ``Config.normalization`` and ``Config.use_fused_tensor`` are the defaults. An argument
-    that is given always wins; an argument that is ``None`` takes the value at the time when a function is called or a
-    layer is built. ``Config.set_*`` changes a default from then on, ``Config.use`` within a block.
-
-    Paths of caches, which e3x has, are kept and not used: all tables are computed from formulas when they are needed.
+    ``Config.cartesian_order``, ``Config.normalization`` and ``Config.use_fused_tensor`` are the defaults. They apply to
+    arguments that are ``None``. Functions read them at each call, layers when they are built. ``Config.set_*`` changes
+    a default from then on, ``Config.use`` within a block.
 
     Examples
     --------
@@ -62,11 +60,6 @@ class Config(metaclass=_Settings):
     ...     Config.cartesian_order
     False
     """
-
-    spherical_harmonics_cache: Any = None
-    clebsch_gordan_cache: Any = None
-    wigner_d_cache: Any = None
-    tensor_conversion_cache: Any = None
 
     @staticmethod
     def set_cartesian_order(cartesian_order: bool = True) -> None:
@@ -82,26 +75,6 @@ class Config(metaclass=_Settings):
     def set_use_fused_tensor(use_fused_tensor: bool = False) -> None:
         """Set whether layers couple by the fused tensor product."""
         _update(use_fused_tensor=use_fused_tensor)
-
-    @staticmethod
-    def set_spherical_harmonics_cache(path: Any = None) -> None:
-        """Keep a path, which is not used."""
-        Config.spherical_harmonics_cache = path
-
-    @staticmethod
-    def set_clebsch_gordan_cache(path: Any = None) -> None:
-        """Keep a path, which is not used."""
-        Config.clebsch_gordan_cache = path
-
-    @staticmethod
-    def set_wigner_d_cache(path: Any = None) -> None:
-        """Keep a path, which is not used."""
-        Config.wigner_d_cache = path
-
-    @staticmethod
-    def set_tensor_conversion_cache(path: Any = None) -> None:
-        """Keep a path, which is not used."""
-        Config.tensor_conversion_cache = path
 
     @staticmethod
     @contextmanager

@@ -13,7 +13,8 @@ Parity
     proper tensors only, whose parity is :math:`(-1)^l`.
 
 Spherical harmonics
-    Real, polar axis z, without the Condon-Shortley phase:
+    Real, with polar axis z and without the Condon-Shortley phase (https://dlmf.nist.gov/14.30 has complex harmonics
+    with it):
 
     .. math::
         Y_l^m \propto \begin{cases} \sin(|m|\varphi) P_l^{|m|}(\cos\theta) & m < 0 \\
@@ -49,7 +50,7 @@ PARITIES = ("+", "-")
 
 
 def degree_slice(degree: int) -> slice:
-    """Return where the components of a degree lie in an axis of length (L+1)^2."""
+    """Return the slice of the components of a degree in an axis of length (L+1)^2."""
     return slice(degree**2, (degree + 1) ** 2)
 
 
@@ -64,7 +65,7 @@ def cartesian_permutation(degree: int) -> NDArray[np.intp]:
 
 
 def normalization_factor(normalization: Normalization, degree: int) -> float:
-    """Return the factor from Racah's normalisation of a degree to another one."""
+    """Return the factor that takes harmonics of a degree from Racah's normalisation to another one."""
     if normalization == "4pi":
         return math.sqrt(2 * degree + 1)
     if normalization == "orthonormal":

@@ -1,7 +1,7 @@
-"""Layers as text, and back: what a checkpoint says of the model whose parameters it holds.
+"""Descriptions of layers as JSON text, which checkpoints store beside the parameters.
 
-A description is JSON: ``{"version": 1, "layer": {"class": "Dense", "fields": {"features": 8, ...}}}``. Nothing of it is
-executed: classes are looked up by name among the layers of :mod:`e3any.nn` and those that the caller names.
+For example ``{"version": 1, "layer": {"class": "Dense", "fields": {"features": 8, ...}}}``. Reading a description
+executes no code from it: classes are looked up by name among the layers of :mod:`e3any.nn` and the caller's classes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from e3any.public_names import core_function
 
 __all__ = ["VERSION", "describe", "layer_of"]
 
-#: Version of the form of descriptions.
+#: Version of the format of descriptions.
 VERSION = 1
 
 Json: TypeAlias = Any
 
-# What encodes and decodes calls itself for every level.
+# Encoding and decoding recurse once per level.
 _DEEPEST = 100
 
 _PUBLIC = {n: getattr(m, n) for m in (initializers, nn) for n in m.__all__}
@@ -48,18 +48,19 @@ def describe(layer: Layer) -> str:
     Parameters
     ----------
     layer : Layer
-        A layer or model. Fields may be numbers, strings, None, dtypes, arrays of NumPy, layers, layouts, initialisers,
+        A layer or model. Its fields can be numbers, strings, None, dtypes, NumPy arrays, layers, layouts, initialisers,
         public functions of :mod:`e3any.nn`, ``functools.partial`` of these with options by name, and sequences.
 
     Returns
     -------
     str
-        JSON. It is the same for equal layers.
+        JSON. Equal layers have equal descriptions.
 
     Raises
     ------
     TypeError
-        If ``layer`` is no layer, or a field of another kind; if a class has the name of another one of e3any.nn.
+        If ``layer`` is not a layer, a field has another type, or a class has the same name as another class of
+        :mod:`e3any.nn`.
 
     Examples
     --------
@@ -74,14 +75,14 @@ def describe(layer: Layer) -> str:
 
 
 def layer_of(description: str, classes: Sequence[type[Layer]] = ()) -> Layer:
-    """Return the layer that a description is of.
+    """Build a layer from its description.
 
     Parameters
     ----------
     description : str
-        What :func:`describe` has returned.
+        A result of :func:`describe`.
     classes : sequence of classes
-        The classes of models that are not of :mod:`e3any.nn`.
+        Your own classes that the description may name, in addition to those of :mod:`e3any.nn`.
 
     Returns
     -------
@@ -91,10 +92,10 @@ def layer_of(description: str, classes: Sequence[type[Layer]] = ()) -> Layer:
     Raises
     ------
     ValueError
-        If the text is no description of this version, names a class or function that is not known, or fields that a
-        class does not have or accept.
+        If the text is not a description of this version, or names an unknown class or function, or fields that a class
+        does not have or accept.
     TypeError
-        If a class is none of layers.
+        If one of ``classes`` is not a class of layers.
     """
     for layer_class in classes:
         check_layer_class(layer_class)
@@ -120,7 +121,7 @@ def _encoded(value: Any, where: str, depth: int = 0) -> Json:
         raise TypeError(f"expected hyper-parameters nested at most {_DEEPEST} times, got {where[:80]}...")
     value = value.item() if isinstance(value, np.generic) else value
     if value is None or isinstance(value, bool | int | float | str):
-        return _plain(value, where)
+        return _encoded_scalar(value, where)
     if isinstance(value, list | tuple):
         return [_encoded(v, f"{where}[{i}]", depth + 1) for i, v in enumerate(value)]
     if isinstance(value, np.ndarray):
@@ -140,8 +141,8 @@ def _encoded(value: Any, where: str, depth: int = 0) -> Json:
     return dtype_name(value)
 
 
-def _plain(value: Any, where: str) -> Json:
-    """Return None, a string or a number as strict JSON has it, which has no infinite numbers."""
+def _encoded_scalar(value: Any, where: str) -> Json:
+    """Return None, a string or a number as JSON; infinite numbers and NaN, which JSON lacks, as a dictionary."""
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(float(value))}
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
@@ -177,9 +178,9 @@ def _encoded_partial(value: partial[Any], where: str, depth: int) -> Json:
 
 
 def _check_options(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Raise a ValueError unless a function has options of given names, beside its first argument."""
+    """Raise a ValueError unless all names are those of options of a function."""
     parameters = list(signature(function).parameters.values())
-    # What has no default and comes first is what a layer applies the function to.
+    # A first parameter without a default is the input, which the layer passes itself.
     first = [p.name for p in parameters[:1] if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     known = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     any_name = any(p.kind is p.VAR_KEYWORD for p in parameters)
@@ -217,7 +218,7 @@ def _decoded(value: Json, classes: Mapping[str, Any], depth: int = 0) -> Any:
 def _constructed(found: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     try:
         return found(**arguments)
-    except Exception as error:  # what a class of the user raises depends on what is wrong with a field
+    except Exception as error:  # a user's class may raise anything
         message = f"expected fields of {found.__name__}, got {shown(sorted(arguments))}: {error}"
         raise ValueError(message) from error
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from e3any.checks import as_size, check_degree, check_flag, shown
+from e3any.checks import as_size, check_count, check_degree, check_flag, shown
 
 __all__ = ["Layout"]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a feature array ``(..., 1 or 2, (max_degree + 1)**2, features)`` contains.
+    """The layout of features, arrays of shape ``(..., 1 or 2, (max_degree + 1)**2, features)``.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Layout:
     Raises
     ------
     ValueError
-        If ``max_degree`` or ``features`` is negative or no integer, or ``pseudotensors`` neither True nor False.
+        If ``max_degree`` or ``features`` is not an integer >= 0, or ``pseudotensors`` is neither True nor False.
 
     Examples
     --------
@@ -46,7 +46,7 @@ class Layout:
             if self.max_degree >= 0 and self.features >= 0:
                 return
         check_degree(self.max_degree)
-        check_degree(self.features, "features")
+        check_count(self.features, "features")
         check_flag(self.pseudotensors, "pseudotensors")
 
     @property
@@ -72,7 +72,7 @@ class Layout:
         x : array of shape (..., 1 or 2, (L+1)**2, F)
             Features.
         name : str
-            What messages call the array.
+            Name of the array in error messages.
 
         Returns
         -------
@@ -84,7 +84,7 @@ class Layout:
         ValueError
             If the shape is not that of features.
         TypeError
-            If ``x`` is no array.
+            If ``x`` is not an array.
         """
         if not hasattr(x, "shape"):
             raise TypeError(f"expected {name} to be an array, got {shown(x)}")

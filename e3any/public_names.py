@@ -1,7 +1,8 @@
-"""Functions that modules of adapters offer under the names of functions of the core.
+"""Names of the core's functions that adapters wrap and export.
 
-A function is pickled as its module and name. So a function that wraps another one must bear the name of the module that
-offers it, where :func:`functools.wraps` has left that of the other one.
+Pickle stores a function as its module and name. :func:`functools.wraps` gives a wrapper the module and the name of the
+wrapped function, so that the wrapped function would be unpickled in its place. The wrapper therefore gets the name of
+the module that exports it.
 """
 
 from __future__ import annotations
@@ -23,8 +24,7 @@ def with_namespace(function: Callable[..., Any], xp: Any) -> Callable[..., Any]:
     function : callable
         The function.
     xp : namespace
-        The namespace. It is no attribute of the result, as that of :class:`functools.partial`, since modules are not
-        pickled.
+        The namespace.
 
     Returns
     -------
@@ -32,6 +32,7 @@ def with_namespace(function: Callable[..., Any], xp: Any) -> Callable[..., Any]:
         The function.
     """
 
+    # No functools.partial: it would be pickled with its arguments, and modules can't be pickled.
     @functools.wraps(function)
     def wrapped(*arguments: Any, **options: Any) -> Any:
         return function(*arguments, **{"xp": xp, **options})
@@ -41,7 +42,9 @@ def with_namespace(function: Callable[..., Any], xp: Any) -> Callable[..., Any]:
 
 
 def adopt(module: str) -> None:
-    """Give the public functions of a module that are found nowhere else its name, and their own.
+    """Give the wrappers that a module exports the module's name, and the names under which it exports them.
+
+    Functions that another module already exports under their own name are left as they are.
 
     Parameters
     ----------
@@ -56,7 +59,7 @@ def adopt(module: str) -> None:
 
 
 def core_function(function: Any) -> Any:
-    """Return the function that a public one of an adapter wraps; everything else as it is."""
+    """Return the core function that a public function of an adapter wraps; return anything else unchanged."""
     module = getattr(function, "__module__", None) or ""
     if not (isfunction(function) and module.startswith("e3any_")):
         return function

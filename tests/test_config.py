@@ -50,21 +50,31 @@ def test_defaults_can_be_assigned_and_setters_restore_them(name):
 
 
 @pytest.mark.parametrize("table", ["spherical_harmonics", "clebsch_gordan", "wigner_d", "tensor_conversion"])
-def test_paths_of_caches_are_kept(table):
-    assert getattr(Config, f"{table}_cache") is None
-    getattr(Config, f"set_{table}_cache")("tables.npz")
-    assert getattr(Config, f"{table}_cache") == "tables.npz"
-    getattr(Config, f"set_{table}_cache")()
-    assert getattr(Config, f"{table}_cache") is None
+def test_paths_of_caches_are_kept_for_programs_of_e3x_only(table):
+    config = e3any_flax.Config
+    assert not hasattr(Config, f"{table}_cache")
+    assert getattr(config, f"{table}_cache") is None
+    getattr(config, f"set_{table}_cache")("tables.npz")
+    assert getattr(config, f"{table}_cache") == "tables.npz"
+    getattr(config, f"set_{table}_cache")()
+    assert getattr(config, f"{table}_cache") is None
 
 
 def test_every_setting_of_e3x_is_there():
     names = [name for name in vars(e3x.Config) if not name.startswith("_")]
-    assert not [name for name in names if not hasattr(Config, name)]
+    assert not [name for name in names if not hasattr(e3any_flax.Config, name)]
     setters = [name for name in names if name.startswith("set_")]
     for name in setters:
-        ours, theirs = (inspect.signature(getattr(config, name)) for config in (Config, e3x.Config))
+        ours, theirs = (inspect.signature(getattr(config, name)) for config in (e3any_flax.Config, e3x.Config))
         assert list(ours.parameters) == list(theirs.parameters)
+
+
+@pytest.mark.parametrize("name", FACTORY)
+def test_programs_of_e3x_share_the_defaults_of_the_core(name):
+    setattr(e3any_flax.Config, name, OTHERS[name])
+    assert current() == {**FACTORY, name: OTHERS[name]}
+    getattr(e3any_flax.Config, f"set_{name}")()
+    assert getattr(e3any_flax.Config, name) == getattr(Config, name) == FACTORY[name]
 
 
 def test_defaults_hold_within_a_block_only():

@@ -4,7 +4,7 @@ Neighbours of atoms in molecules and crystals, as sparse and dense lists with pa
 models in Flax or PyTorch. Importing this package loads neither.
 """
 
-# ruff: noqa: E402 - what is missing is named before it is imported
+# ruff: noqa: E402 - require names a missing package before the imports fail
 from e3any.extras import require
 
 require("ase", "ase")

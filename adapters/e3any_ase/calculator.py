@@ -35,20 +35,19 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
     Parameters
     ----------
     model : e3any.nn.Layer, torch.nn.Module, flax.linen.Module or flax.nnx.Module
-        The model, which returns the energies (N,) of atoms when it is called with ``numbers``, ``vectors``, and
-        ``dst_idx`` and ``src_idx`` by name: atomic numbers (N,), zero for padding, vectors (E, 3) from the atoms that
-        receive to those that send, and the sparse list (E,), with N for padding. Modules are copied, and evaluated as
-        after training.
+        The model, called as ``model(numbers, vectors, dst_idx=..., src_idx=...)``, returns the energies (N,) of atoms
+        from atomic numbers (N,), zero for padding, vectors (E, 3) from receiving to sending atoms, and the sparse list
+        (E,), N for padding. Modules are copied and set to evaluation mode.
     params : mapping, optional
-        The parameters of a description as a nested mapping of arrays, or the variables of a Linen module. The other
-        modules hold their own.
+        The parameters of a description as a nested mapping of arrays, or the variables of a Linen module. Other
+        modules contain their parameters.
     cutoff : float, optional
         Largest length of vectors, in Angstrom; by default the field ``cutoff`` of the model.
     elements : iterable of int or str, optional
-        The elements that the model knows, as symbols or atomic numbers; others are refused. By default those that its
-        smallest table of embeddings has rows for, and all if it has no table.
+        The elements that the model knows, as symbols or atomic numbers; others are refused. By default the elements
+        with a row in the smallest table of embeddings of the model, or all if it has no table.
     framework : {'flax', 'torch'}, optional
-        What evaluates a description: JAX or PyTorch. By default JAX, and for a module its own.
+        Whether JAX or PyTorch evaluates a description; JAX by default. For a module it is the module's framework.
     dtype : {'float32', 'float64'}, optional
         Precision of energies and derivatives; by default that of the parameters of a module, and float32 for a
         description. It does not depend on ``jax_enable_x64``.
@@ -60,17 +59,17 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
     Raises
     ------
     ValueError
-        If ``framework``, ``dtype`` or ``finder`` has another value, the cutoff is not positive and finite, missing, or
-        smaller than that of the model, or parameters are missing or too many.
+        If ``framework``, ``dtype`` or ``finder`` has another value, the cutoff is missing, not positive and finite, or
+        smaller than that of the model, or parameters are missing or left over.
     TypeError
-        If ``model`` is no model, ``params`` no mapping, or ``cutoff`` no number.
+        If ``model`` is not a model, ``params`` is not a mapping, or ``cutoff`` is not a number.
 
     Notes
     -----
     Structures are padded to buckets, so that JAX compiles few programs along a trajectory. Stress is not implemented
-    for cells without a volume. Structures that can't be computed raise a ValueError: elements that the model does not
-    know or a table in it has no row for, positions that are not finite, energies or forces that are not, as after a
-    dynamics has exploded.
+    for cells without a volume. A structure raises a ValueError if the model does not know an element or one of its
+    tables has no row for it, or if positions, energies or forces are not finite, for example after a dynamics has
+    exploded.
 
     A calculator can be pickled and copied, if the model can.
     """
@@ -118,19 +117,19 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
         elements: Iterable[Element] | None = None,
         **options: Any,
     ) -> ModelCalculator:
-        """Read the model from a file, which has the last word about it.
+        """Read the model from a file. Arguments must not contradict the file.
 
         Parameters
         ----------
         path : path
             The file, of :func:`save_model` or :func:`e3any.checkpoint.save`.
         model : sequence of classes, class or Layer
-            The classes of the description, as :func:`e3any.checkpoint.load_layer` takes them: ``[Model]``. A
-            description must be equal to that of the file; it is needed only if the file has none.
+            The classes of the description, for example ``[Model]``, as in :func:`e3any.checkpoint.load_layer`. A
+            description must be equal to that of the file, and is needed only if the file has none.
         cutoff : float, optional
-            The cut-off of lists, if the file does not say it.
+            The cut-off of lists, if the file does not contain it.
         elements : iterable of int or str, optional
-            The elements, if the file does not name them, or some of those that it names.
+            The elements, if the file does not contain them, or some of those of the file.
         **options
             Other parameters of the calculator.
 
@@ -144,7 +143,7 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
         FileNotFoundError
             If there is no such file.
         ValueError
-            If the file is damaged, or what is given contradicts it.
+            If the file is damaged, or an argument contradicts it.
         """
         saved = load_model(path, model)
         numbers = None if elements is None else as_numbers(elements)
@@ -167,7 +166,7 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
     def calculate(
         self, atoms: Atoms | None = None, properties: Any = ("energy",), system_changes: Any = all_changes
     ) -> None:
-        """Compute all properties of atoms, and keep them in ``results``."""
+        """Compute all properties of atoms, and store them in ``results``."""
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
         volume = abs(np.linalg.det(atoms.cell.array))
@@ -186,10 +185,10 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
 
 
 def _framework_of(model: Any) -> Literal["flax", "torch"] | None:
-    """Return the framework that a module is of, None for a description; a TypeError for anything else."""
+    """Return the framework of a module, or None for a description; raise a TypeError for anything else."""
     if isinstance(model, Layer):
         return None
-    # Whoever has a module has imported its framework.
+    # If there is a module, its framework has been imported.
     if "torch" in sys.modules and isinstance(model, import_module("torch").nn.Module):
         return "torch"
     kinds = [name for name in ("flax.linen", "flax.nnx") if name in sys.modules]
@@ -206,7 +205,7 @@ def _kind_of(model: Any) -> str:
 
 
 def _reach(model: Any, cutoff: float | None) -> float:
-    """Return the cut-off of lists, which may not be smaller than that of the model."""
+    """Return the cut-off of lists, which must not be smaller than that of the model."""
     if cutoff is None:
         own = cutoffs_of(model)
         if not own:
@@ -218,7 +217,7 @@ def _reach(model: Any, cutoff: float | None) -> float:
 
 
 def _evaluator(framework: str, model: Any, params: Mapping[str, Any] | None, dtype: str | None) -> Evaluator:
-    # Only the framework that is asked for is imported.
+    # Import only the framework that is needed.
     name = {"flax": "JaxEvaluator", "torch": "TorchEvaluator"}[framework]
     made: Evaluator = getattr(import_module(f"e3any_ase.{framework}"), name)(model, params, dtype)
     return made

@@ -1,4 +1,4 @@
-"""Chemical elements by atomic number or symbol, and which of them a model knows."""
+"""Chemical elements by atomic number or symbol, and the elements that a model knows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LAST = 118
 
 
 def as_numbers(elements: Iterable[Element]) -> tuple[int, ...]:
-    """Return elements, given by symbols or atomic numbers, as atomic numbers that ascend."""
+    """Return elements, given by symbols or atomic numbers, as ascending atomic numbers."""
     if isinstance(elements, (str, bytes)) or not isinstance(elements, Iterable):
         raise TypeError(f"expected elements to be a sequence of symbols or atomic numbers, got {elements!r}")
     return tuple(sorted({_number(element) for element in elements}))
@@ -26,7 +26,7 @@ def as_numbers(elements: Iterable[Element]) -> tuple[int, ...]:
 
 def _number(element: Element) -> int:
     if isinstance(element, str):
-        # ASE's X, which stands for any atom, has the number zero.
+        # The symbol X of ASE, for any atom, has the number zero.
         if not atomic_numbers.get(element):
             raise ValueError(f"expected symbols of elements, got {element!r}")
         return int(atomic_numbers[element])
@@ -45,7 +45,7 @@ def names(numbers: Sequence[int]) -> str:
 
 
 def check_numbers(numbers: NDArray[Any], elements: Sequence[int] | None = None) -> None:
-    """Raise a ValueError unless numbers are those of elements, and of such that are known."""
+    """Raise a ValueError unless all numbers are those of elements, and the model knows them."""
     present = np.unique(numbers).tolist()
     if wrong := [z for z in present if not 1 <= z <= _LAST]:
         raise ValueError(f"expected atomic numbers from 1 to {_LAST}, got {wrong[0]}: structures have no padding yet")
@@ -54,10 +54,8 @@ def check_numbers(numbers: NDArray[Any], elements: Sequence[int] | None = None) 
 
 
 def check_rows(elements: Sequence[int], known: Sequence[int] | None) -> None:
-    """Raise a ValueError if elements are beyond those that tables of embeddings have rows for, see `of_embeddings`.
-
-    A model that numbers its elements itself has a table of as many rows as elements, or one more for padding.
-    """
+    """Raise a ValueError if tables of embeddings have no rows for some elements, see :func:`of_embeddings`."""
+    # A model that numbers its elements itself has as many rows as elements, or one more for padding.
     if known is None or len(elements) in (len(known), len(known) + 1):
         return
     if beyond := sorted(set(elements) - set(known)):
@@ -68,7 +66,7 @@ def check_rows(elements: Sequence[int], known: Sequence[int] | None) -> None:
 
 
 def of_embeddings(tree: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """Return the elements that the smallest table of embeddings among parameters has a row for; None without one."""
+    """Return the elements with a row in the smallest table of embeddings among parameters; None without a table."""
     rows = list(_rows(tree))
     return tuple(range(1, min(*rows, _LAST + 1))) if rows else None
 

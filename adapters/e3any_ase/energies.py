@@ -1,4 +1,4 @@
-"""The energy of a structure as a function of moves of its atoms and of strain."""
+"""The energy of a structure as a function of displacements of its atoms and of strain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Derivatives", "Evaluator", "inputs_of", "total_energy"]
 
 
 class Derivatives(NamedTuple):
-    """Energies of atoms (N,), and derivatives of their sum along positions (N, 3) and strain (3, 3)."""
+    """Energies of atoms (N,), and the gradient of their sum with respect to positions (N, 3) and strain (3, 3)."""
 
     energies: Array
     positions: Array
@@ -31,27 +31,24 @@ class Evaluator(Protocol):
     dtype : str
         Precision of energies and derivatives.
     elements : tuple of int or None
-        The elements that the tables of the model have rows for; None if it has no tables.
+        The elements with rows in the tables of the model; None if it has no tables.
     """
 
     dtype: str
     elements: tuple[int, ...] | None
 
     def __call__(self, structure: Mapping[str, NDArray[Any]], /) -> Derivatives:
-        """Return the energies of a structure of :func:`inputs_of`, and their derivatives, as arrays of NumPy."""
+        """Return the energies of a structure of :func:`inputs_of`, and their derivatives, as NumPy arrays."""
 
 
 def inputs_of(structure: Mapping[str, NDArray[Any]], cutoff: float) -> dict[str, NDArray[Any]]:
-    """Return what models are given of a structure: numbers, vectors of edges and lists, padded to buckets.
-
-    Vectors are computed in float64, so that models in float32 see those of atoms far from the origin as exactly as of
-    others. Padding has a length that no function of distances has a pole or a derivative without a value at, as at
-    zero.
-    """
+    """Return the inputs of models for a structure: numbers, vectors of edges and lists, padded to buckets."""
     lists = {name: structure[name] for name in ("dst_idx", "src_idx")}
+    # In float64, so that a model in float32 gets exact vectors, also of atoms far from the origin.
     vectors = ops.displacements(structure["positions"], structure["cell"], structure["shifts"], **lists)
     graph = {"numbers": structure["numbers"], "vectors": vectors, **lists}
     batch = {name: x[0] for name, x in ops.pad_graphs([graph], nodes=["numbers"], edges=["vectors"]).items()}
+    # Half a cut-off: functions of distances can have poles, or no derivatives, at zero.
     batch["vectors"][len(vectors) :] = np.asarray([1.0, 2.0, 2.0]) * cutoff / 6
     return batch
 
@@ -59,17 +56,17 @@ def inputs_of(structure: Mapping[str, NDArray[Any]], cutoff: float) -> dict[str,
 def total_energy(
     model: Callable[..., Array], moves: Array, strain: Array, structure: Mapping[str, Array]
 ) -> tuple[Array, Array]:
-    r"""Return the energy of a structure that is deformed, and what the atoms contribute to it.
+    r"""Return the energy of a deformed structure, and the contributions of its atoms.
 
     .. math:: E = \sum_i E_i\bigl(\{(r_e + m_{s(e)} - m_{d(e)}) (1 + \epsilon)\}\bigr)
 
     Parameters
     ----------
     model : callable
-        ``model(numbers, vectors, dst_idx=..., src_idx=...)`` returns energies (N,) of atoms with numbers (N,) from
-        vectors (E, 3) from the atoms that receive to those that send.
+        ``model(numbers, vectors, dst_idx=..., src_idx=...)`` returns the energies (N,) of atoms with numbers (N,).
+        Vectors (E, 3) go from receiving to sending atoms.
     moves : array of shape (N, 3)
-        By how much atoms are moved.
+        Displacements m of atoms.
     strain : array of shape (3, 3)
         The strain; see :func:`e3any.ops.displacements`.
     structure : mapping
@@ -85,9 +82,9 @@ def total_energy(
     Raises
     ------
     ValueError
-        If the model returns no energy for every atom, or energies that are less precise than the moves.
+        If the model does not return an energy for every atom, or if its energies are less precise than the moves.
     TypeError
-        If it returns no array.
+        If the model does not return an array.
     """
     lists = {name: structure[name] for name in ("dst_idx", "src_idx")}
     vectors = ops.displacements(moves, structure["axes"], structure["vectors"], strain, **lists)

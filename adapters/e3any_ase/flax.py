@@ -40,13 +40,13 @@ class JaxEvaluator:
     Raises
     ------
     ValueError
-        If parameters are missing, or given for a module of NNX, which holds its own.
+        If parameters are missing, or given for an NNX module, which contains its own.
     """
 
     def __init__(self, model: Any, params: Mapping[str, Any] | None, dtype: str | None) -> None:
         self._apply, tree = _functional(model, params)
         self.dtype = dtype or ("float32" if isinstance(model, Layer) else _dtype_of(tree))
-        # As arrays of NumPy they keep their precision, whatever JAX is set to, and can be pickled.
+        # NumPy arrays keep their precision, independently of jax_enable_x64, and can be pickled.
         self._params = jax.tree.map(partial(_as_numpy, self.dtype), tree)
         self.elements = of_embeddings(_nested(self._params))
         self._compiled: Any = None
@@ -68,11 +68,13 @@ class JaxEvaluator:
             return Derivatives(*map(np.asarray, found))
 
     def _check_tables(self, inputs: Mapping[str, Any]) -> None:
-        """Raise a ValueError if a table of the model has no row for an element: JAX itself takes the last one then."""
+        """Raise a ValueError if a table of the model has no row for an element."""
+        # JAX does not raise for an index out of bounds, it uses the last row:
+        # https://docs.jax.dev/en/latest/notebooks/Common_Gotchas_in_JAX.html#out-of-bounds-indexing
         new = set(inputs["numbers"].tolist()) - self._has_rows - {0}
         if not new:
             return
-        # Atoms of one element without padding, whose indices are outside on purpose.
+        # Atoms of one element and no padding, which is out of bounds on purpose.
         graph = {name: np.ones_like(x) if name == "vectors" else np.zeros_like(x) for name, x in inputs.items()}
         reads = jax.jit(partial(_reads_outside, self._apply))
         for number in sorted(new):
@@ -87,8 +89,8 @@ class JaxEvaluator:
 
 
 def _reads_outside(apply: Callable[..., Any], params: Any, numbers: Any, vectors: Any, **lists: Any) -> Any:
-    """Return an error that is set if atoms make the model read beyond the end of an array."""
-    # Only what indices depend on is compiled.
+    """Return a checkify error that is set if the model reads out of bounds of an array."""
+    # The compiler removes everything that no index depends on.
     error, _ = checkify.checkify(apply, errors=checkify.index_checks)(params, numbers, vectors, **lists)
     return error
 
@@ -100,7 +102,7 @@ def _differentiate(apply: Callable[..., Any], params: Any, moves: Any, strain: A
 
 
 def _functional(model: Any, params: Mapping[str, Any] | None) -> tuple[Callable[..., Any], Any]:
-    """Return a model as a function of its parameters, which can be pickled, and these."""
+    """Return a model as a function of its parameters, which can be pickled, and the parameters."""
     if is_module(model, "nnx"):
         if params is not None:
             raise ValueError("expected no params with an NNX module, which holds its own, got some")
@@ -141,7 +143,7 @@ def is_module(model: Any, kind: str) -> bool:
 
 
 def _as_numpy(dtype: str, x: Any) -> Any:
-    """Return real numbers as an array of NumPy of a dtype, integers and keys of random numbers as they are."""
+    """Return real numbers as a NumPy array of a dtype; return integers and random keys unchanged."""
     if not hasattr(x, "dtype") or not jnp.issubdtype(x.dtype, jnp.floating):
         return x
     return np.asarray(x).astype(dtype)

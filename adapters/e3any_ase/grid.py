@@ -1,4 +1,4 @@
-"""Pairs of atoms by a grid, with NumPy alone: slower than libraries, for boxes of any length and few atoms."""
+"""Pairs of atoms by a grid of cells, in NumPy: slower than libraries, but for boxes of any length with few atoms."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 
 __all__ = ["Grid", "grid_of", "grid_pairs"]
 
-# Pairs of a point and a place, or a point, that are held at a time.
+# Number of pairs, of two points or of a point and a cell, that are in memory at a time.
 _ROWS = 2**18
 
 
 class Grid(NamedTuple):
-    """Points sorted into places of a grid that are at least as long as the cutoff.
+    """Points sorted into the cells of a grid, the "places", which are at least as long as the cutoff.
 
     Attributes
     ----------
     lengths : array of shape (3,)
         Distances between the faces of the box, in cutoffs.
     places : integer array of shape (N, 3)
-        The place of every point. Where several in a row are empty, two are left.
+        The place of every point. Of several empty places in a row, two are kept.
     sizes : integer array of shape (3,)
         Numbers of places along the axes.
     reach : integer array of shape (3,)
-        How many places away a neighbour may be; along periodic axes of one place these are images.
+        How many places away a neighbour can be. Along a periodic axis with one place, this counts images.
     """
 
     lengths: NDArray[np.float64]
@@ -35,7 +35,7 @@ class Grid(NamedTuple):
     reach: NDArray[np.float64]
 
     def images(self) -> float:
-        """Return how many places, or images of one, are searched for every point."""
+        """Return the number of places, or images of a place, that are searched for every point."""
         return float(np.prod(2 * self.reach + 1))
 
     def keys(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -43,7 +43,7 @@ class Grid(NamedTuple):
         return np.asarray((places[..., 0] * self.sizes[1] + places[..., 1]) * self.sizes[2] + places[..., 2])
 
     def candidates(self) -> float:
-        """Return about how many pairs of points, or images of points, are in places next to each other."""
+        """Return an estimate of the number of pairs of points, or images, in neighbouring places."""
         _, counts = np.unique(self.keys(self.places), return_counts=True)
         return float(np.sum(counts.astype(np.float64) ** 2)) * self.images()
 
@@ -69,7 +69,7 @@ def grid_of(points: NDArray[np.float64], box: NDArray[np.float64], periodic: NDA
     """
     inverse = np.linalg.inv(box)
     lengths = 1.0 / (np.linalg.norm(inverse, axis=0) * cutoff)
-    # A little longer than the cutoff, so that rounding puts no pair two places apart.
+    # Places are a little longer than the cutoff, so that rounding puts no pair two places apart.
     sizes = np.maximum(np.floor(lengths / (1 + 1e-7)), 1.0)
     places = np.clip(np.floor(points @ inverse * sizes), 0, sizes - 1).astype(np.int64)
     reach = np.where(sizes > 1, 1.0, np.where(periodic, np.minimum(np.ceil(1.0 / lengths), 1e90), 0.0))
@@ -79,7 +79,7 @@ def grid_of(points: NDArray[np.float64], box: NDArray[np.float64], periodic: NDA
 
 
 def _without_gaps(places: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], int]:
-    """Return places along a ring without those that are empty, but for one beside each."""
+    """Return places along a ring without empty places, except one after each used place."""
     used, inverse = np.unique(places, return_inverse=True)
     steps = np.minimum(np.diff(used, append=used[:1] + size), 2)
     return (np.cumsum(steps) - steps)[inverse], int(steps.sum())
@@ -95,7 +95,7 @@ def grid_pairs(
     points, box, periodic, cutoff
         See :func:`grid_of`.
     grid : Grid
-        What that has returned.
+        A result of :func:`grid_of`.
 
     Returns
     -------
@@ -122,21 +122,21 @@ def grid_pairs(
 
 
 def _sorted(grid: Grid) -> tuple[Any, Any, Any, Any]:
-    """Return the keys of places that are used, where in the order of points each begins, how many it has, the order."""
+    """Return keys of used places, their first positions in the order of points, their numbers of points, the order."""
     keys = grid.keys(grid.places)
     order = np.argsort(keys, kind="stable")
     return *np.unique(keys[order], return_index=True, return_counts=True), order
 
 
 def _parts(counts: NDArray[np.int64]) -> list[slice]:
-    """Return slices of rows with about as many pairs as may be held at a time."""
+    """Return slices of rows, each with about as many pairs as fit into memory at a time."""
     ends = np.searchsorted(np.cumsum(counts), np.arange(_ROWS, counts.sum(), _ROWS)) + 1
     bounds = np.unique([0, *ends, len(counts)])
     return [slice(a, b) for a, b in pairwise(bounds.tolist())]
 
 
 def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the numbers from each start, one range after the other."""
+    """Return the concatenated ranges of ``counts`` numbers from each start."""
     before = np.cumsum(counts) - counts
     return np.asarray(np.arange(counts.sum()) + np.repeat(starts - before, counts))
 
@@ -149,7 +149,7 @@ def _near(
     j: NDArray[np.int64],
     images: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return those pairs that are closer than a cutoff, and no point with itself."""
+    """Return the pairs that are closer than a cutoff, without pairs of a point with itself."""
     vectors = (points[j] - points[i] + images @ box) / cutoff
     keep = (np.sum(vectors**2, axis=1) < 1.0) & ((i != j) | images.any(axis=1))
     return i[keep], j[keep], images[keep]

@@ -1,4 +1,4 @@
-"""Energies, forces and stress that files and calculators give for atoms."""
+"""Labels of atoms: energies, forces and stress from files and calculators."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from e3any_ase.neighbours import plain
+from e3any_ase.neighbours import native_array
 
 __all__ = ["LABELS", "check_names", "labels_of", "unread", "warn_of"]
 
-#: What structures call their labels.
+#: Names of the labels of structures.
 LABELS = ("energy", "forces", "stress")
 _NAMES = (*LABELS, "virial")
 _LOOKS_LIKE_A_LABEL = re.compile("energ|force|stress|virial", re.IGNORECASE)
@@ -23,7 +23,7 @@ _DESCRIBES_ONE = re.compile("weight|mask|unit", re.IGNORECASE)
 
 
 def check_names(labels: Mapping[str, str] | None) -> None:
-    """Raise an error unless ``labels`` says under which names some labels are."""
+    """Raise an error unless ``labels`` maps some labels to names in files."""
     if labels is None:
         return
     if not isinstance(labels, Mapping) or not all(isinstance(x, str) for x in (*labels, *labels.values())):
@@ -35,12 +35,12 @@ def check_names(labels: Mapping[str, str] | None) -> None:
 
 
 def labels_of(atoms: Atoms, labels: Mapping[str, str] | None) -> dict[str, NDArray[Any]]:
-    """Return the labels of atoms that are there: those of their calculator, or those under the names that are given."""
+    """Return the labels that atoms have: the results of their calculator, or the arrays that ``labels`` names."""
     return _results(atoms) if labels is None else _named(atoms, labels)
 
 
 def _results(atoms: Atoms) -> dict[str, NDArray[Any]]:
-    """Return results that are there; nothing is computed."""
+    """Return the results that a calculator has; nothing is computed."""
     if atoms.calc is None:
         return {}
     getters = {
@@ -73,8 +73,8 @@ def _volume(atoms: Atoms) -> float:
 
 
 def _checked(name: str, key: str, value: Any, num: int) -> NDArray[np.float64]:
-    """Return a label as an array of its shape; an error unless it is one of finite numbers."""
-    array = plain(value, repr(key))
+    """Return a label as an array of its shape; raise an error unless its numbers are real and finite."""
+    array = native_array(value, repr(key))
     if array.dtype.kind not in "fiu":
         raise TypeError(f"expected {key!r} to be real numbers, got {type(value).__name__}")
     shape = {"energy": (), "forces": (num, 3)}.get(name, (3, 3))
@@ -88,7 +88,7 @@ def _checked(name: str, key: str, value: Any, num: int) -> NDArray[np.float64]:
 
 
 def unread(atoms: Atoms, labels: Mapping[str, str] | None) -> set[str]:
-    """Return the names under which atoms have what looks like a label that is not read."""
+    """Return names in ``atoms`` that look like labels but are not read."""
     read = {} if labels is None else labels
     names = {str(key) for key in (*atoms.info, *atoms.arrays)} - set(read.values())
     found = {key for key in names if _LOOKS_LIKE_A_LABEL.search(key) and not _DESCRIBES_ONE.search(key)}

@@ -1,4 +1,4 @@
-"""Models in files with what their parameters alone do not say: elements and the cut-off of neighbours."""
+"""Models in files, with the elements and the cut-off of neighbours that parameters alone do not tell."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ELEMENTS, _CUTOFF = "elements", "cutoff"
 
 
 class SavedModel(NamedTuple):
-    """A model as a file has it.
+    """A model of a file.
 
     Attributes
     ----------
@@ -34,9 +34,9 @@ class SavedModel(NamedTuple):
     params : dict
         Its parameters, a nested dictionary of arrays.
     cutoff : float or None
-        The cut-off of lists of neighbours, if the file says it.
+        The cut-off of lists of neighbours, if the file has one.
     elements : tuple of int or None
-        The atomic numbers that the model knows, if the file says them.
+        The atomic numbers that the model knows, if the file has them.
     """
 
     layer: Layer
@@ -63,21 +63,21 @@ def save_model(
     params : mapping
         A nested mapping of NumPy arrays.
     layer : e3any.nn.Layer
-        The description that the parameters are for.
+        The description that the parameters belong to.
     cutoff : float
         The cut-off of the lists of neighbours that the model was trained with, in Angstrom.
     elements : iterable of int or str
         The elements that it was trained with, as symbols or atomic numbers.
     metadata : mapping of str to str, optional
-        Other notes, see :func:`e3any.checkpoint.save`; ``cutoff`` and ``elements`` are names of those above.
+        Other notes, see :func:`e3any.checkpoint.save`. The names ``cutoff`` and ``elements`` are taken.
 
     Raises
     ------
     ValueError
-        If the cutoff is not positive and finite or smaller than one that is a field of the description, elements are
-        none, or a note has a name that is taken.
+        If the cutoff is not positive and finite or is smaller than a field ``cutoff`` of the description, there are no
+        elements or unknown ones, or a note has a name that is taken.
     TypeError
-        If ``layer`` is no description, the cutoff no number, elements no sequence, or
+        If ``layer`` is not a description, the cutoff is not a number, elements are not a sequence, or
         :func:`e3any.checkpoint.save` raises one.
 
     Examples
@@ -111,8 +111,8 @@ def load_model(path: str | os.PathLike[str], model: Any = ()) -> SavedModel:
     path : path
         The file, of :func:`save_model` or :func:`e3any.checkpoint.save`.
     model : sequence of classes, class or Layer
-        The classes of descriptions that are not of :mod:`e3any.nn`, as :func:`e3any.checkpoint.load_layer` takes them.
-        A description is compared with that of the file; if the file has none, it is taken as it is.
+        Your own classes of descriptions, as in :func:`e3any.checkpoint.load_layer`. A description is compared with that
+        of the file, and used if the file has none.
 
     Returns
     -------
@@ -124,10 +124,10 @@ def load_model(path: str | os.PathLike[str], model: Any = ()) -> SavedModel:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged or has no description, a class is not known, or a description differs from that of the
+        If the file is damaged or has no description, a class is unknown, or a description differs from that of the
         file.
     TypeError
-        If ``model`` is something else.
+        If ``model`` has another type.
     """
     notes, params = checkpoint.read(path)
     return SavedModel(
@@ -165,7 +165,7 @@ def _layer(notes: Mapping[str, str], model: Any) -> Layer:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the names and values of the fields of a description and its parts, and of options of functions."""
+    """Yield names and values of the fields of a description and of its parts, and of the options of partials."""
     if isinstance(value, partial):
         found: Iterable[tuple[str, Any]] = value.keywords.items()
     elif is_dataclass(value) and not isinstance(value, type):
@@ -182,7 +182,7 @@ def _classes(model: Layer) -> set[type[Layer]]:
 
 
 def cutoffs_of(model: Any) -> list[float]:
-    """Return the numbers that are called ``cutoff`` in a description, or that a module has as an attribute."""
+    """Return the fields ``cutoff`` of a description and its parts, or the attributes ``cutoff`` of modules."""
     found = [x for name, x in _parts(model) if name == "cutoff"]
     if not isinstance(model, Layer):
         for module in _modules(model):
@@ -193,28 +193,28 @@ def cutoffs_of(model: Any) -> list[float]:
 
 
 def _modules(model: Any) -> list[Any]:
-    """Return a module and those in it: all of PyTorch, and those that are attributes of others."""
+    """Return a module and its children: all of them in PyTorch, else attributes with a description."""
     if callable(getattr(model, "modules", None)):
         return list(model.modules())
     return [model, *(x for x in getattr(model, "__dict__", {}).values() if hasattr(x, "description"))]
 
 
 def _is_number(x: Any) -> bool:
-    """Return whether something is a number, also as an array of no axis."""
+    """Return whether a value is a number or a zero-dimensional array."""
     if isinstance(x, bool | str) or x is None or callable(x):
         return False
     return isinstance(x, int | float | np.number) or getattr(x, "shape", None) == ()
 
 
 def check_reach(model: Any, cutoff: float) -> None:
-    """Raise a ValueError if a list of neighbours is shorter than the model reaches."""
+    """Raise a ValueError if the cut-off of lists is smaller than that of the model."""
     own = max(cutoffs_of(model), default=cutoff)
     if cutoff < own:
         raise ValueError(f"expected a cutoff of lists not smaller than that of the model, {own}, got {cutoff}")
 
 
 def chosen(name: str, given: Any, saved: Any) -> Any:
-    """Return what a file says, or what is given if it says nothing; a ValueError if they contradict each other."""
+    """Return the saved value, or the given one if nothing is saved; raise a ValueError if they contradict."""
     if name == "elements" and None not in (given, saved):
         if more := sorted(set(given) - set(saved)):
             raise ValueError(f"expected elements that the file names, {names(saved)}, got {names(more)} too")
@@ -225,7 +225,7 @@ def chosen(name: str, given: Any, saved: Any) -> Any:
 
 
 def _differences(given: Any, saved: Any, name: str = "") -> Iterator[str]:
-    """Yield where two descriptions in JSON differ."""
+    """Yield the differences of two descriptions in JSON."""
     if isinstance(given, dict) and isinstance(saved, dict):
         for key in sorted({*given, *saved}):
             inner = name if key in ("layer", "fields", "options") else f"{name}.{key}".strip(".")

@@ -26,7 +26,7 @@ class Neighbours(NamedTuple):
     Attributes
     ----------
     dst_idx, src_idx : integer arrays of shape (E,)
-        The nodes that receive and send.
+        The receiving and the sending nodes.
     shifts : integer array of shape (E, 3)
         Cells between the two nodes, along the vectors of the cell, for :func:`e3any.ops.displacements`.
     """
@@ -50,9 +50,9 @@ def neighbours(
     Parameters
     ----------
     positions : array of shape (N, 3)
-        Positions of atoms, which may lie outside of the cell.
+        Positions of atoms, inside or outside of the cell.
     cell : array of shape (3, 3), optional
-        Vectors of the cell, as rows. Along directions without periodic boundaries they may be zero.
+        Vectors of the cell, as rows. Along directions without periodic boundaries they can be zero.
     pbc : bool or sequence of three bool
         Along which vectors boundaries are periodic.
     cutoff : float
@@ -72,12 +72,12 @@ def neighbours(
     ImportError
         If the library is not installed.
     ValueError
-        If the cutoff is not positive and finite, ``pbc`` or ``sort`` no bool, a shape does not fit, positions or cell
-        are not finite or more than 2**30 cutoffs, a vector of the cell along which boundaries are periodic is zero or
-        depends on the others, or there are so many atoms and images within the cutoff that a search would not end, as
-        in a cell that has collapsed: more than 1e8 pairs, or 2,000 for every atom, are in places next to each other.
+        If the cutoff is not positive and finite, ``pbc`` or ``sort`` is not a bool, a shape does not fit, positions or
+        cell are not finite or above 2**30 cutoffs, or periodic vectors of the cell are zero or linearly dependent. Also
+        if there are too many atoms and images within the cutoff, for example in a collapsed cell: more than 1e8 pairs
+        near each other, and more than 2,000 for every atom.
     TypeError
-        If positions or cell are no real numbers or masked, or the cutoff is no number.
+        If positions or cell are masked or not real numbers, or the cutoff is not a number.
     """
     points = real_numbers(positions, "positions")
     if points.ndim != 2 or points.shape[1] != 3:
@@ -87,22 +87,22 @@ def neighbours(
     box, periodic = _box(cell, pbc)
     dst_idx, src_idx, shifts = find_pairs(points, box, periodic, cutoff, _FINDERS[finder])
     if sort:
-        # Radix sort of small integers takes a third of the time.
+        # NumPy sorts small integers by radix, in a third of the time.
         order = np.argsort(dst_idx.astype(np.min_scalar_type(len(points))), kind="stable")
         return Neighbours(*(np.take(x, order, axis=0) for x in (dst_idx, src_idx, shifts)))
     return Neighbours(dst_idx, src_idx, shifts)
 
 
 def real_numbers(x: ArrayLike, name: str) -> NDArray[np.float64]:
-    """Return an array of float64; a TypeError if there are other than real numbers, or some are masked."""
-    array = plain(x, name)
+    """Return an array of float64; raise a TypeError unless it has real numbers and no mask."""
+    array = native_array(x, name)
     if array.size and array.dtype.kind not in "fiu":
         raise TypeError(f"expected {name} of real numbers, got dtype {array.dtype}")
     return array.astype(np.float64)
 
 
-def plain(x: Any, name: str) -> NDArray[Any]:
-    """Return an array in the byte order of the machine; a TypeError if it is masked or computes otherwise."""
+def native_array(x: Any, name: str) -> NDArray[Any]:
+    """Return an array in native byte order; raise a TypeError for masked arrays and other special subclasses."""
     try:
         return np.asarray(native(x))
     except TypeError as error:
@@ -119,16 +119,16 @@ def check_search(cutoff: float, finder: str = "vesin") -> None:
 
 
 def _box(cell: ArrayLike | None, pbc: bool | Sequence[bool]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return a cell that has a volume, and along which of its vectors boundaries are periodic."""
+    """Return a cell with a volume, and the vectors along which it is periodic."""
     vectors = np.zeros((3, 3)) if cell is None else real_numbers(cell, "cell")
     if vectors.shape != (3, 3):
         raise ValueError(f"expected cell of shape (3, 3), got {vectors.shape}")
     check_finite("cell", vectors)
-    flags = plain(pbc, "pbc")
+    flags = native_array(pbc, "pbc")
     if flags.shape not in ((), (3,)) or flags.dtype != bool:
         raise ValueError(f"expected pbc to be True or False, or three of them, got {shown(pbc)}")
     periodic = np.broadcast_to(flags, 3)
-    # Vectors along which nothing is periodic do not matter: any that complete the cell will do.
+    # Vectors without periodic boundaries do not matter: any that complete the cell can be used.
     needed = np.where(periodic[:, None], vectors, 0.0)
     if np.linalg.matrix_rank(needed) < np.count_nonzero(periodic):
         raise ValueError(f"expected independent vectors along periodic directions {periodic}, got {vectors.tolist()}")
@@ -136,7 +136,7 @@ def _box(cell: ArrayLike | None, pbc: bool | Sequence[bool]) -> tuple[NDArray[np
 
 
 class _Kept(threading.local):
-    """The list of vesin that each thread used last: its memory, which is dear to allocate, is used again."""
+    """The list of vesin that each thread used last. It is reused, because allocating its memory is expensive."""
 
     cutoff: float | None = None
     finder: Any = None
@@ -152,7 +152,7 @@ def _vesin(points: Any, box: Any, periodic: Any, cutoff: float) -> tuple[Any, An
 
         _kept.cutoff, _kept.finder = cutoff, NeighborList(cutoff=cutoff, full_list=True)
     if not periodic.all():
-        # Open axes take it up to a hundred times longer than periodic ones with a gap.
+        # Open axes take vesin up to a hundred times longer than periodic axes with a gap.
         lengths = np.linalg.norm(box, axis=1, keepdims=True)
         box, periodic = np.where(periodic[:, None], box, box * (1 + 2 * cutoff / lengths)), np.ones(3, bool)
     i, j, shifts = _kept.finder.compute(points, box, periodic, "ijS")  # copies

@@ -1,7 +1,7 @@
-"""Searches for pairs of atoms that end: what the libraries can't do is done here, or refused.
+"""Safe searches for pairs of atoms: cases that libraries can't handle are computed here, or refused.
 
-The libraries that find pairs are written in C, C++ or Rust. Given boxes that are too large, too long or too small they
-divide by zero, which ends the process, or do not come back. So the work is measured before one is called.
+The libraries that find pairs are written in C, C++ or Rust. If a box is too large, too long or too small, they divide
+by zero, which kills the process, or do not return. The work is therefore estimated before a library is called.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Finding: TypeAlias = Callable[[Floats, Floats, NDArray[np.bool_], float], tuple[
 
 _logger = logging.getLogger("e3any")
 
-#: Up to here float64 resolves 1e-7 of a cutoff, which is all that models in float32 see.
+#: Up to this many cutoffs, float64 resolves 1e-7 of a cutoff, the precision of models in float32.
 _FARTHEST = 2.0**30
-#: Pairs that a search may look at: those of 10,000 atoms that are all close to each other, or 2,000 for every atom.
+#: Largest number of pairs to search: those of 10,000 atoms that are all close to each other, or 2,000 for every atom.
 _PAIRS, _PAIRS_PER_ATOM = 1e8, 2e3
-#: The largest number of cells in a list of vesin. Of longer boxes it takes a share that may be none, and divides by it.
+#: Largest number of cells in a list of vesin. For longer boxes it rounds a number of cells to zero, and divides by it.
 _CELLS, _CELLS_PER_ATOM = 1e5, 64
-#: Squares of larger ones lose digits, or overflow, in sums with others.
+#: Squares of larger cutoffs lose digits, or overflow, in sums with others.
 _LARGEST_CUTOFF = 1e6
 
 
 class _Region(NamedTuple):
-    """Points inside of a box that is as long as they reach along open axes, and the cells that they were moved by."""
+    """Points inside a box, which spans them along open axes, and the numbers of cells by which they were moved."""
 
     points: Floats
     box: Floats
@@ -44,7 +44,7 @@ class _Region(NamedTuple):
 def find_pairs(
     points: Floats, box: Floats, periodic: NDArray[np.bool_], cutoff: float, find: Finding
 ) -> tuple[Any, Any, Any]:
-    """Find pairs with a library where that is safe, and without one elsewhere.
+    """Find pairs with a library if that is safe, else with :mod:`e3any_ase.grid`.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def find_pairs(
     Raises
     ------
     ValueError
-        If numbers are not finite, atoms too far away, or more pairs near each other than can be looked at.
+        If numbers are not finite, atoms are too far away, or there are too many pairs to search.
     """
     check_finite("positions", points)
     _check_reach("positions", points, cutoff, "move the atoms to the origin, atoms.wrap() or atoms.center()")
@@ -92,7 +92,7 @@ def find_pairs(
 
 
 def _of_unmoved(shifts: Any, dst_idx: Any, src_idx: Any, cells: Any) -> Any:
-    """Return the cells between points as they were before they were moved by some."""
+    """Return the cells between the original points from those between the moved points."""
     is_moved = np.any(cells != 0, axis=1)
     if not is_moved.any():
         return shifts
@@ -126,20 +126,20 @@ def _heights(box: Floats) -> Floats:
 
 
 def _compact(box: Floats, periodic: NDArray[np.bool_], cutoff: float) -> tuple[Floats, NDArray[np.int64] | None]:
-    """Return the same lattice with shorter vectors, and as which sums of the old ones, where skew makes work."""
+    """Return shorter vectors of a skew lattice, and the sums of old vectors that they are; None if unchanged."""
     lengths = np.linalg.norm(box, axis=1)
     is_skew = np.prod(lengths / lengths.max()) > 2 * abs(np.linalg.det(box / lengths.max()))
     if np.count_nonzero(periodic) < 2 or not is_skew or (_heights(box) > cutoff).all():
         return box, None
     try:
         reduced, combined = minkowski_reduce(box, periodic)
-    except RuntimeError:  # it gives up on numbers that can't be resolved
+    except RuntimeError:  # raised for numbers that float64 can't resolve
         return box, None
     return np.asarray(reduced), np.asarray(combined, np.int64)
 
 
 def _region(points: Floats, box: Floats, periodic: NDArray[np.bool_]) -> _Region:
-    """Move points into a box: by whole cells where it is periodic, else make the box as long as they reach."""
+    """Move points into a box: by whole cells along periodic axes; along open axes, extend the box to the points."""
     fractions = points @ np.linalg.inv(box)
     cells = np.where(periodic, np.floor(fractions), 0.0)
     if np.abs(cells).max(initial=0) >= 2**31:
@@ -160,7 +160,7 @@ def _region(points: Floats, box: Floats, periodic: NDArray[np.bool_]) -> _Region
 
 
 def _check_work(grid: Grid, cutoff: float) -> None:
-    """Raise a ValueError if a search would look at too many pairs."""
+    """Raise a ValueError if there are too many pairs to search."""
     num = len(grid.places)
     most = max(_PAIRS, _PAIRS_PER_ATOM * num)
     if num * num * grid.images() > most and (pairs := grid.candidates()) > most:
@@ -173,7 +173,7 @@ def _check_work(grid: Grid, cutoff: float) -> None:
 
 
 def _fits_libraries(grid: Grid) -> bool:
-    """Return whether libraries can divide a box: its cells are few, or hold atoms and are as many along all axes."""
-    sizes = np.floor(grid.lengths) + 2  # with a margin, which vesin has along open axes
+    """Return whether libraries can divide a box: into few cells, or into similar numbers of filled cells per axis."""
+    sizes = np.floor(grid.lengths) + 2  # with the margin of vesin along open axes
     total = np.prod(sizes)
     return bool(total <= _CELLS or (total <= _CELLS_PER_ATOM * len(grid.places) and sizes.max() <= 16 * sizes.min()))

@@ -1,4 +1,4 @@
-"""Atoms and their neighbours as dictionaries of arrays, which models and :mod:`e3any.ops` take."""
+"""Atoms and their neighbours as dictionaries of arrays, for models and :mod:`e3any.ops`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from e3any import ops
 from e3any.checks import check_flag, check_integer
 from e3any_ase.elements import Element, as_numbers, check_numbers
 from e3any_ase.labels import LABELS, check_names, labels_of, unread, warn_of
-from e3any_ase.neighbours import Finder, neighbours, plain, real_numbers
+from e3any_ase.neighbours import Finder, native_array, neighbours, real_numbers
 
 __all__ = ["Structure", "from_arrays", "from_atoms", "pad_structures", "read_structures", "to_dense"]
 
@@ -52,18 +52,18 @@ def from_arrays(
     Returns
     -------
     dict
-        ``numbers`` (N,), ``positions`` (N, 3), ``cell`` (3, 3), ``dst_idx`` and ``src_idx`` (E,), ``dst_idx``
-        ascending, and ``shifts`` (E, 3).
+        ``numbers`` (N,), ``positions`` (N, 3), ``cell`` (3, 3), ``dst_idx`` (E,), which ascends, ``src_idx`` (E,), and
+        ``shifts`` (E, 3).
 
     Raises
     ------
     ValueError
-        If there are not as many numbers as positions, a number is that of no element or of one that is not known, or
-        :func:`neighbours` raises one.
+        If there are not as many numbers as positions, a number is not that of a known element, or :func:`neighbours`
+        raises one.
     TypeError
-        If numbers are no integers, or :func:`neighbours` raises one.
+        If numbers are not integers, or :func:`neighbours` raises one.
     """
-    z, r = plain(numbers, "numbers"), real_numbers(positions, "positions")
+    z, r = native_array(numbers, "numbers"), real_numbers(positions, "positions")
     if z.size and z.dtype.kind not in "iu":
         raise TypeError(f"expected numbers to be integers, got dtype {z.dtype}")
     if z.shape != r.shape[:1]:
@@ -82,7 +82,7 @@ def from_atoms(
     elements: Iterable[Element] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> Structure:
-    """Return atoms of ASE with the sparse list of their neighbours, and their labels.
+    """Return ASE atoms with the sparse list of their neighbours, and their labels.
 
     Parameters
     ----------
@@ -93,23 +93,23 @@ def from_atoms(
     elements : iterable of int or str, optional
         The elements that a model knows, as symbols or atomic numbers; by default all.
     labels : mapping of str to str, optional
-        The names in ``atoms.info`` or ``atoms.arrays`` of the labels ``energy``, ``forces``, ``stress`` or ``virial``
-        that are to be read, such as ``{"energy": "REF_energy", "forces": "REF_forces"}``; no others are then. By
-        default labels are the results of the calculator of the atoms, if it has some. What looks like another energy,
-        force, stress or virial is not read, and a warning names it.
+        The labels to read, ``energy``, ``forces``, ``stress`` or ``virial``, and their names in ``atoms.info`` or
+        ``atoms.arrays``, for example ``{"energy": "REF_energy", "forces": "REF_forces"}``. By default labels are the
+        results that the calculator of the atoms has. A warning lists other names that look like labels.
 
     Returns
     -------
     dict
-        What :func:`from_arrays` returns, and the labels ``energy`` () in eV, ``forces`` (N, 3) in eV/Angstrom and
-        ``stress`` (3, 3) in eV/Angstrom^3, those that are there. The stress is -virial / volume where a virial is read.
+        The result of :func:`from_arrays`, and the labels that were found: ``energy`` () in eV, ``forces`` (N, 3) in
+        eV/Angstrom and ``stress`` (3, 3) in eV/Angstrom^3. The stress of a virial is -virial / volume.
 
     Raises
     ------
     ValueError
-        If :func:`from_arrays` raises one, or a label that is named is missing, or has another shape, or is not finite.
+        If :func:`from_arrays` raises one, or a label of ``labels`` is missing, has another shape, or is not finite.
     TypeError
-        If ``atoms`` are none of ASE, the cutoff is no number, ``labels`` no mapping of names, or a label no numbers.
+        If ``atoms`` are not ASE atoms, the cutoff is not a number, ``labels`` is not a mapping of names, or a label is
+        not an array of numbers.
     """
     structure = _from_atoms(atoms, cutoff, finder, elements, labels)
     for name, key in (labels or {}).items():
@@ -144,7 +144,7 @@ def read_structures(
     elements: Iterable[Element] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> list[Structure]:
-    """Read frames of an extxyz file, or of any other that ASE reads.
+    """Read frames of an extxyz file, or of any other file that ASE reads.
 
     Parameters
     ----------
@@ -155,21 +155,21 @@ def read_structures(
     index : str
         Which frames, as a slice of Python; by default all.
     format : str, optional
-        Name of the format in ASE; by default what the name of the file and its contents suggest.
+        Name of the format in ASE; by default ASE guesses it from the name and the contents of the file.
     elements, labels
-        See :func:`from_atoms`. A frame may lack a label that others have.
+        See :func:`from_atoms`. Not every frame needs all labels.
 
     Returns
     -------
     list of dict
-        What :func:`from_atoms` returns for every frame. One warning names the labels that are not read.
+        The results of :func:`from_atoms` for every frame. One warning lists all names that look like labels.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError, TypeError
-        If :func:`from_atoms` raises one, or no frame has a label that is named.
+        If :func:`from_atoms` raises one, or no frame has a label of ``labels``.
     """
     check_names(labels)
     elements = None if elements is None else as_numbers(elements)
@@ -191,17 +191,16 @@ def pad_structures(structures: Sequence[Mapping[str, Any]], *, label_masks: bool
     structures : sequence of mappings
         Structures with the same names.
     label_masks : bool
-        Whether structures may lack labels. Those that are missing are zero then, and for every label that a structure
-        has there is a mask: ``energy_mask``, ``forces_mask`` and ``stress_mask``, bool arrays of shape (structures,)
-        that say which structures have it.
+        Whether some structures can lack labels. Missing labels are zero then, and every label has a mask:
+        ``energy_mask``, ``forces_mask`` and ``stress_mask``, bool arrays of shape (structures,) that are True for
+        structures with this label.
     **options
-        Sizes, or how buckets grow; see :func:`e3any.ops.pad_graphs`.
+        Sizes, or the growth of buckets; see :func:`e3any.ops.pad_graphs`.
 
     Returns
     -------
     dict
-        The stacked arrays, and ``node_mask``, a bool array of shape (structures, atoms) that says which atoms are no
-        padding.
+        The stacked arrays, and ``node_mask``, a bool array of shape (structures, atoms) that is False for padding.
 
     Raises
     ------
@@ -222,13 +221,13 @@ def pad_structures(structures: Sequence[Mapping[str, Any]], *, label_masks: bool
 
 
 def _labels_of_some(structures: Sequence[Any]) -> list[str]:
-    """Return the labels that some structures have, and others lack."""
+    """Return the labels that some structures have and others lack."""
     counts = {name: sum(name in s for s in structures if isinstance(s, Mapping)) for name in LABELS}
     return [name for name, count in counts.items() if 0 < count < len(structures)]
 
 
 def _with_all_labels(structures: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], Structure]:
-    """Return structures that have zeros for the labels that only others have, and masks of the labels."""
+    """Return structures with zeros for missing labels, and the masks of all labels."""
     masks = {name: np.asarray([name in structure for structure in structures]) for name in LABELS}
     masks = {name: mask for name, mask in masks.items() if mask.any()}
     filled: list[Mapping[str, Any]] = []
@@ -239,31 +238,31 @@ def _with_all_labels(structures: Sequence[Mapping[str, Any]]) -> tuple[list[Mapp
 
 
 def to_dense(structure: Mapping[str, Any], *, num_nodes: int | None = None, width: int | None = None) -> Structure:
-    """Return a structure whose list of neighbours is dense.
+    """Convert the list of neighbours of a structure to a dense one.
 
     Parameters
     ----------
     structure : mapping
         A structure with a sparse list.
     num_nodes : int, optional
-        Number N of atoms afterwards; by default as many as there are.
+        Number N of atoms after padding; by default that of the structure.
     width : int, optional
-        Number M of neighbours afterwards; by default the size of the smallest bucket, see
+        Number M of neighbours after padding; by default the size of the smallest bucket, see
         :func:`e3any.ops.bucket_size`.
 
     Returns
     -------
     dict
-        ``adj_idx`` (N, M) in place of ``dst_idx`` and ``src_idx``, ``shifts`` (N, M, 3), and all else as it was,
-        atoms padded with zeros. Neighbours that are padding have the number N.
+        ``adj_idx`` (N, M) instead of ``dst_idx`` and ``src_idx``, ``shifts`` (N, M, 3), and the other arrays, atoms
+        padded with zeros. Padded neighbours have the index N.
 
     Raises
     ------
     ValueError
-        If there are more atoms than ``num_nodes``, or more neighbours of one than ``width``, sizes are no integers
-        >= 0, or an array is missing.
+        If there are more atoms than ``num_nodes`` or more neighbours of an atom than ``width``, a size is not an
+        integer >= 0, or an array is missing.
     TypeError
-        If the structure is no mapping.
+        If the structure is not a mapping.
     """
     lists = ("dst_idx", "src_idx", "shifts")
     if not isinstance(structure, Mapping):
@@ -273,7 +272,7 @@ def to_dense(structure: Mapping[str, Any], *, num_nodes: int | None = None, widt
     for name, number in (("num_nodes", num_nodes), ("width", width)):
         if number is not None:
             check_integer(number, name)
-    dst_idx, src_idx, shifts = (plain(structure[name], name) for name in lists)
+    dst_idx, src_idx, shifts = (native_array(structure[name], name) for name in lists)
     size = len(structure["positions"]) if num_nodes is None else num_nodes
     padded = {
         name: ops.pad_rows(x, size) if name in _OF_NODES else x for name, x in structure.items() if name not in lists

@@ -31,11 +31,11 @@ class TorchEvaluator:
     Raises
     ------
     ValueError
-        If parameters are missing, or given for a module, which holds its own.
+        If parameters are missing, or given for a module, which contains its own.
     """
 
     def __init__(self, model: Any, params: Mapping[str, Any] | None, dtype: str | None) -> None:
-        # Parameters that are copied in inference mode could not be differentiated through.
+        # Tensors that are created in inference mode can't be used by autograd.
         with torch.inference_mode(False):
             if isinstance(model, Layer):
                 self._take_description(model, params, dtype)
@@ -55,7 +55,7 @@ class TorchEvaluator:
         if params is not None:
             raise ValueError("expected no params with a torch.nn.Module, which holds its own, got some")
         state = {name: x for name, x in model.state_dict().items() if isinstance(x, torch.Tensor)}
-        # A copy: neither its training nor its precision is that of the module that goes on elsewhere.
+        # A copy, because the user's module can be trained further, and keeps its precision.
         self._params = None
         self.dtype = dtype or ("float64" if any(x.dtype == torch.float64 for x in state.values()) else "float32")
         self._model = copy.deepcopy(model).to(getattr(torch, self.dtype)).eval().requires_grad_(False)
@@ -65,7 +65,7 @@ class TorchEvaluator:
     def __call__(self, structure: Mapping[str, Any], /) -> Derivatives:
         """Return energies and derivatives of a padded structure."""
         kind = getattr(torch, self.dtype)
-        # The caller may have switched derivatives off.
+        # The caller may have disabled gradients.
         with torch.inference_mode(False), torch.enable_grad():
             tensors = _tensors({**structure, "axes": np.eye(3)}, kind, self._device)
             moves, strain = (
@@ -79,7 +79,7 @@ class TorchEvaluator:
                 raise ValueError(
                     f"expected elements that all tables of the model have rows for, got {names(present)}: {error}"
                 ) from error
-            # A model that no vector enters has derivatives too, which are zero.
+            # A model that does not use vectors has derivatives, too: they are zero.
             energy = energy + 0 * moves.sum()
             gradients = torch.autograd.grad(energy, (moves, strain), materialize_grads=True)
             return Derivatives(*(x.detach().cpu().numpy() for x in (energies, *gradients)))
@@ -89,7 +89,7 @@ class TorchEvaluator:
 
 
 def _tensors(tree: Mapping[str, Any], dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
-    """Return a nested mapping of arrays as tensors, those of real numbers in one dtype."""
+    """Return a nested mapping of arrays as tensors; floating-point arrays get the dtype."""
     return {
         name: _tensors(x, dtype, device) if isinstance(x, Mapping) else _tensor(x, dtype, device)
         for name, x in tree.items()
@@ -102,5 +102,5 @@ def _tensor(x: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
 
 
 def _known(x: Any) -> Any:
-    """Return an array of a dtype that PyTorch takes from NumPy, which does not know bfloat16 itself."""
+    """Return an array of a dtype that PyTorch accepts from NumPy, which bfloat16 is not."""
     return x.astype(np.float32) if x.dtype.name == "bfloat16" else x

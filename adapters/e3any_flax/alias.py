@@ -1,4 +1,4 @@
-"""The files of this package under the name of e3x, for programs that name them."""
+"""Imports of the files of this package under the name of e3x."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 class _Finder(MetaPathFinder, Loader):
-    """Finds ``e3x.nn.modules`` where ``sys.modules["e3x"]`` is this package: the module that is there already.
+    """Finds ``e3any_flax.nn.modules`` as ``e3x.nn.modules`` if ``sys.modules["e3x"]`` is this package."""
 
-    Without it Python would run the files once more, for a second set of classes.
-    """
+    # Without it Python would execute the files again, and create a second set of classes.
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -34,12 +33,12 @@ class _Finder(MetaPathFinder, Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        # The import has written the other name into the module.
+        # The import has replaced the spec of the module by that of the other name.
         assert module.__spec__ is not None
         module.__spec__ = module.__spec__.loader_state[1]
 
 
 def find_under_other_names() -> None:
-    """Let imports find the files of this package under every name that ``sys.modules`` has it under."""
+    """Let imports find the files of this package under every name that it has in ``sys.modules``."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

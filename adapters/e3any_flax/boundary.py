@@ -1,6 +1,6 @@
-"""What functions take in programs for JAX: arrays of NumPy and JAX together, numbers, and integers for real numbers.
+"""Conversion of arguments to JAX arrays, as in :mod:`jax.numpy`: NumPy arrays, numbers, integers as real numbers.
 
-Functions of the core take arrays of one library and refuse everything else. Those of this package convert first::
+Functions of the core accept arrays of one library and refuse everything else. Those of this package convert first::
 
     accept_arrays(globals())  # at the end of a file, for all functions that its ``__all__`` lists
 """
@@ -25,23 +25,23 @@ Function = Callable[..., Any]
 
 
 def as_jax(tree: Any) -> Any:
-    """Return a tree whose arrays of NumPy are arrays of JAX."""
+    """Return a tree in which NumPy arrays are converted to JAX arrays."""
     return jax.tree.map(lambda x: jnp.asarray(native(x)) if isinstance(x, np.ndarray) else x, tree)
 
 
 def accept_arrays(names: dict[str, Any], *, integers: Collection[str] = (), signs: Collection[str] = ()) -> None:
-    """Let the functions of a file take what functions of :mod:`jax.numpy` take, and return arrays of JAX.
+    """Let the functions of a file accept the same arguments as :mod:`jax.numpy`, and return JAX arrays.
 
     Parameters
     ----------
     names : dict
         The global names of the file. Functions that ``__all__`` lists are replaced.
     integers : collection of str
-        Functions that take integers as they are, such as index lists. All others take them as real numbers.
+        Functions whose integers, for example index lists, stay integers. All others convert them to real numbers.
     signs : collection of str
-        Functions that multiply their one argument by -1, 0 or 1. Of integers they return integers.
+        Functions that multiply their one argument by -1, 0 or 1. They return integers for integers.
     """
-    # A function that has two names, such as silu and swish, stays one function.
+    # A function with two names, for example silu and swish, stays one function.
     found: dict[Function, Function] = {}
     for name in names["__all__"]:
         function = names[name]
@@ -66,7 +66,7 @@ def _accepting(function: Function, real: bool) -> Function:
     @functools.wraps(function)
     def accepting(*arguments: Any, **options: Any) -> Any:
         conversions = positional + [positional[-1]] * (len(arguments) - len(positional)) if variadic else positional
-        # Too many arguments are left to the function, which says so.
+        # Too many arguments are passed on: the function raises.
         converted = [f(x) for f, x in zip(conversions, arguments, strict=False)] + list(arguments[len(conversions) :])
         options = {name: convert[name](x) if name in convert else x for name, x in options.items()}
         with in_words_of_e3x():
@@ -80,7 +80,7 @@ def _accepting(function: Function, real: bool) -> Function:
 
 
 def _keeping_integers(function: Function) -> Function:
-    """Apply a function of ``s x`` with s in -1, 0, 1 to the signs of integers, which real numbers hold exactly."""
+    """Apply a function that multiplies by -1, 0 or 1 to the signs of integers, which real numbers represent exactly."""
 
     @functools.wraps(function)
     def accepting(x: Any) -> Any:
@@ -94,7 +94,7 @@ def _keeping_integers(function: Function) -> Function:
 
 
 def _conversion(annotation: str, real: bool) -> Callable[[Any], Any]:
-    """Return how an argument is converted, by its annotation: numbers stay numbers where the core takes them."""
+    """Return the conversion of an argument for its annotation; numbers stay numbers if the core accepts them."""
     if annotation == "Array":
         return (lambda x: _as_real(_as_array(x))) if real else _as_array
     if "Array" not in annotation or "Callable" in annotation:
@@ -111,7 +111,7 @@ def _as_real_or_number(x: Any) -> Any:
 
 
 def _as_real(x: Any) -> Any:
-    """Return an array of integers as one of real numbers, as their sum with 0.0 is."""
+    """Convert an array of integers to the dtype of its sum with 0.0."""
     x = as_jax(x)
     if isinstance(x, jax.Array) and not jnp.issubdtype(x.dtype, jnp.inexact):
         return x.astype(jnp.result_type(x, 1.0))

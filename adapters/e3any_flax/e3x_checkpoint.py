@@ -1,4 +1,4 @@
-"""Parameters that programs for e3x have saved, by the formats of Flax and of Orbax."""
+"""Parameters that programs for e3x have saved, in the formats of Flax and Orbax."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ __all__ = ["load_e3x"]
 
 
 def load_e3x(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
-    """Read parameters that a program for e3x, or any other of Flax, has saved.
+    """Read parameters that a program for e3x, or any other Flax program, has saved.
 
     Parameters
     ----------
     source : path or bytes
-        A file that was written with :func:`flax.serialization.to_bytes` or ``msgpack_serialize``, or its contents; or
-        a folder that Orbax has written: the checkpoint itself, or a step of a manager that has one item.
+        A file of :func:`flax.serialization.to_bytes` or ``msgpack_serialize``, or its contents; or a folder of Orbax:
+        a checkpoint, or a step of a manager with one item.
 
     Returns
     -------
     dict
         The parameters as a nested dictionary of NumPy arrays, ready for modules of e3any in every framework and for
-        :func:`e3any.checkpoint.save`. Of variables, or of the state of a training, they are what is in ``params``.
+        :func:`e3any.checkpoint.save`. Of variables or a training state, only the entry ``params`` is read.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file or folder.
     ValueError
-        If it is damaged, or does not hold parameters.
+        If it is damaged, or does not contain parameters.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def load_e3x(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
 def _from_msgpack(content: bytes, where: str) -> Any:
     try:
         return serialization.msgpack_restore(content)
-    except Exception as error:  # what is raised depends on where the damage is
+    except Exception as error:  # its type depends on the damage
         raise ValueError(
             f"expected variables that Flax has serialized, got damaged {where}: {cut(str(error))}"
         ) from error
@@ -90,12 +90,12 @@ def _params(tree: Any, where: str) -> dict[str, Any]:
             f"expected a nested mapping of parameters in {where}, got {type(tree).__name__}: {shown(tree)}"
         )
     for _ in leaves(tree):
-        pass  # raises what is nested too deeply
+        pass  # raises if the tree is nested too deeply
     return _arrays(tree, where)
 
 
 def _arrays(tree: Mapping[Any, Any], where: str, path: str = "") -> dict[str, Any]:
-    """Return a nested mapping with arrays that can be written to; a ValueError names what is none."""
+    """Return a nested mapping with writable arrays; raise a ValueError for any other leaf."""
     arrays: dict[str, Any] = {}
     for name, value in tree.items():
         if type(name) not in (str, int) or str(name) in arrays:

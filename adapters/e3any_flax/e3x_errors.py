@@ -1,4 +1,4 @@
-"""What e3x says of an error, as a note to it: programs, their tests and search engines know these words."""
+"""Notes to errors in the words of e3x, which users, tests of programs and search engines know."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 __all__ = ["in_words_of_e3x"]
 
 _PREFIX = "e3x: "
-# Messages of this library as regular expressions, and what e3x says, as a template or a function of the match.
+# Messages of this library as regular expressions, and those of e3x, as a template or a function of the match.
 _WORDS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"(num) to be an integer >= 1, got (.*)", r"\1 must be greater or equal to 1, must be larger than 0, received \2"),
     (r"(max_order) to be an integer >= 0, got (.*)", r"\1 must be >= 0, received \2"),
@@ -59,7 +59,7 @@ _WORDS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
 
 @contextmanager
 def in_words_of_e3x() -> Iterator[None]:
-    """Add a note to errors that e3x has other words for."""
+    """Add the message of e3x as a note to errors."""
     try:
         yield
     except (TypeError, ValueError, RuntimeError) as error:

@@ -31,11 +31,11 @@ class _ScopeParameters(Parameters):
         self._children: dict[str, _ScopeParameters] = {}
         self._shared: dict[str, Any] = {}
         self._statistics: dict[str, Any] = {}
-        # Modules need not be told what they are initialised for.
+        # Initialisation needs no mode: layers behave as in inference.
         self.training = False if self._is_initializing else None
 
     def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Any:
-        # A scope gives every parameter once; layers that are applied twice ask twice.
+        # A scope returns every parameter once, but a layer can be applied twice.
         known = self._shared.get(name)
         if known is None or known.shape != tuple(shape):
             known = self._shared[name] = self._scope.param(name, init, shape, jnp.dtype(dtype or "float32"))
@@ -62,14 +62,14 @@ class _ScopeParameters(Parameters):
         return bool(self._scope.get_flag("initializing", False))
 
     def __truediv__(self, name: str) -> _ScopeParameters:
-        # One child for one name: a scope that is pushed again would draw the same random numbers again.
+        # One child per name: a scope that is pushed again would repeat its random numbers.
         if name not in self._children:
             self._children[name] = _ScopeParameters(self._scope.push(name, reuse=True))
         return self._children[name]
 
 
 def draw(specs: Mapping[str, Any], key: Any) -> dict[str, Any]:
-    """Draw parameters as a Linen module does, without applying it.
+    """Initialise parameters as a Linen module does, without applying it.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def draw(specs: Mapping[str, Any], key: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        What the module that has these parameters has after ``init`` with this key, statistics included.
+        Parameters and statistics: those of the module after ``init`` with this key.
     """
 
     def fill(p: Parameters, specs: Mapping[str, Any]) -> None:
@@ -96,7 +96,7 @@ def draw(specs: Mapping[str, Any], key: Any) -> dict[str, Any]:
 
 
 def merged(*trees: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one tree of the leaves of several."""
+    """Merge the leaves of several trees into one tree."""
     tree: dict[str, Any] = {}
     for one in trees:
         for name, value in one.items():
@@ -147,7 +147,7 @@ def to_linen(layer: Layer, *, name: str | None = None) -> LayerModule:
     Raises
     ------
     TypeError
-        If ``layer`` is no description.
+        If ``layer`` is not a description.
     """
     check_layer(layer)
     return LayerModule(layer, name=name)
@@ -163,10 +163,9 @@ def linen_class(
     description : type
         Class of the description.
     module : str
-        Where the class is going to live.
+        Name of the Python module that will contain the class.
     base : type
-        What it is a subclass of: Linen's class of modules, or one that this function has returned, whose attributes
-        it has as well.
+        Base class: ``linen.Module``, or a result of this function, whose attributes the new class also has.
     name : str, optional
         Name of the class; that of the description by default.
 
@@ -178,7 +177,7 @@ def linen_class(
     Raises
     ------
     TypeError
-        If ``description`` is no class of layers.
+        If ``description`` is not a class of layers.
     """
     check_layer_class(description)
     fields = dataclasses.fields(description)
@@ -191,7 +190,7 @@ def linen_class(
         return description(**values)
 
     def __post_init__(self: Any) -> None:
-        # Hyper-parameters are checked, and settings taken, when a module is built.
+        # Check hyper-parameters, and read settings, when a module is built.
         with in_words_of_e3x():
             taken = layer(self)
         for field in fields:
@@ -222,6 +221,6 @@ def linen_class(
 
 
 def _without_parameters(description: type[Layer]) -> inspect.Signature:
-    """Return the signature of ``forward`` as that of a module, which has the parameters."""
+    """Return the signature of ``forward`` without the argument for parameters, which modules do not have."""
     signature = inspect.signature(description.forward)
     return signature.replace(parameters=[p for p in signature.parameters.values() if p.name != "p"])

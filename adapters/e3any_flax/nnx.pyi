@@ -326,7 +326,7 @@ class MultiHeadAttention(LayerModule):
     ) -> jax.Array: ...
 
 class NormActivation(LayerModule):
-    r"""Activate the norm of every irrep, and leave its direction; see :func:`e3any.nn.norm_activation`."""
+    r"""Activate the norm of every irrep, and keep its direction; see :func:`e3any.nn.norm_activation`."""
     def __init__(
         self,
         inputs: Layout,
@@ -497,7 +497,7 @@ class SelfAttention(LayerModule):
     ) -> jax.Array: ...
 
 class SymmetricContraction(LayerModule):
-    r"""Sum all couplings of up to ``correlation`` copies of a feature with weights that depend on a category."""
+    r"""Sum all couplings of up to ``correlation`` copies of a feature, with weights for every category."""
     def __init__(
         self,
         inputs: Layout,

@@ -26,27 +26,28 @@ class LayerModule(nnx.Module):
 
     Parameters are :class:`flax.nnx.Param` in nodes of :class:`flax.nnx.Dict`, under the names that they have
     everywhere: ``module["0+"].kernel``, ``module.dense["0+"].kernel``. Statistics, of :class:`e3any.nn.BatchNorm`, are
-    :class:`flax.nnx.BatchStat`, and change in training. ``module.train()`` and ``module.eval()`` say whether that is;
-    at first it is.
+    :class:`flax.nnx.BatchStat`, which training updates. ``module.train()`` and ``module.eval()`` switch between
+    training, the initial mode, and inference.
 
     Parameters
     ----------
     description : e3any.nn.Layer
         The layer. Its parameters are those of the module, under the same names.
     *inputs : Layout or array
-        What the layer is going to be applied to: only layouts, shapes and dtypes matter.
+        Layouts or examples of the inputs: only layouts, shapes and dtypes matter.
     rngs : flax.nnx.Rngs
-        Where initial parameters are drawn from. One key of the stream ``params`` is taken, and the module has the
-        parameters that the Linen module of the description has after ``init`` with this key.
+        Source of initial parameters: one key of the stream ``params``. The parameters are those of the Linen module of
+        the description after ``init`` with this key.
     **options
-        Inputs that are given by name, such as index lists.
+        Inputs by name, for example index lists.
 
     Raises
     ------
     ValueError
-        If parameters depend on inputs and there are none, or if NNX has another use for the name of a parameter.
+        If parameters depend on inputs and there are none, or if NNX modules have an attribute with the name of a
+        parameter.
     TypeError
-        If ``description`` is none.
+        If ``description`` is not a description of a layer.
     """
 
     def __init__(self, description: Layer, *inputs: Any, rngs: nnx.Rngs, **options: Any) -> None:
@@ -75,7 +76,7 @@ class LayerModule(nnx.Module):
         return outputs
 
     def __getitem__(self, name: str) -> Any:
-        """Return a node, or a parameter, whose name is no identifier of Python."""
+        """Return a node or a parameter by name, also if the name is not a Python identifier."""
         return vars(self)[name]
 
 
@@ -141,7 +142,7 @@ def nnx_class(description: type[Layer], module: str) -> type[LayerModule]:
     description : type
         Class of the description.
     module : str
-        Where the class is going to live.
+        Name of the Python module that will contain the class.
 
     Returns
     -------
@@ -152,7 +153,7 @@ def nnx_class(description: type[Layer], module: str) -> type[LayerModule]:
     Raises
     ------
     TypeError
-        If ``description`` is no class of layers.
+        If ``description`` is not a class of layers.
     """
     check_layer_class(description)
 

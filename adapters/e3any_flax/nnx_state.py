@@ -13,7 +13,7 @@ _KINDS = (nnx.Param, nnx.BatchStat)
 
 
 def params_of(node: Any) -> dict[str, Any]:
-    """Return the variables of NNX that are parameters or statistics, in a nested dictionary."""
+    """Return the NNX variables that are parameters or statistics, in a nested dictionary."""
     state = nnx.state(node) if isinstance(node, nnx.Module) else node
     tree: dict[str, Any] = {}
     for path, variable in nnx.to_flat_state(state):
@@ -27,7 +27,7 @@ def params_of(node: Any) -> dict[str, Any]:
 
 
 def replace_params(like: Any, tree: Mapping[str, Any]) -> nnx.State[Any, Any] | None:
-    """Return a state with other values of its parameters, or change those of a module and return nothing."""
+    """Return a state with new values of its parameters; or update those of a module and return None."""
     if isinstance(like, nnx.Module):
         nnx.update(like, _with_params(nnx.state(like, _KINDS), tree))
         return None
@@ -35,7 +35,7 @@ def replace_params(like: Any, tree: Mapping[str, Any]) -> nnx.State[Any, Any] | 
 
 
 def _with_params(state: nnx.State[Any, Any], tree: Mapping[str, Any]) -> nnx.State[Any, Any]:
-    """Return a state with other values of its parameters."""
+    """Return a state with new values of its parameters."""
 
     def leaf(path: tuple[Any, ...], variable: Any) -> Any:
         value: Any = tree

@@ -1,4 +1,4 @@
-"""Trees of parameters from and to Flax: variables of Linen, modules and states of NNX."""
+"""Trees of parameters from and to Flax: Linen variables, NNX modules and states."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def to_tree(params: Any) -> dict[str, Any]:
     ----------
     params : mapping or flax.nnx.Module
         Variables of a Linen module (``{"params": ...}``, with ``batch_stats`` if there are any), or its parameters; an
-        NNX module, or a state of it, of which every :class:`flax.nnx.Param` and :class:`flax.nnx.BatchStat` is taken.
+        NNX module or its state, of which every :class:`flax.nnx.Param` and :class:`flax.nnx.BatchStat` is returned.
 
     Returns
     -------
     dict
-        The tree, ready for :func:`e3any.checkpoint.save`. Numbers in lists of NNX are names: ``"0"``, ``"1"``, ...
+        The tree, ready for :func:`e3any.checkpoint.save`. Indices of NNX lists become names: ``"0"``, ``"1"``, ...
 
     Raises
     ------
     TypeError
-        If ``params`` is neither.
+        If ``params`` has another type.
     """
     if _is_nnx(params):
         from e3any_flax.nnx_state import params_of
@@ -52,22 +52,23 @@ def load_tree(like: Any, tree: Mapping[str, Any]) -> Any:
     ----------
     like : mapping or flax.nnx.Module
         Variables of a Linen module (``{"params": ...}``), or its parameters; an NNX module, which is changed, or a
-        state of it, which is not. Shapes may stand for arrays.
+        state of it, which is not. Shapes (:class:`jax.ShapeDtypeStruct`) can replace arrays.
     tree : mapping
         The tree, from :func:`e3any.checkpoint.load`.
 
     Returns
     -------
     dict or flax.nnx.State or None
-        JAX arrays in the nesting and the dtypes of ``like``, and all other variables that it has. Nothing if ``like``
-        is a module.
+        JAX arrays in the nesting and the dtypes of ``like``, with all other variables of ``like``. None if ``like`` is
+        a module.
 
     Raises
     ------
     ValueError
         If parameters are missing or left over, or if a shape differs; nothing is changed then.
     TypeError
-        If ``like`` is none of these, the tree no mapping, or a leaf no floating-point array; nothing is changed then.
+        If ``like`` has another type, the tree is not a mapping, or a leaf is not a floating-point array; nothing is
+        changed then.
     """
     if _is_nnx(like):
         from e3any_flax.nnx_state import params_of, replace_params
@@ -80,7 +81,7 @@ def load_tree(like: Any, tree: Mapping[str, Any]) -> Any:
 
 
 def _together(variables: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the parameters and statistics of variables as one tree; parameters alone are one."""
+    """Return parameters and statistics as one tree, from variables or from parameters alone."""
     collections = [variables[name] for name in _COLLECTIONS if name in variables]
     return merged(*collections) if collections else variables
 
@@ -96,13 +97,13 @@ def _check_holder(params: Any) -> None:
 
 
 def _is_nnx(x: Any) -> bool:
-    # Without NNX, whose import takes long, there is nothing of NNX.
+    # NNX takes long to import. If it is not imported, there are no NNX modules.
     nnx = sys.modules.get("flax.nnx")
     return nnx is not None and isinstance(x, nnx.Module | nnx.State)
 
 
 def _mapped(function: Callable[..., Any], like: Mapping[str, Any], *trees: Mapping[str, Any]) -> dict[str, Any]:
-    """Map the leaves of ``like`` and those at the same places of other trees, which may lack empty nodes."""
+    """Map the leaves of ``like`` and those of other trees under the same names. Other trees can lack empty nodes."""
     return {
         name: _mapped(function, value, *(tree.get(name, {}) for tree in trees))
         if isinstance(value, Mapping)

@@ -1,4 +1,4 @@
-"""Types that the files of e3x name."""
+"""Types that the files of e3x define."""
 
 from __future__ import annotations
 

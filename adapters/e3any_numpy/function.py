@@ -16,12 +16,12 @@ __all__ = ["LayerFunction", "accept_lists", "function_class", "to_numpy"]
 
 
 def as_array(x: Any) -> Any:
-    """Return a list as an array, and everything else as it is."""
+    """Return a list as an array, and anything else unchanged."""
     return np.asarray(x) if isinstance(x, list) else x
 
 
 def accept_lists(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function of arrays take lists in place of arrays."""
+    """Let a function of arrays accept lists as well."""
 
     @functools.wraps(function)
     def wrapped(*inputs: Any, **options: Any) -> Any:
@@ -41,7 +41,7 @@ class LayerFunction:
     Raises
     ------
     TypeError
-        If ``description`` is none.
+        If ``description`` is not a description of a layer.
     """
 
     def __init__(self, description: Layer) -> None:
@@ -49,12 +49,12 @@ class LayerFunction:
         self.description = description
 
     def init(self, rng: np.random.Generator, *inputs: Any, **options: Any) -> dict[str, Any]:
-        """Draw parameters for inputs.
+        """Initialise parameters for inputs.
 
         Parameters
         ----------
         rng : numpy.random.Generator
-            Where randomness comes from.
+            Source of random numbers.
         *inputs, **options
             Inputs of the layer, or :class:`~e3any.Layout` for features.
 
@@ -90,7 +90,7 @@ def to_numpy(layer: Layer) -> LayerFunction:
     Raises
     ------
     TypeError
-        If ``layer`` is no description.
+        If ``layer`` is not a description.
     """
     return LayerFunction(layer)
 
@@ -103,7 +103,7 @@ def function_class(description: type[Layer], module: str) -> type[LayerFunction]
     description : type
         Class of the description.
     module : str
-        Where the class is going to live.
+        Name of the Python module that will contain the class.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def function_class(description: type[Layer], module: str) -> type[LayerFunction]
     Raises
     ------
     TypeError
-        If ``description`` is no class of layers.
+        If ``description`` is not a class of layers.
     """
     check_layer_class(description)
 

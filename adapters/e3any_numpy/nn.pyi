@@ -249,7 +249,7 @@ class MultiHeadAttention(LayerFunction):
     ) -> NDArray[Any]: ...
 
 class NormActivation(LayerFunction):
-    r"""Activate the norm of every irrep, and leave its direction; see :func:`e3any.nn.norm_activation`."""
+    r"""Activate the norm of every irrep, and keep its direction; see :func:`e3any.nn.norm_activation`."""
     def __init__(
         self,
         activation: Any = ...,
@@ -359,7 +359,7 @@ class SelfAttention(LayerFunction):
     ) -> NDArray[Any]: ...
 
 class SymmetricContraction(LayerFunction):
-    r"""Sum all couplings of up to ``correlation`` copies of a feature with weights that depend on a category."""
+    r"""Sum all couplings of up to ``correlation`` copies of a feature, with weights for every category."""
     def __init__(
         self,
         num_embeddings: int,

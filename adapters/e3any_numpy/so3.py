@@ -1,4 +1,4 @@
-"""See :mod:`e3any.so3`; lists may take the place of arrays."""
+"""See :mod:`e3any.so3`; lists can replace arrays."""
 
 from __future__ import annotations
 

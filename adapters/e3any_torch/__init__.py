@@ -1,6 +1,6 @@
 """PyTorch modules for the layers of e3any."""
 
-# ruff: noqa: E402 - what is missing is named before it is imported
+# ruff: noqa: E402 - require names a missing package before the imports fail
 
 from e3any.extras import require
 

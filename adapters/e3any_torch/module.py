@@ -57,7 +57,7 @@ class _ModuleParameters(Parameters):
             )
 
     def __truediv__(self, name: str) -> _ModuleParameters:
-        # The child of a module that was built for another layout is missed once a parameter is asked of it.
+        # A missing child, of a module for another layout, raises when a parameter of it is requested.
         child = getattr(self._node, name, None)
         return _ModuleParameters(child, bool(self.training), self._root, f"{self._path}{name}.")
 
@@ -77,32 +77,31 @@ class LayerModule(torch.nn.Module):
     description : e3any.nn.Layer
         The layer. Its parameters are those of the module, under the same names.
     *inputs : Layout or tensor or array
-        What the layer is going to be applied to: only layouts and shapes matter. Without any, the module is lazy:
-        it gets its parameters at the first call, or before it from a ``state_dict``. It must have them in order to
-        be compiled or exported.
+        Layouts or examples of the inputs: only layouts and shapes matter. Without inputs, the module is lazy: it gets
+        its parameters at the first call, or before that from a ``state_dict``. It can't be compiled or exported
+        without parameters.
     generator : torch.Generator, optional
-        Where initial parameters are drawn from; by default PyTorch's global seed decides.
+        Source of initial parameters; by default PyTorch's global generator.
     **options
-        Inputs that are given by name, such as index lists.
+        Inputs by name, for example index lists.
 
     Raises
     ------
     TypeError
-        If ``description`` is none.
+        If ``description`` is not a description of a layer.
 
     Notes
     -----
-    Modules are pure functions of their inputs and parameters, without side effects, but for two kinds of layers in
-    training (``module.train()``): :class:`e3any.nn.BatchNorm` changes its buffers, :class:`e3any.nn.Dropout` draws
-    from the global generator of PyTorch. So
+    Modules are pure functions of their inputs and parameters, with two exceptions in training (``module.train()``):
+    :class:`e3any.nn.BatchNorm` updates its buffers, :class:`e3any.nn.Dropout` uses the global generator of PyTorch.
+    Therefore
 
-    - :func:`torch.compile` takes them without graph breaks, and :func:`torch.export.export` with sizes that are
-      dynamic; a factored basis may be among the inputs;
-    - :mod:`torch.func` transforms them in both modes, to any order;
-    - :mod:`copy`, :mod:`pickle` and ``state_dict`` hold all that they are, and what :mod:`torch.nn.utils` does to a
-      parameter, such as a parametrization or pruning, takes effect;
-    - :class:`torch.autocast` decides how matrices are multiplied, while features keep the dtype that they have
-      without it.
+    - :func:`torch.compile` compiles them without graph breaks, and :func:`torch.export.export` exports them with
+      dynamic sizes; inputs can include a factored basis;
+    - :mod:`torch.func` transforms them in forward and reverse mode, to any order;
+    - :mod:`copy`, :mod:`pickle` and ``state_dict`` keep their whole state, and changes of a parameter by
+      :mod:`torch.nn.utils`, for example a parametrization or pruning, take effect;
+    - :class:`torch.autocast` changes the precision of matrix products, but not the dtype of features.
     """
 
     def __init__(
@@ -117,7 +116,7 @@ class LayerModule(torch.nn.Module):
         if inputs or options or not _needs_inputs(description):
             self._build(inputs, options)
         else:
-            # Follows the module to other devices and dtypes until there are parameters.
+            # Follows the module to other devices and dtypes until it has parameters.
             self.register_buffer("_placeholder", torch.empty(0, dtype=torch.float32), persistent=False)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
@@ -137,7 +136,7 @@ class LayerModule(torch.nn.Module):
             raise RuntimeError("expected a module with parameters to compile or export, got one that was never called")
         inputs, options = tree_map(self._example, (inputs, options))
         specs = self.description.parameters(*inputs, **options)
-        # What is made in inference mode, or by a transformation of torch.func, could not be used outside of it.
+        # Tensors that are created in inference mode or in a transformation of torch.func can't be used outside of it.
         with torch.inference_mode(False), torch._C._DisableFuncTorch():
             if any(True for _ in self.parameters()):
                 check_tree(_tree(self), specs)
@@ -147,7 +146,7 @@ class LayerModule(torch.nn.Module):
         self._generator, self._is_built = None, True
 
     def _device(self, inputs: Any) -> Any:
-        """Return where parameters are made: where the module was moved to, or inputs are, or new tensors are."""
+        """Return the device of new parameters: that of the module if it was moved, of the inputs, or the default."""
         placeholder = getattr(self, "_placeholder", None)
         if placeholder is not None and placeholder.device.type != "cpu":
             return placeholder.device
@@ -156,7 +155,7 @@ class LayerModule(torch.nn.Module):
         return next((x.device for x in inputs if isinstance(x, torch.Tensor)), elsewhere)
 
     def _first_values(self, specs: Any, device: Any) -> Iterable[tuple[tuple[str, ...], torch.Tensor]]:
-        """Return initial parameters by path; where tensors have no memory, none is drawn."""
+        """Return initial parameters by path; on devices without memory they are not initialised."""
         probe = torch.empty(0, device=device)
         if _has_numbers(probe):
             generator = self._generator or torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
@@ -168,7 +167,7 @@ class LayerModule(torch.nn.Module):
         ]
 
     def _example(self, x: Any) -> Any:
-        """Return a tensor as an array, of the dtype that goes with the parameters as they are described."""
+        """Return a tensor as an array. The dtype of a converted module becomes float32, in which it is described."""
         if not isinstance(x, torch.Tensor):
             return x
         like = next(self.parameters(), getattr(self, "_placeholder", None))
@@ -176,7 +175,7 @@ class LayerModule(torch.nn.Module):
         return to_numpy(x) if _has_numbers(x) else np.ones(x.shape, str(x.dtype).removeprefix("torch."))
 
     def _register(self, values: Iterable[tuple[tuple[str, ...], torch.Tensor]], device: Any) -> None:
-        """Create parameters under paths, on a device and of the dtype that the module has been told to have."""
+        """Create parameters under paths, on a device and in the dtype to which the module was converted."""
         placeholder, dtype = getattr(self, "_placeholder", None), None
         if placeholder is not None:
             dtype = placeholder.dtype if placeholder.dtype != torch.float32 else None
@@ -199,7 +198,7 @@ class LayerModule(torch.nn.Module):
                 node.register_buffer(name, value)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any, **options: Any) -> None:
-        """Load a state, which tells a module without parameters which ones it has."""
+        """Load a state. A module without parameters gets those of the state."""
         if not (self._is_built or any(True for _ in self.parameters())):
             state = {k.removeprefix(prefix): value for k, value in state_dict.items() if k.startswith(prefix)}
             self._register(((tuple(k.split(".")), value.clone()) for k, value in state.items()), self._device(()))
@@ -216,7 +215,7 @@ class LayerModule(torch.nn.Module):
         Returns
         -------
         Layout
-            That of the output; see :meth:`e3any.nn.Layer.output_layout`.
+            The layout of the output; see :meth:`e3any.nn.Layer.output_layout`.
 
         Raises
         ------
@@ -226,7 +225,7 @@ class LayerModule(torch.nn.Module):
         return self.description.output_layout(*(layouts or self._layouts))
 
     def extra_repr(self) -> str:
-        """Return the layouts that the module was built for, and the hyper-parameters that are not the default ones."""
+        """Return the layouts for which the module was built, and the hyper-parameters that differ from defaults."""
         options = [f"{name}={value!r}" for name, value in non_default_fields(self.description).items()]
         named = type(self) is LayerModule
         first = [f"{type(self.description).__name__}({', '.join(options)})"] if named else options
@@ -234,19 +233,19 @@ class LayerModule(torch.nn.Module):
 
 
 def _has_numbers(x: torch.Tensor) -> bool:
-    """Return whether a tensor is one with memory, and none that stands for one."""
+    """Return whether a tensor has memory: it is not a fake, meta or functorch tensor."""
     if type(x) not in (torch.Tensor, torch.nn.Parameter) or x.is_meta:
         return False
     return not torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
 def _needs_inputs(description: Layer) -> bool:
-    """Return whether parameters depend on inputs, which those of a layer with an example of its own do not."""
+    """Return whether parameters depend on inputs. Those of a layer with an example of its own do not."""
     return not description.example()[0]
 
 
 def _tree(node: torch.nn.Module) -> dict[str, Any]:
-    """Return the parameters as they are nested."""
+    """Return parameters and buffers as a nested dictionary."""
     return {
         **dict(node.named_parameters(recurse=False)),
         **dict(node.named_buffers(recurse=False)),
@@ -272,7 +271,7 @@ def to_torch(layer: Layer, *inputs: Any, generator: torch.Generator | None = Non
     Raises
     ------
     TypeError
-        If ``layer`` is no description.
+        If ``layer`` is not a description.
     """
     return LayerModule(layer, *inputs, generator=generator, **options)
 
@@ -288,7 +287,7 @@ def module_class(description: type[Layer], module: str) -> type[LayerModule]:
     description : type
         Class of the description.
     module : str
-        Where the class is going to live.
+        Name of the Python module that will contain the class.
 
     Returns
     -------
@@ -299,7 +298,7 @@ def module_class(description: type[Layer], module: str) -> type[LayerModule]:
     Raises
     ------
     TypeError
-        If ``description`` is no class of layers.
+        If ``description`` is not a class of layers.
     """
     check_layer_class(description)
 
@@ -318,6 +317,6 @@ def module_class(description: type[Layer], module: str) -> type[LayerModule]:
     return type(description.__name__, (LayerModule,), members)
 
 
-# Programs that torch.export saves name the types that inputs are packed in, and hold inputs.
+# Programs that torch.export saves contain example inputs and the names of their types.
 torch.serialization.add_safe_globals([FactoredBasis])
 torch.utils._pytree._register_namedtuple(FactoredBasis, serialized_type_name="e3any.nn.FactoredBasis")

@@ -477,7 +477,7 @@ class MultiHeadAttention(LayerModule):
     ) -> torch.Tensor: ...
 
 class NormActivation(LayerModule):
-    r"""Activate the norm of every irrep, and leave its direction; see :func:`e3any.nn.norm_activation`."""
+    r"""Activate the norm of every irrep, and keep its direction; see :func:`e3any.nn.norm_activation`."""
     @overload
     def __init__(
         self,
@@ -760,7 +760,7 @@ class SelfAttention(LayerModule):
     ) -> torch.Tensor: ...
 
 class SymmetricContraction(LayerModule):
-    r"""Sum all couplings of up to ``correlation`` copies of a feature with weights that depend on a category."""
+    r"""Sum all couplings of up to ``correlation`` copies of a feature, with weights for every category."""
     @overload
     def __init__(
         self,

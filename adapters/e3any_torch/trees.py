@@ -19,7 +19,7 @@ __all__ = ["load_tree", "to_numpy", "to_state_dict", "to_tree"]
 
 
 def to_numpy(x: Any) -> Any:
-    """Return a tensor, or those in a named tuple, as arrays of NumPy; bfloat16, which NumPy lacks, becomes float32."""
+    """Return a tensor, or the tensors of a named tuple, as NumPy arrays; bfloat16 becomes float32."""
     if isinstance(x, torch.Tensor):
         x = x.detach().cpu()
         return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
@@ -34,21 +34,20 @@ def to_tree(params: torch.nn.Module | Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     params : torch.nn.Module or mapping
-        A module, of which buffers are taken too, or parameters under dotted names: its ``state_dict``, or that of
-        another one with the same names.
+        A module, including its buffers, or parameters under dotted names, for example a ``state_dict``.
 
     Returns
     -------
     dict
-        The tree, ready for :func:`e3any.checkpoint.save`. Tensors of bfloat16, which NumPy lacks, become arrays as
-        :func:`e3any.checkpoint.load` has them.
+        The tree, ready for :func:`e3any.checkpoint.save`. Tensors of bfloat16, which NumPy lacks, become the same
+        arrays as in :func:`e3any.checkpoint.load`.
 
     Raises
     ------
     ValueError
-        If a name is empty, or that of a tensor and of others with further names, such as ``a`` and ``a.b``.
+        If a name is empty, or is both that of a tensor and the beginning of others, for example ``a`` and ``a.b``.
     TypeError
-        If ``params`` is neither, or something in it is no tensor that NumPy has a dtype for.
+        If ``params`` has another type, or contains something other than tensors of dtypes that NumPy has.
     """
     if not isinstance(params, torch.nn.Module | Mapping):
         raise TypeError(f"expected a module or a mapping of tensors, got {type(params).__name__}")
@@ -88,7 +87,7 @@ def to_state_dict(tree: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     ValueError
         If a name is empty or contains a dot.
     TypeError
-        If the tree is no mapping, or a name no string.
+        If the tree is not a mapping, or a name is not a string.
     """
     if not isinstance(tree, Mapping):
         raise TypeError(f"expected a mapping of parameters, got {type(tree).__name__}")
@@ -110,7 +109,8 @@ def load_tree(module: torch.nn.Module, tree: Mapping[str, Any]) -> None:
     ValueError
         If parameters are missing or left over, or if a shape differs; nothing is copied then.
     TypeError
-        If ``module`` is none, the tree no mapping, or a leaf no floating-point array; nothing is copied then.
+        If ``module`` is not a module, the tree is not a mapping, or a leaf is not a floating-point array; nothing is
+        copied then.
     """
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"expected a module, got {type(module).__name__}")

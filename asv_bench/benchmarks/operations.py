@@ -1,4 +1,4 @@
-"""Process CPU time of every operation in every array library, and more of what users wait for.
+"""Process CPU time of every operation in every array library; times of training steps and compilation; memory.
 
 Peers are measured beside them, in one process, by ``ratios.py``.
 """

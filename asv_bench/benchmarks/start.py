@@ -1,4 +1,4 @@
-"""What a process pays once: imports, tables, the first step of training; and the size of the wheel."""
+"""Costs that occur once per process: imports, tables, the first step of training; and the size of the wheel."""
 
 from __future__ import annotations
 

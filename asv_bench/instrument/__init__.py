@@ -1,4 +1,4 @@
-"""What asv and the table of ratios measure with, on one thread: process CPU time is then the time of the work."""
+"""Measurements for asv and for the table of ratios, on one thread, so that process CPU time is that of the work."""
 
 import os
 

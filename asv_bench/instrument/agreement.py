@@ -1,4 +1,4 @@
-"""e3x draws the same parameters as e3any in Flax from the same key, so that their numbers must agree."""
+"""Comparison of the numbers of e3x and of e3any in Flax, which initialise the same parameters from the same key."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ _TOLERANCE = 1e-3  # relative to the largest number; single precision, squares a
 def check_agreement(calls: dict[str, Callable[[], Any]]) -> None:
     """Raise a ValueError if e3x and e3any in JAX return different values.
 
-    What is compared is the first array that a call returns: outputs, or the loss that derivatives are taken of. Steps
-    of training return none.
+    The first arrays that calls return are compared: the outputs, or the loss. Steps of training return no array.
     """
     if not {"jax", "e3x"} <= set(calls):
         return

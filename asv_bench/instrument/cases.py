@@ -23,7 +23,7 @@ _SYMBOLS = {"max_degree": "L", "parities": "P", "features": "F"}
 
 
 class Key(NamedTuple):
-    """What one time belongs to, but for the competitor."""
+    """Key of a measured time, without the competitor."""
 
     operation: str
     sizes: tuple[Any, ...]
@@ -124,7 +124,7 @@ def _messages() -> Iterator[Case]:
 
 CASES: tuple[Case, ...] = (*_harmonics(), *_products(), *_layers(), *_messages())
 
-#: The smallest case of every operation, with everyone who has it, to see that all of them run.
+#: The smallest case of every operation, with all competitors that have it, to see that all of them run.
 SMALL: tuple[Case, ...] = (
     Case("spherical_harmonics", (2, 10), ("forward",), next(_harmonics()).competitors),
     Case("solid_harmonics", (1, 10), ("backward",), ("jax", "e3x", "sphericart-jax", "sphericart", "torch")),

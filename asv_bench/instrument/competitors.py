@@ -9,7 +9,7 @@ from typing import Any
 from . import tasks
 from .program import Program, Unavailable
 
-#: Name: file of the framework, options. PyTorch and NumPy take kernels where numba is installed, but for the plain.
+#: Name: file of the framework, options. Without "plain", PyTorch and NumPy use kernels if numba is installed.
 OURS: dict[str, tuple[str, dict[str, Any]]] = {
     "numpy": ("numpy", {}),
     "jax": ("jax", {}),

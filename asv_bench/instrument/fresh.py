@@ -1,4 +1,4 @@
-"""What happens once a process: imports, first calls, the size of the wheel."""
+"""Costs that occur once per process: imports and first calls; and the size of the wheel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ print(time.process_time() - cpu)
 
 @dataclass(frozen=True)
 class FirstTime:
-    """Code that is timed in a fresh process, after a setup that is not."""
+    """Code that is timed in a fresh process, after a setup that is not timed."""
 
     timed: str
     setup: str = ""
@@ -36,7 +36,7 @@ class FirstTime:
 
 
 def _output(script: str) -> float:
-    """Run a script; a failure raises with the script's own error printed."""
+    """Run a script and return the number that it prints; if it fails, print its error and raise."""
     done = subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout.splitlines()[-1])
 
@@ -45,7 +45,7 @@ IMPORT_CORE = FirstTime("import e3any")
 IMPORT_FLAX = FirstTime("import e3any_flax", "import flax.linen")
 IMPORT_TORCH = FirstTime("import e3any_torch", "import torch")
 
-#: Everything from the start of Python on; that of the interpreter itself is 0.02 s.
+#: From the start of Python, of which the interpreter itself takes 0.02 s.
 FIRST_STEP_JAX = FirstTime('import instrument.competitors as c; c.program("jax", "energies").call("training")()')
 FIRST_STEP_TORCH = FirstTime('import instrument.competitors as c; c.program("torch", "energies").call("training")()')
 FIRST_STEP_E3X = FirstTime('import instrument.competitors as c; c.program("e3x", "energies").call("training")()')

@@ -1,4 +1,4 @@
-"""The layout of features in libraries that name irreps: parities and degrees apart, in this order."""
+"""The layout of features in libraries that name irreps, ordered by parity, then by degree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from e3any import Layout
 
 
 class Irrep(NamedTuple):
-    """A degree and a parity, with the slot of parity where e3any has it."""
+    """A degree and a parity, with its index on the parity axis of e3any."""
 
     degree: int
     parity: int

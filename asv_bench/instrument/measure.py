@@ -1,7 +1,7 @@
-"""Process CPU times of calls, taken in turn, so that whatever disturbs the machine disturbs all of them.
+"""Process CPU times of calls, measured in turn, so that a disturbance of the machine affects all of them.
 
-Short calls are repeated, and their mean is a sample: a single one would mostly show how long caches of processors take
-to be filled after what ran before.
+Short calls are repeated, and a sample is their mean: the time of a single call would mostly be that of filling the
+caches of the processor after the call before.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from collections.abc import Callable
 from typing import Any
 
 _LEAST_SAMPLES = 3
-# What a sample takes at least, and what is thrown away before it.
+# Least time of a sample, and of the calls before it that are not measured.
 _SAMPLE_MILLISECONDS, _WARM_MILLISECONDS = 10.0, 100.0
 
 
 def use_one_core() -> None:
-    """Keep this process on one core, where systems can: XLA has a thread for every core, whatever its options say."""
+    """Keep this process on one core, if the system supports that."""
+    # XLA starts a thread for every core, whatever its options are.
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
@@ -27,17 +28,18 @@ def use_one_core() -> None:
 def measure(calls: dict[str, Callable[[], Any]], samples: int, seconds: float) -> dict[str, float]:
     """Return medians of process CPU time in milliseconds.
 
-    The order rotates from sample to sample, so that none runs always after the same one, and calls before each sample
-    are thrown away: caches and the heap are as others have left them. The first calls, which compile, are not measured.
+    The order rotates from sample to sample, so that no call always runs after the same one. Calls before each sample
+    are not measured, because other calls have changed the caches and the heap. The first calls, which compile, are not
+    measured either.
 
     Parameters
     ----------
     calls : dict of callables
-        What to measure, by name.
+        The calls to measure, by name.
     samples : int
         Number of samples of each.
     seconds : float
-        After this time no further samples are taken once there are three.
+        Time after which no more samples are taken, if there are at least three.
     """
     names = list(calls)
     times: dict[str, list[float]] = {name: [] for name in names}
@@ -55,7 +57,7 @@ def measure(calls: dict[str, Callable[[], Any]], samples: int, seconds: float) -
 
 
 def _warm_up(call: Callable[[], Any]) -> None:
-    """Call until a call takes as long as it does among calls of its own."""
+    """Repeat a call until caches and heap are in the state that it leaves."""
     start = time.process_time()
     while 1000 * (time.process_time() - start) < _WARM_MILLISECONDS:
         call()
@@ -73,7 +75,7 @@ def _number(call: Callable[[], Any]) -> int:
 
 
 def process_milliseconds(call: Callable[[], Any], number: int = 1) -> float:
-    """Return the mean process CPU time of so many calls."""
+    """Return the mean process CPU time of a number of calls."""
     start = time.process_time()
     for _ in range(number):
         call()

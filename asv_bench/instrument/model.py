@@ -1,4 +1,4 @@
-"""The model that steps of training are timed with: energies of molecules from three passes of messages."""
+"""The model for timing steps of training: energies of molecules from three passes of messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NUM_ELEMENTS = 10
 
 @dataclass(frozen=True)
 class Energies(nn.Layer):
-    """Energies of molecules that lie one after the other in a list of atoms."""
+    """Energies of molecules, whose atoms are concatenated in one list."""
 
     features: int = 32
     max_degree: int = 2

@@ -1,4 +1,4 @@
-"""Measured times, kept in a file so that a long run can be cut short and go on."""
+"""Measured times, stored in a file, so that a long run can be interrupted and continued."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Results:
 
     @classmethod
     def load(cls, path: Path | None) -> Results:
-        """Read what an earlier run has measured."""
+        """Read the times of earlier runs."""
         results = cls(path)
         if path is not None and path.exists():
             for operation, sizes, mode, times in json.loads(path.read_text()):
@@ -33,7 +33,7 @@ class Results:
         return results
 
     def add(self, cases: Iterable[Case], samples: int, seconds: float) -> None:
-        """Measure what is not there yet, and write it after every mode of a case."""
+        """Measure missing times, and write them after every mode of a case."""
         for case in cases:
             for key in case.by_mode():
                 if key not in self.times:
@@ -42,7 +42,7 @@ class Results:
                     self.save()
 
     def ratio(self, key: Key, ours: str, peers: Iterable[str]) -> float | None:
-        """Return the time of the fastest peer over that of e3any, None where one was not measured."""
+        """Return the time of the fastest peer over that of e3any; None if one was not measured."""
         times = self.times.get(key, {})
         others = [times[peer] for peer in peers if peer in times]
         return min(others) / times[ours] if others and ours in times else None

@@ -1,4 +1,4 @@
-"""What the library should reach, as data: ratios to peers, and times and sizes of what happens once."""
+"""Targets as data: ratios to peers, and limits of times and sizes that occur once per process."""
 
 from __future__ import annotations
 

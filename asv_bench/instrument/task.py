@@ -1,4 +1,4 @@
-"""A task: a layer or function of e3any, and what it is applied to."""
+"""A task: a layer or function of e3any, and its arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Task:
     lists : dict of arrays
         Index lists, given by name.
     options : dict
-        What is given by name and is no array.
+        Arguments by name that are not arrays.
     """
 
     compute: Any

@@ -46,7 +46,7 @@ def basis(max_degree: int, edges: int = 4_000) -> Task:
 
 
 def activation(max_degree: int, parities: int, features: int, rows: int = 1_024) -> Task:
-    """A gated activation, of all activations the one used most."""
+    """A gated activation: the most used one."""
     return Task(nn.silu, (_features(rows, parities, max_degree, features),))
 
 

@@ -1,1 +1,1 @@
-"""What files of checkpoints are made of: names, numbers and JSON, written in one step."""
+"""Parts of checkpoint files: dotted names, bfloat16, strict JSON, and files that are replaced in one step."""

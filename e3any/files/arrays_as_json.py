@@ -34,7 +34,8 @@ def encoded(x: NDArray[Any], where: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``array``, nested lists, in which infinite numbers are strings, and ``dtype``; ``shape`` of an empty array.
+        ``array``, nested lists with infinite numbers and NaN as strings, and ``dtype``; also ``shape`` if the array is
+        empty. For example ``{"array": [1.0, "inf"], "dtype": "float32"}``.
 
     Raises
     ------
@@ -52,19 +53,19 @@ def encoded(x: NDArray[Any], where: str) -> dict[str, Any]:
 
 
 def _with_text(value: Any) -> Any:
-    """Return nested lists of numbers with strings for infinite ones."""
+    """Return nested lists of numbers, with infinite numbers and NaN as strings."""
     if isinstance(value, list):
         return [_with_text(v) for v in value]
     return value if math.isfinite(value) else str(value)
 
 
 def decoded(value: dict[str, Any]) -> NDArray[Any]:
-    """Return the array that :func:`encoded` has written.
+    """Return the array that :func:`encoded` has turned into JSON.
 
     Parameters
     ----------
     value : dict
-        What it has returned.
+        A result of :func:`encoded`.
 
     Returns
     -------
@@ -74,7 +75,7 @@ def decoded(value: dict[str, Any]) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If it is anything else.
+        If ``value`` is anything else.
     """
     name, short = value.get("dtype"), value.get("dtype") == "bfloat16"
     dtype = np.dtype("float32" if short else _known(name))
@@ -109,7 +110,7 @@ def _fits(entry: Any, dtype: np.dtype[Any]) -> bool:
 
 
 def _entries(value: Any) -> Iterator[Any]:
-    # Without recursion, since texts may be nested deeply.
+    # Without recursion, because texts can be nested deeply.
     rest = [value]
     while rest:
         entry = rest.pop()

@@ -9,12 +9,12 @@ from e3any.checks import shown
 
 __all__ = ["DEEPEST", "dotted", "nested"]
 
-#: How many names a path may have; what walks trees calls itself for every one.
+#: Largest number of names in a path: functions that walk trees recurse once per name.
 DEEPEST = 100
 
 
 def dotted(names: tuple[Any, ...]) -> str:
-    """Return the names of a path as one, checked.
+    """Check the names of a path, and join them with dots.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ def dotted(names: tuple[Any, ...]) -> str:
     Raises
     ------
     ValueError
-        If a name is empty, contains a dot or half of a character, or if there are too many.
+        If a name is empty, contains a dot or a lone surrogate, or if there are too many names.
     TypeError
-        If a name is no string.
+        If a name is not a string.
     """
     for name in names:
         if not isinstance(name, str):
@@ -61,9 +61,9 @@ def nested(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If :func:`dotted` refuses a path, or a name is that of a leaf and of a node.
+        If :func:`dotted` refuses a path, or a name is both that of a leaf and of a node.
     TypeError
-        If a name is no string.
+        If a name is not a string.
     """
     tree: dict[str, Any] = {}
     for key, value in named:

@@ -1,4 +1,4 @@
-"""Files that are written in one step: complete, or as they were."""
+"""Replacement of files in one step: readers see the old file or the whole new one."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _PREFIX = ".e3any-"
 
 
 def replace_file(path: str | os.PathLike[str], content: Iterable[bytes | memoryview]) -> None:
-    """Write a file beside its place and move it there in one step.
+    """Write a temporary file in the same folder, then rename it.
 
     Symbolic links stay, and the file that they lead to is replaced; it keeps its permissions, and its group where that
-    is allowed. Files that a process has left that was killed while it wrote to the same path are removed.
+    is allowed. Temporary files that killed processes have left for the same path are removed.
 
     Parameters
     ----------
     path : path
         Name of the file.
     content : iterable of bytes
-        What the file is to contain, in pieces.
+        The new content, in pieces.
 
     Raises
     ------
     ValueError
-        If there is something else than a file at the path, such as a folder, a device or a pipe.
+        If there is something other than a file at the path, such as a folder, a device or a pipe.
     OSError
-        If the file can't be written; it is as it was then.
+        If the file can't be written. It is unchanged then.
     """
     target = Path(os.path.realpath(path))
     before = _status(target)
@@ -83,35 +83,36 @@ def _write(file: FileIO, piece: bytes | memoryview) -> None:
 
 
 def _prefix(target: Path) -> str:
-    """Return how names of unfinished files begin: of one length, since names of files have at most 255 bytes."""
+    """Return the prefix of temporary names for a file."""
+    # A hash, because names of files have at most 255 bytes.
     return f"{_PREFIX}{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}-"
 
 
 def _created(target: Path, private: bool) -> tuple[FileIO, Path]:
     """Create a file beside another one, locked until it is closed."""
-    # What others must not read in the end is not to be read meanwhile either.
+    # A file that others must not read must not be readable while it is written either.
     mode = 0o600 if private else 0o666
     while True:
         temporary = target.with_name(_prefix(target) + secrets.token_hex(8))
         file = FileIO(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode))
-        # Another process may have taken it for an abandoned one before it was locked.
+        # Another process may have removed it as abandoned before it was locked.
         if _lock(file.fileno()) and temporary.exists():
             return file, temporary
         file.close()
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a file; return False where another process has locked it. Not every file system has locks."""
+    """Lock a file; return False if another process has locked it."""
     if fcntl is not None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except OSError as error:  # not every file system has locks
             return not isinstance(error, BlockingIOError)
     return True
 
 
 def _remove_abandoned(target: Path) -> None:
-    """Remove unfinished files of the same target that nobody has locked; without locks, none."""
+    """Remove temporary files of the same target that no process has locked; on systems without locks, none."""
     prefix = _prefix(target)
     with suppress(OSError):
         for entry in list(os.scandir(target.parent)) if fcntl is not None else []:
@@ -134,8 +135,8 @@ def _copy_permissions(before: os.stat_result, descriptor: int) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name survive a loss of power, on systems that can."""
-    with suppress(OSError):  # the file is there; not every system opens folders
+    """Write the renaming to disk, so that it survives a loss of power."""
+    with suppress(OSError):  # the file is complete anyway; not every system can open folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

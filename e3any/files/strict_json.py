@@ -1,4 +1,4 @@
-"""JSON from files that may be hostile."""
+"""Strict JSON, for files that can be hostile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["parse"]
 
 
 def parse(text: str | bytes) -> Any:
-    """Return what a text in JSON says.
+    """Parse a text in JSON.
 
     Parameters
     ----------
@@ -28,14 +28,15 @@ def parse(text: str | bytes) -> Any:
     Raises
     ------
     ValueError
-        If it is no JSON, is nested too deeply, names something twice, or has other numbers or halves of characters.
+        If it is not JSON, is nested too deeply, repeats a name in an object, or contains other numbers or lone
+        surrogates.
     """
     try:
         text = text.decode() if isinstance(text, bytes) else text
         value = json.loads(
             text, object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_integer, parse_float=_finite
         )
-        # Escapes in the text can write halves of characters, which no file can hold.
+        # Escapes such as \ud800 are lone surrogates, which UTF-8 can't encode.
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeError as error:
         raise ValueError(f"expected text in UTF-8: {error}") from None

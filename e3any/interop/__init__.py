@@ -1,14 +1,14 @@
-r"""Conventions of other libraries, and arrays from theirs to those of :mod:`e3any.conventions` and back.
+r"""Conversion of arrays between :mod:`e3any.conventions` and the conventions of other libraries.
 
 The components of degree l of another library are an orthogonal matrix times those of e3any:
 
 .. math:: x' = Q_l x, \qquad Y'_l(r) = \mathcal N_l Q_l Y_l(r), \qquad Q_l = S_l D_l(P)^T
 
 with the signed permutation :math:`S_l` to their order of components, the cyclic permutation P of x, y, z that takes
-their polar axis to z, and :math:`\mathcal N_l` of :func:`~e3any.conventions.normalization_factor`. Coordinates stay as
-they are: the x axis of one library is that of the other.
+their polar axis to z, and the factor :math:`\mathcal N_l` of :func:`~e3any.conventions.normalization_factor`.
+Coordinates do not change: both libraries have the same x axis.
 
-Everything here is linear and written for arrays of any library; none of the others is imported.
+All conversions are linear and take arrays of any array library. The other libraries are not imported.
 """
 
 from e3any.interop.arrays import (

@@ -1,4 +1,4 @@
-"""Components, harmonics, Wigner-D matrices and Clebsch-Gordan coefficients, to other conventions and from them."""
+"""Components, harmonics, Wigner-D matrices and Clebsch-Gordan coefficients in conventions of other libraries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def to_components(x: Array, convention: Convention | str, *, axis: int = -2) -> Array:
-    r"""Return components of all degrees as another library has them, :math:`x'_l = Q_l x_l`.
+    r"""Return components of all degrees in the convention of another library, :math:`x'_l = Q_l x_l`.
 
     Parameters
     ----------
@@ -45,15 +45,15 @@ def to_components(x: Array, convention: Convention | str, *, axis: int = -2) -> 
     Raises
     ------
     ValueError
-        If the convention is not known, there is no such axis, or its length is no square.
+        If the convention is not known, there is no such axis, or its length is not a square.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is not a floating-point array.
     """
     return _multiply(change_of_basis(convention, _degree(x, axis)), x, axis)
 
 
 def from_components(x: Array, convention: Convention | str, *, axis: int = -2) -> Array:
-    r"""Return components of another library as e3any has them, :math:`x_l = Q_l^T x'_l`.
+    r"""Return components of another library in the convention of e3any, :math:`x_l = Q_l^T x'_l`.
 
     The inverse of :func:`to_components`, with its arguments; errors are those of :func:`to_components`.
     """
@@ -63,7 +63,7 @@ def from_components(x: Array, convention: Convention | str, *, axis: int = -2) -
 def to_spherical_harmonics(
     y: Array, convention: Convention | str, *, normalization: Normalization | None = None
 ) -> Array:
-    r"""Return harmonics of e3any as another library has them, :math:`Y'_l = \mathcal N_l Q_l Y_l`.
+    r"""Return harmonics in the convention of another library, :math:`Y'_l = \mathcal N_l Q_l Y_l`.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ def to_spherical_harmonics(
     convention : Convention or str
         A convention, or its name in :data:`CONVENTIONS`.
     normalization : {'racah', '4pi', 'orthonormal'}, optional
-        The normalisation of the result, in e3nn ``'norm'``, ``'component'`` and ``'integral'``; by default that of the
-        convention.
+        The normalisation of the result; by default that of the convention. e3nn calls them ``'norm'``,
+        ``'component'`` and ``'integral'``.
 
     Returns
     -------
@@ -83,9 +83,9 @@ def to_spherical_harmonics(
     Raises
     ------
     ValueError
-        If the convention or the normalisation is not known, or the length of the axis is no square.
+        If the convention or the normalisation is not known, or the length of the axis is not a square.
     TypeError
-        If ``y`` is no floating-point array.
+        If ``y`` is not a floating-point array.
     """
     factors = _factors(convention, _degree(y, -1), normalization)
     return to_components(y, convention, axis=-1) * _along_last_axis(factors, y)
@@ -94,7 +94,7 @@ def to_spherical_harmonics(
 def from_spherical_harmonics(
     y: Array, convention: Convention | str, *, normalization: Normalization | None = None
 ) -> Array:
-    r"""Return harmonics of another library as e3any has them, :math:`Y_l = Q_l^T Y'_l / \mathcal N_l`.
+    r"""Return harmonics of another library in the convention of e3any, :math:`Y_l = Q_l^T Y'_l / \mathcal N_l`.
 
     The inverse of :func:`to_spherical_harmonics`, with its arguments; errors are those of
     :func:`to_spherical_harmonics`.
@@ -104,7 +104,7 @@ def from_spherical_harmonics(
 
 
 def to_wigner_d(d: Array, convention: Convention | str) -> Array:
-    r"""Return a Wigner-D matrix of e3any as another library has it, :math:`Q D^T Q^T` for columns.
+    r"""Return a Wigner-D matrix in the convention of another library, :math:`Q D^T Q^T` if it acts on columns.
 
     Parameters
     ----------
@@ -116,14 +116,14 @@ def to_wigner_d(d: Array, convention: Convention | str) -> Array:
     Returns
     -------
     array of shape (..., (L+1)^2, (L+1)^2)
-        The matrix of the same rotation; where it acts on columns, that is the matrix :math:`R^T`.
+        The matrix of the same rotation. A library that acts on columns writes this rotation as :math:`R^T`.
 
     Raises
     ------
     ValueError
         If the convention is not known, or ``d`` is not of this shape.
     TypeError
-        If ``d`` is no floating-point array.
+        If ``d`` is not a floating-point array.
     """
     _check_cube(d, "d", 2)
     d = to_components(to_components(d, convention, axis=-1), convention, axis=-2)
@@ -131,7 +131,7 @@ def to_wigner_d(d: Array, convention: Convention | str) -> Array:
 
 
 def from_wigner_d(d: Array, convention: Convention | str) -> Array:
-    r"""Return a Wigner-D matrix of another library as e3any has it, :math:`Q^T D'^T Q` of one for columns.
+    r"""Return a Wigner-D matrix of another library in the convention of e3any, :math:`Q^T D'^T Q` for one on columns.
 
     The inverse of :func:`to_wigner_d`, with its arguments; errors are those of :func:`to_wigner_d`.
     """
@@ -141,7 +141,7 @@ def from_wigner_d(d: Array, convention: Convention | str) -> Array:
 
 
 def to_clebsch_gordan(cg: Array, convention: Convention | str) -> Array:
-    r"""Return Clebsch-Gordan coefficients of all degrees as another library has them.
+    r"""Return Clebsch-Gordan coefficients of all degrees in the convention of another library.
 
     .. math:: C'_{ijk} = \mathcal N \sum_{abc} Q_{ia} Q_{jb} Q_{kc} \, C_{abc}
 
@@ -155,14 +155,15 @@ def to_clebsch_gordan(cg: Array, convention: Convention | str) -> Array:
     Returns
     -------
     array of shape ((L1+1)^2, (L2+1)^2, (L3+1)^2)
-        The coefficients; those of e3nn, 3j symbols, are smaller by :math:`\sqrt{2 l_3 + 1}`.
+        The coefficients. Those of e3nn are 3j symbols (https://dlmf.nist.gov/34.2), smaller by the factor
+        :math:`\sqrt{2 l_3 + 1}`.
 
     Raises
     ------
     ValueError
         If the convention is not known, or ``cg`` is not of this shape.
     TypeError
-        If ``cg`` is no floating-point array.
+        If ``cg`` is not a floating-point array.
     """
     _check_cube(cg, "cg", 3)
     for axis in range(3):
@@ -171,7 +172,7 @@ def to_clebsch_gordan(cg: Array, convention: Convention | str) -> Array:
 
 
 def from_clebsch_gordan(cg: Array, convention: Convention | str) -> Array:
-    """Return Clebsch-Gordan coefficients of another library as e3any has them.
+    """Return Clebsch-Gordan coefficients of another library in the convention of e3any.
 
     The inverse of :func:`to_clebsch_gordan`, with its arguments; errors are those of :func:`to_clebsch_gordan`.
     """
@@ -183,7 +184,7 @@ def from_clebsch_gordan(cg: Array, convention: Convention | str) -> Array:
 
 
 def _along_last_axis(factors: NDArray[np.float64], x: Array) -> Array:
-    """Return factors of the entries of the last axis of an array."""
+    """Return factors as an array that broadcasts along the last axis of ``x``."""
     backend = backend_of(x)
     return backend.aligned(backend.constant(factors, like=x), x)
 
@@ -211,7 +212,7 @@ def _degree(x: Array, axis: int) -> int:
 
 
 def _multiply(matrix: NDArray[np.float64], x: Array, axis: int) -> Array:
-    """Multiply columns that lie along an axis."""
+    """Multiply a matrix by the column vectors along an axis."""
     backend = backend_of(x)
     rows = backend.xp.moveaxis(x, axis, -1)
     product = backend.matmul(rows, backend.constant(matrix.T, like=x), precision="highest")
@@ -219,7 +220,7 @@ def _multiply(matrix: NDArray[np.float64], x: Array, axis: int) -> Array:
 
 
 def _factors(convention: Convention | str, max_degree: int, normalization: Normalization | None) -> NDArray[np.float64]:
-    change_of_basis(convention, max_degree)  # raises what is wrong with the convention
+    change_of_basis(convention, max_degree)  # raises if the convention is invalid
     default = convention_of(convention).normalization
     chosen = normalization_or_default(default if normalization is None else normalization)
     return np.asarray([normalization_factor(chosen, int(l)) for l in component_degrees(max_degree)])
@@ -227,6 +228,6 @@ def _factors(convention: Convention | str, max_degree: int, normalization: Norma
 
 def _coupling_norms(convention: Convention | str, cg: Array) -> NDArray[np.float64]:
     degree = _degree(cg, 2)
-    change_of_basis(convention, degree)  # raises what is wrong with the convention
+    change_of_basis(convention, degree)  # raises if the convention is invalid
     degrees = component_degrees(degree)
     return np.sqrt(2.0 * degrees + 1) if convention_of(convention).unit_couplings else np.ones(len(degrees))

@@ -16,7 +16,7 @@ from e3any.conventions import degree_slice
 
 __all__ = ["CONVENTIONS", "Convention", "change_of_basis", "convention_of"]
 
-# Others mirror space, which the components of tensors and of pseudotensors do not follow alike.
+# Other permutations are reflections, under which tensors and pseudotensors change differently.
 _CYCLIC = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 
 
@@ -26,20 +26,20 @@ def _positive(l: int, m: int) -> int:
 
 @dataclass(frozen=True)
 class Convention:
-    """How a library writes components, harmonics and couplings.
+    """How a library orders, signs and normalises components, harmonics and couplings.
 
     Parameters
     ----------
     orders : callable
         The orders m of a degree, in the order of its components.
     axes : tuple of int
-        Which of x, y, z takes the place of each of them, so that the third is the polar axis: a cyclic permutation.
+        A cyclic permutation of x, y, z, whose third entry is the polar axis: with (2, 0, 1) that is y.
     sign : callable
         The sign of a degree and an order, 1 or -1.
     normalization : {'racah', '4pi', 'orthonormal'}
-        Of its spherical harmonics.
+        Normalisation of its spherical harmonics.
     unit_couplings : bool
-        Whether the squares of all Clebsch-Gordan coefficients of three degrees sum to 1, in place of 2 l3 + 1.
+        Whether the squares of all Clebsch-Gordan coefficients of three degrees sum to 1 instead of 2 l3 + 1.
     columns : bool
         Whether rotations and Wigner-D matrices multiply columns from the left.
     max_degree : int, optional
@@ -48,14 +48,14 @@ class Convention:
     Raises
     ------
     ValueError
-        If ``axes`` are no cyclic permutation, ``normalization`` is unknown, a flag is neither True nor False, or
-        ``max_degree`` no integer >= 0.
+        If ``axes`` are not a cyclic permutation, ``normalization`` is unknown, a flag is neither True nor False, or
+        ``max_degree`` is not an integer >= 0.
     TypeError
-        If ``orders`` or ``sign`` is no function.
+        If ``orders`` or ``sign`` is not a function.
 
     Examples
     --------
-    A convention of one's own, from the highest order to the lowest, with the signs of Condon and Shortley:
+    Your own convention, from the highest order to the lowest, with the Condon-Shortley phase:
 
     >>> convention = Convention(lambda l: range(l, -l - 1, -1), sign=lambda l, m: (-1) ** m)
     >>> change_of_basis(convention, 1)[1:].astype(int).tolist()
@@ -106,9 +106,9 @@ def _sign_of_orca(l: int, m: int) -> int:
 
 _Y_IS_POLAR = (2, 0, 1)
 
-#: The conventions of other libraries by their names. ``e3x-m`` is e3x without Cartesian order; harmonics of e3nn have
-#: the normalisation 'component', harmonics of quantum chemistry that of their angular parts. Signs of ORCA are those
-#: of its output files.
+#: The conventions of other libraries by name. ``e3x-m`` is e3x without Cartesian order. Harmonics of e3nn have the
+#: normalisation 'component'; the programs of quantum chemistry normalise the angular part of orbitals. Signs of ORCA
+#: are those of its output files.
 CONVENTIONS: Mapping[str, Convention] = {
     "e3x": Convention(_cartesian, columns=False),
     "e3x-m": Convention(_ascending, columns=False),
@@ -122,7 +122,7 @@ CONVENTIONS: Mapping[str, Convention] = {
 
 
 def convention_of(convention: Convention | str) -> Convention:
-    """Return a convention, or the one that has a name.
+    """Return a convention, looked up if it is a name.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def convention_of(convention: Convention | str) -> Convention:
     Raises
     ------
     ValueError
-        If it is neither.
+        If it is neither a convention nor a known name.
     """
     if isinstance(convention, Convention):
         return convention
@@ -159,13 +159,13 @@ def change_of_basis(convention: Convention | str, max_degree: int) -> NDArray[np
     Returns
     -------
     array of shape ((L+1)^2, (L+1)^2)
-        The orthogonal matrices Q of all degrees on one block diagonal, for columns. It cannot be written to.
+        The block-diagonal matrix of the orthogonal matrices Q of all degrees, for column vectors. It is read-only.
 
     Raises
     ------
     ValueError
-        If the convention is not known, or not to this degree, its orders of a degree l are not all of -l, ..., l, or a
-        sign is neither 1 nor -1.
+        If the convention is unknown or not defined up to this degree, its orders of a degree l are not all of
+        -l, ..., l, or a sign is neither 1 nor -1.
     """
     check_degree(max_degree)
     known = convention_of(convention)
@@ -173,7 +173,7 @@ def change_of_basis(convention: Convention | str, max_degree: int) -> NDArray[np
         raise ValueError(f"expected max_degree <= {known.max_degree} for {shown(convention)}, got {max_degree}")
     try:
         return _cached(known, int(max_degree))
-    except TypeError:  # functions of the user that have no hash
+    except TypeError:  # a user's function may have no hash
         return _change_of_basis(known, int(max_degree))
 
 

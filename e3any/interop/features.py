@@ -1,4 +1,4 @@
-"""Flat arrays of features of other libraries, and weights of their linear maps."""
+"""Conversion of features to the flat arrays of other libraries, and of the weights of linear maps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from e3any_backends import Array, backend_of
 
-from e3any.checks import check_degree, check_flag, floating_backend, shown
+from e3any.checks import check_count, check_flag, floating_backend, shown
 from e3any.conventions import degree_slice, parity_names
 from e3any.interop.arrays import from_components, to_components
 from e3any.interop.convention import Convention, change_of_basis
@@ -30,10 +30,11 @@ def to_features(
     convention : Convention or str
         A convention, or its name in :data:`CONVENTIONS`.
     irreps : sequence of (int, int)
-        Degree and parity, 1 or -1, of all irreps, in their order there: (1, -1) is ``1o`` of e3nn. Each has the
-        multiplicity F.
+        Degree and parity, 1 or -1, of all irreps, in the order of the flat array: (1, -1) is ``1o`` of e3nn. Each has
+        the multiplicity F.
     features_first : bool
-        Whether the components of a feature are next to each other (``mul_ir``), or the features of a component.
+        True for the layout ``mul_ir``, in which the components of one feature are adjacent; False for ``ir_mul``, in
+        which the features of one component are.
 
     Returns
     -------
@@ -43,10 +44,10 @@ def to_features(
     Raises
     ------
     ValueError
-        If the convention is not known, the shape is not that of features, an irrep is not among them or is named
-        twice, or ``features_first`` is neither True nor False.
+        If the convention is unknown, the shape is not that of features, an irrep is not among them or is given twice,
+        or ``features_first`` is neither True nor False.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is not a floating-point array.
     """
     check_flag(features_first, "features_first")
     xp, positions = floating_backend(x=x).xp, positions_of(Layout.of(x, "x"), irreps)
@@ -78,20 +79,20 @@ def from_features(
     Returns
     -------
     array of shape (..., P, (L+1)^2, F)
-        Features; irreps that are not there are zero.
+        Features. Irreps that ``x`` lacks are zero.
 
     Raises
     ------
     ValueError
-        If the convention is not known, an irrep is not in the layout or is named twice, the length K does not fit, or
+        If the convention is unknown, an irrep is not in the layout or is given twice, the length K does not fit, or
         ``features_first`` is neither True nor False.
     TypeError
-        If ``x`` is no floating-point array, or ``layout`` is none.
+        If ``x`` is not a floating-point array, or ``layout`` is not a Layout.
     """
     check_layout(layout)
     check_flag(features_first, "features_first")
     xp, width = floating_backend(x=x).xp, layout.features
-    change_of_basis(convention, layout.max_degree)  # raises what is wrong with the convention
+    change_of_basis(convention, layout.max_degree)  # raises if the convention is invalid
     positions = positions_of(layout, irreps)
     sizes = [(2 * l + 1) * width for _, l in positions]
     if x.shape[-1:] != (sum(sizes),):
@@ -127,13 +128,13 @@ def dense_parameters(
         The weights of ``e3nn.o3.Linear``, of ``cuequivariance_torch.Linear``, or of ``e3nn_jax.FunctionalLinear``,
         without biases, from every irrep to itself: one block (F, features) after the other.
     irreps : sequence of (int, int)
-        Degree and parity of the irreps, each of them once, in their order there; all of the layout.
+        Degree and parity of all irreps of the layout, each once, in the order of the weights.
     layout : Layout
         The layout of the inputs.
     features : int
         Number of features of the outputs.
     gradient_normalization : {'path', 'element'}
-        That of the map of e3nn-jax; weights of ``'element'`` have no factor, :math:`W = W'`.
+        The setting of the map of e3nn-jax. With ``'element'`` its weights have no factor, :math:`W = W'`.
 
     Returns
     -------
@@ -143,13 +144,13 @@ def dense_parameters(
     Raises
     ------
     ValueError
-        If the irreps are not those of the layout, the number of weights does not fit, ``features`` is no integer >= 0,
-        or the normalisation is not known.
+        If the irreps are not those of the layout, the number of weights does not fit, ``features`` is not an integer
+        >= 0, or the normalisation is unknown.
     TypeError
-        If the weights are no floating-point array, or ``layout`` is none.
+        If the weights are not a floating-point array, or ``layout`` is not a Layout.
     """
     check_layout(layout)
-    check_degree(features, "features")
+    check_count(features, "features")
     backend = floating_backend(weights=weights)
     norm = _norm(layout, gradient_normalization)
     names = _names(layout, irreps)
@@ -185,9 +186,9 @@ def linear_weights(
     ------
     ValueError
         If the irreps are not those of the layout, parameters are missing or have another shape, or the normalisation
-        is not known.
+        is unknown.
     TypeError
-        If ``params`` is no mapping of mappings of floating-point arrays, or ``layout`` is none.
+        If ``params`` is not a mapping of mappings of floating-point arrays, or ``layout`` is not a Layout.
     """
     check_layout(layout)
     norm, names = _norm(layout, gradient_normalization), _names(layout, irreps)
@@ -200,7 +201,7 @@ def linear_weights(
 
 
 def _norm(layout: Layout, gradient_normalization: str) -> float:
-    """Return what kernels are smaller by than weights."""
+    """Return the ratio of the other library's weights to kernels."""
     if gradient_normalization not in ("path", "element"):
         raise ValueError(f"expected gradient_normalization 'path' or 'element', got {shown(gradient_normalization)}")
     return 1.0 if gradient_normalization == "element" else layout.features**0.5
@@ -216,13 +217,13 @@ def _zeros(x: Array, *shape: int) -> Array:
 
 
 def check_layout(layout: Layout) -> None:
-    """Raise a TypeError unless ``layout`` is one."""
+    """Raise a TypeError unless ``layout`` is a Layout."""
     if not isinstance(layout, Layout):
         raise TypeError(f"expected a Layout, got {shown(layout)}")
 
 
 def kernel_of(params: Mapping[str, Any], *names: str) -> Array:
-    """Return the kernel of a layer; an error names what is missing."""
+    """Return the kernel of a layer; raise an error that names a missing parameter."""
     for name in (*names, "kernel"):
         if not isinstance(params, Mapping):
             raise TypeError(f"expected a mapping of parameters, got {type(params).__name__}")
@@ -233,7 +234,7 @@ def kernel_of(params: Mapping[str, Any], *names: str) -> Array:
 
 
 def positions_of(layout: Layout, irreps: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the index of parity and the degree of irreps; a ValueError names one that is not there once."""
+    """Return (index on the parity axis, degree) of irreps; raise a ValueError unless the layout has each, once."""
     places = {}
     for p, l, name in parity_names(layout.max_degree, layout.num_parities):
         places[l, 1 if name.endswith("+") else -1] = p, l

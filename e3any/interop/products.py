@@ -1,4 +1,4 @@
-"""Weights of tensor products of other libraries."""
+"""Conversion of the weights of tensor products."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def tensor_parameters(weights: Array, paths: Sequence[Path], layouts: tuple[Layo
 
     .. math:: w_{(a,b,c)} = w'_{(a,b,c)} / \sqrt{n_c}
 
-    with the number :math:`n_c` of paths to the irrep c.
+    where :math:`n_c` paths lead to the irrep c.
 
     Parameters
     ----------
     weights : array of shape (K * F,)
-        The weights of ``e3nn.o3.TensorProduct`` with its default normalisations and path weights, and instructions
-        ``"uuu"``; or ``"uvu"`` where each irrep of the second factor has the multiplicity 1, as harmonics have, which
-        e3any takes F times.
+        The weights of ``e3nn.o3.TensorProduct`` (https://docs.e3nn.org/en/latest/api/o3/o3_tp.html) with its default
+        normalisations and path weights. Its instructions are ``"uuu"``, or ``"uvu"`` if each irrep of the second factor
+        has the multiplicity 1, as harmonics have; e3any repeats such a factor F times.
     paths : sequence of (irrep, irrep, irrep)
-        Degree and parity, 1 or -1, of both factors and the product of every instruction, in their order there. Each
-        irrep stands once in its factor or in the product.
+        Degree and parity, 1 or -1, of both factors and the product of every instruction, in the order of the weights.
+        Each irrep occurs once in its factor or in the product.
     layouts : (Layout, Layout, Layout)
         The layouts of the factors and of the product.
 
@@ -46,9 +46,9 @@ def tensor_parameters(weights: Array, paths: Sequence[Path], layouts: tuple[Layo
     Raises
     ------
     ValueError
-        If a path is no coupling of irreps of the layouts or is named twice, or the number of weights does not fit.
+        If a path does not couple irreps of the layouts or is given twice, or the number of weights does not fit.
     TypeError
-        If the weights are no floating-point array, or a layout is none.
+        If the weights are not a floating-point array, or a layout is not a Layout.
     """
     backend = floating_backend(weights=weights)
     positions, norms = _places(paths, layouts)
@@ -57,7 +57,7 @@ def tensor_parameters(weights: Array, paths: Sequence[Path], layouts: tuple[Layo
         raise ValueError(f"expected {len(paths)} paths of {features} weights, got shape {tuple(weights.shape)}")
     rows = backend.xp.reshape(weights, (len(paths), features)) / backend.constant(norms[:, None], like=weights)
     nothing = backend.xp.zeros((1, features), dtype=weights.dtype, device=backend.device(weights))
-    # The row of each coupling; the last one for those without a path.
+    # The row of each coupling; couplings without a path take the last row, of zeros.
     index = np.full(int(np.prod(shape)), len(paths))
     index[positions] = np.arange(len(paths))
     kernel = backend.xp.take(backend.xp.concat([rows, nothing]), backend.index(index, like=weights), axis=0)
@@ -82,10 +82,10 @@ def tensor_weights(params: Mapping[str, Any], paths: Sequence[Path], layouts: tu
     Raises
     ------
     ValueError
-        If a path is no coupling of irreps of the layouts or is named twice, or the kernel is missing or of another
+        If a path does not couple irreps of the layouts or is given twice, or the kernel is missing or has another
         shape.
     TypeError
-        If ``params`` is no mapping of floating-point arrays, or a layout is none.
+        If ``params`` is not a mapping of floating-point arrays, or a layout is not a Layout.
     """
     positions, norms = _places(paths, layouts)
     kernel, shape = kernel_of(params), (*_kernel_shape(layouts), layouts[2].features)
@@ -102,7 +102,7 @@ def _kernel_shape(layouts: tuple[Layout, Layout, Layout]) -> tuple[int, ...]:
 
 
 def _places(paths: Sequence[Path], layouts: tuple[Layout, Layout, Layout]) -> tuple[Any, Any]:
-    """Return where the weights of paths are in a flattened kernel, and the roots of the numbers of paths."""
+    r"""Return the positions of paths in a flattened kernel, and the factor :math:`\sqrt{n_c}` of each path."""
     if not isinstance(layouts, Sequence) or len(layouts) != 3:
         raise ValueError(f"expected three layouts, got {shown(layouts)}")
     for layout in layouts:

@@ -1,4 +1,4 @@
-"""The irreps that matrices are made of, as weighted sums of features."""
+"""Irreps of matrices, as weighted sums of features."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from e3any_backends import Array, generator_backend
 
-from e3any.checks import check_degree, check_degrees, check_dtype, check_number, floating_backend, shown
+from e3any.checks import check_count, check_degree, check_degrees, check_dtype, check_number, floating_backend, shown
 from e3any.conventions import degree_slice
 
 __all__ = ["combine_irreps", "init_matrix_irreps_weights", "make_dict_irreps_mult"]
@@ -35,9 +35,9 @@ def make_dict_irreps_mult(degrees: Sequence[int], max_degree: int | None = None)
     Raises
     ------
     ValueError
-        If a degree is no integer >= 0.
+        If a degree is not an integer >= 0.
     TypeError
-        If ``degrees`` is no sequence.
+        If ``degrees`` is not a sequence.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def make_dict_irreps_mult(degrees: Sequence[int], max_degree: int | None = None)
 def init_matrix_irreps_weights(
     key: Any, n_shells: int, dict_irreps: Mapping[int, int], mult: int, stddev: float, *, dtype: Any = None
 ) -> list[Array]:
-    r"""Draw weights that make the irreps of a matrix from features.
+    r"""Initialise the weights that map features to the irreps of a matrix.
 
     Parameters
     ----------
@@ -71,25 +71,25 @@ def init_matrix_irreps_weights(
     mult : int
         How often each degree of the space of the matrix is repeated.
     stddev : float
-        Standard deviation of scalars; that of degree l is smaller by :math:`\sqrt{2l+1}`.
+        Standard deviation of the weights of degree 0; that of degree l is smaller by the factor :math:`\sqrt{2l+1}`.
     dtype : optional
         The dtype; if not given, float32 for JAX and the library's default for others.
 
     Returns
     -------
     list of arrays of shape (n_shells, dict_irreps[l] * mult**2)
-        One for each degree l from 0 to the largest; normally distributed.
+        Normally distributed weights of the degrees l = 0, 1, ... up to the largest.
 
     Raises
     ------
     ValueError
-        If there are no degrees, a number is no integer >= 0, or ``stddev`` is negative or NaN.
+        If there are no degrees, a number is not an integer >= 0, or ``stddev`` is negative or NaN.
     TypeError
-        If ``key`` is no generator, ``stddev`` no number, or ``dtype`` no floating-point dtype.
+        If ``key`` is not a generator, ``stddev`` is not a number, or ``dtype`` is not a floating-point dtype.
     """
     backend = generator_backend(key)
-    check_degree(n_shells, "n_shells")
-    check_degree(mult, "mult")
+    check_count(n_shells, "n_shells")
+    check_count(mult, "mult")
     check_number(stddev, "stddev", least=0.0)
     check_dtype(dtype)
     if not isinstance(dict_irreps, Mapping) or not dict_irreps:
@@ -105,16 +105,16 @@ def init_matrix_irreps_weights(
 
 
 def combine_irreps(inputs: Array, weights: Sequence[Array], precision: Any = None) -> list[Array]:
-    """Make irreps from features.
+    """Map features to irreps.
 
     Parameters
     ----------
     inputs : array of shape (..., (L+1)**2, F)
         Features.
     weights : sequence of arrays of shape (F, M)
-        Weights of degrees 0, 1, ..., at most L, whose number M of irreps may differ.
+        Weights of degrees 0, 1, ..., at most L, whose number M of irreps can differ.
     precision : optional
-        Precision of matrix products, see ``jax.lax.Precision``; only JAX takes it.
+        Precision of matrix products, see ``jax.lax.Precision``; only JAX uses it.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def combine_irreps(inputs: Array, weights: Sequence[Array], precision: Any = Non
     ValueError
         If shapes do not fit.
     TypeError
-        If ``weights`` is no sequence, or an array is none of floating-point numbers.
+        If ``weights`` is not a sequence, or an array is not a floating-point array.
     """
     if not hasattr(weights, "__len__") or len(weights) == 0:
         raise TypeError(f"expected a sequence of weights, got {shown(weights)}")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from e3any_backends import Array, Backend
 
-from e3any.checks import check_degree, check_degrees, check_flag, check_integer, floating_backend, shown
+from e3any.checks import check_counts, check_degree, check_degrees, check_flag, check_integer, floating_backend, shown
 from e3any.config import cartesian_order_or_default
 from e3any.conventions import degree_slice
 from e3any.matrix.irreps_weights import make_dict_irreps_mult
@@ -41,9 +41,9 @@ def compute_side_lengths(degrees: Sequence[int]) -> tuple[int, ...]:
     Raises
     ------
     ValueError
-        If a degree is no integer >= 0.
+        If a degree is not an integer >= 0.
     TypeError
-        If ``degrees`` is no sequence.
+        If ``degrees`` is not a sequence.
     """
     check_degrees(degrees)
     return tuple(2 * l + 1 for l in degrees)
@@ -59,7 +59,7 @@ def make_rectangular_matrix(
     irreps : sequence of arrays of shape (..., 2l+1, M)
         Irreps of degrees l = 0, 1, ...
     idx : list of int
-        How many irreps of each degree have been used; those that are used here are added to it.
+        How many irreps of each degree are used already. The function adds those that it uses.
     a, b : int
         Odd numbers of rows and columns of a block.
     cg : array
@@ -73,14 +73,14 @@ def make_rectangular_matrix(
     Returns
     -------
     array of shape (..., mult * a, mult * b)
-        The blocks. Irreps that are not given count as zero.
+        The blocks. Missing irreps count as zero.
 
     Raises
     ------
     ValueError
-        If a or b is not odd, a number is no integer >= 0, shapes do not fit, or irreps are used up.
+        If a or b is not odd, a number is not an integer >= 0, shapes do not fit, or irreps are used up.
     TypeError
-        If irreps are no floating-point arrays of one library, or ``idx`` or ``cg`` are of a wrong kind.
+        If irreps are not floating-point arrays of one library, or ``idx`` or ``cg`` has a wrong type.
     """
     backend = _checked_backend(irreps)
     check_integer(mult, "mult")
@@ -88,7 +88,7 @@ def make_rectangular_matrix(
         check_integer(size, name, least=1)
         if size % 2 == 0:
             raise ValueError(f"expected {name} to be odd, got {size}")
-    check_degrees(idx, "idx")
+    check_counts(idx, "idx")
     if len(idx) != len(irreps):
         raise ValueError(f"expected idx to have {len(irreps)} numbers, got {len(idx)}")
     la, lb = a // 2, b // 2
@@ -149,10 +149,10 @@ def make_square_matrix(
     Raises
     ------
     ValueError
-        If ``max_degree`` is smaller than a degree, a number is no integer >= 0, shapes do not fit, there are too few
-        irreps, or ``shift_by_id`` is neither True nor False.
+        If ``max_degree`` is smaller than a degree, a number is not an integer >= 0, shapes do not fit, there are too
+        few irreps, or ``shift_by_id`` is neither True nor False.
     TypeError
-        If irreps are no floating-point arrays of one library, or ``degrees`` is no sequence.
+        If irreps are not floating-point arrays of one library, or ``degrees`` is not a sequence.
     """
     backend = _checked_backend(irreps)
     check_degrees(degrees)
@@ -200,9 +200,9 @@ def get_traces(mat: Array, ls: Sequence[int], mult: int, shift_by_id: bool = Fal
     Raises
     ------
     ValueError
-        If the matrix has another shape, a number is no integer >= 0, or ``shift_by_id`` neither True nor False.
+        If the matrix has another shape, a number is not an integer >= 0, or ``shift_by_id`` is neither True nor False.
     TypeError
-        If the matrix is no floating-point array, or ``ls`` no sequence.
+        If the matrix is not a floating-point array, or ``ls`` is not a sequence.
     """
     check_degrees(ls, "ls")
     check_integer(mult, "mult")

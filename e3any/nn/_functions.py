@@ -22,7 +22,7 @@ def weights() -> NDArray[np.float64]:
 
 
 def scalar_like(backend: Backend, value: Array | float, like: Array) -> Array | float:
-    """Return a parameter that does not widen the dtype of ``like``: a Python float, or a cast array of its rank."""
+    """Return a parameter as a Python float, or as an array of the dtype and the number of axes of ``like``."""
     if isinstance(value, (int, float, np.generic)):
         if value != value:
             raise ValueError(f"expected a number or an array, got {value}")
@@ -54,11 +54,9 @@ def mean_decay(backend: Backend, y: Array) -> Array:
 
 
 def mean_decay_and_rest(backend: Backend, y: Array) -> tuple[Array, Array]:
-    r"""Return :math:`(1 - e^{-y}) / y = \int_0^1 e^{-ys} ds`, and what it lacks to one.
-
-    Near zero from the rest, :math:`y \int_0^1 (1-s)\, e^{-ys} ds`, by quadrature, which has no cancellation: all
-    derivatives are as precise as the value, and the value does not exceed one for :math:`y \ge 0`.
-    """
+    r"""Return :math:`f(y) = (1 - e^{-y}) / y = \int_0^1 e^{-ys} ds`, and the rest :math:`1 - f(y)`."""
+    # Near zero, the rest y * integral of (1 - s) exp(-ys) is computed first, by quadrature. This has no cancellation,
+    # so that all derivatives are as precise as the value, and the value does not exceed one for y >= 0.
     xp = backend.xp
     small = xp.abs(y) < 3.0
     near = xp.where(small, y, xp.zeros_like(y))

@@ -4,9 +4,9 @@ r"""Gated activations: every component of a feature times a function of its scal
     \mathrm{act}(x)^{(l, p)} = \mathrm{gate}\bigl(x^{(0, +)}\bigr)\, x^{(l, p)} \qquad
     \mathrm{gate}(t) = \mathrm{act}(t) / t
 
-so that scalars see the usual activation and everything else is scaled by an invariant. All gates are written
-without the division: they and their derivatives are finite for every finite t, up to an eighth of the largest number;
-values and first derivatives up to a third of it.
+so that scalars get the usual activation and all other components are scaled by an invariant. Gates are computed
+without dividing by t. They and all their derivatives are finite for \|t\| up to an eighth of the largest number of the
+dtype, values and first derivatives up to a third of it.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ Raises
 ValueError
     If the shape of ``x`` is not that of features, or a parameter is NaN or of a wrong shape or sign.
 TypeError
-    If ``x`` is no floating-point array, or a parameter neither a number nor an array of its library.
+    If ``x`` is not a floating-point array, or a parameter is neither a number nor an array of its library.
 """
 
 
 def _documented(function: Activation) -> Activation:
-    """Complete a docstring by what all activations share."""
+    """Add the sections that all activations share to a docstring."""
     title = "Parameters\n----------\n"
     summary, _, parameters = inspect.cleandoc(function.__doc__ or "").partition(title)
     function.__doc__ = f"{summary.rstrip()}\n\n{title}{_FEATURES}{parameters}{_REST}"
@@ -125,7 +125,7 @@ def leaky_relu(x: Array, negative_slope: Array | float = 1e-2) -> Array:
 
 @_documented
 def elu(x: Array, alpha: Array | float = 1.0) -> Array:
-    r"""Gate by the exponential linear unit.
+    r"""Gate by the `exponential linear unit <https://arxiv.org/abs/1511.07289>`_.
 
     .. math::
         \mathrm{gate}(t) = 1 \text{ if } t > 0 \text{ else } \alpha\, (e^t - 1) / t
@@ -140,7 +140,7 @@ def elu(x: Array, alpha: Array | float = 1.0) -> Array:
 
 @_documented
 def selu(x: Array) -> Array:
-    r"""Gate by the scaled exponential linear unit.
+    r"""Gate by the `scaled exponential linear unit <https://arxiv.org/abs/1706.02515>`_.
 
     .. math::
         \mathrm{selu}(x) = \lambda\, \mathrm{elu}(x, \alpha) \; (\lambda \approx 1.051, \alpha \approx 1.67)
@@ -150,7 +150,7 @@ def selu(x: Array) -> Array:
 
 @_documented
 def celu(x: Array, alpha: Array | float = 1.0) -> Array:
-    r"""Gate by the continuously differentiable exponential linear unit.
+    r"""Gate by the `continuously differentiable exponential linear unit <https://arxiv.org/abs/1704.07483>`_.
 
     .. math::
         \mathrm{gate}(t) = 1 \text{ if } t > 0 \text{ else } \alpha\, (e^{t/\alpha} - 1) / t
@@ -175,7 +175,7 @@ def _exponential_gate(backend: Backend, t: Array, alpha: Array | float, scale: A
     below = xp.where(t > 0, xp.zeros_like(t), -t)
     far = below > 3.0 * scale
     near = (alpha / scale) * mean_decay(backend, xp.where(far, xp.zeros_like(t), below) / scale)
-    # Divided by t itself: t / s may overflow.
+    # Divide by t itself: t / s can overflow.
     size = xp.where(far, below, xp.ones_like(t))
     unsaturated = far & (below < _SATURATED * scale)
     rest = xp.where(unsaturated, xp.exp(-xp.where(unsaturated, below, xp.zeros_like(t)) / scale), xp.zeros_like(t))
@@ -183,14 +183,15 @@ def _exponential_gate(backend: Backend, t: Array, alpha: Array | float, scale: A
 
 
 def _saturated(backend: Backend, t: Array, bound: float) -> Array:
-    """Return t, constant where a gate is: products with large numbers in its derivatives would overflow."""
+    """Clip t to [-bound, bound], beyond which a gate is constant."""
+    # Derivatives of the gate would multiply zero by large numbers, which overflow.
     xp = backend.xp
     return xp.where(t > bound, xp.full_like(t, bound), xp.where(t < -bound, xp.full_like(t, -bound), t))
 
 
 @_documented
 def silu(x: Array) -> Array:
-    r"""Gate by the sigmoid-weighted linear unit; :func:`swish` is the same.
+    r"""Gate by the `sigmoid-weighted linear unit <https://arxiv.org/abs/1702.03118>`_; :func:`swish` is the same.
 
     .. math::
         \mathrm{gate}(t) = \frac{1}{1 + e^{-t}}
@@ -203,7 +204,7 @@ swish = silu
 
 @_documented
 def gelu(x: Array, approximate: bool = True) -> Array:
-    r"""Gate by the Gaussian error linear unit.
+    r"""Gate by the `Gaussian error linear unit <https://arxiv.org/abs/1606.08415>`_.
 
     .. math::
         \mathrm{gate}(t) = \tfrac12 \bigl(1 + \mathrm{erf}(t / \sqrt2)\bigr) \approx
@@ -212,7 +213,7 @@ def gelu(x: Array, approximate: bool = True) -> Array:
     Parameters
     ----------
     approximate : bool, optional
-        Whether to take the form with the hyperbolic tangent.
+        Whether to use the approximation by the hyperbolic tangent.
     """
     check_flag(approximate, "approximate")
 
@@ -227,7 +228,7 @@ def gelu(x: Array, approximate: bool = True) -> Array:
 
 @_documented
 def mish(x: Array, fast: bool = True) -> Array:
-    r"""Gate by Mish.
+    r"""Gate by `Mish <https://arxiv.org/abs/1908.08681>`_.
 
     .. math::
         \mathrm{gate}(t) = \tanh\bigl(\log(1 + e^t)\bigr) = \frac{e^{2t} + 2 e^t}{e^{2t} + 2 e^t + 2}
@@ -235,8 +236,8 @@ def mish(x: Array, fast: bool = True) -> Array:
     Parameters
     ----------
     fast : bool, optional
-        Whether to take the rational form, written in :math:`e^{-|t|}` so that it never overflows, or the one
-        with the hyperbolic tangent. They agree to rounding.
+        Whether to use the rational form, in terms of :math:`e^{-|t|}` so that it never overflows, instead of the
+        hyperbolic tangent. They agree to rounding.
     """
     check_flag(fast, "fast")
 
@@ -254,7 +255,7 @@ def mish(x: Array, fast: bool = True) -> Array:
 
 @_documented
 def serf(x: Array) -> Array:
-    r"""Gate by the error function of softplus.
+    r"""Gate by the error function of softplus, `Serf <https://arxiv.org/abs/2108.09598>`_.
 
     .. math::
         \mathrm{gate}(t) = \mathrm{erf}\bigl(\log(1 + e^t)\bigr)
@@ -264,7 +265,7 @@ def serf(x: Array) -> Array:
 
 @_documented
 def shifted_softplus(x: Array) -> Array:
-    r"""Gate by softplus, shifted to be zero at zero.
+    r"""Gate by softplus, shifted to be zero at zero, as in `SchNet <https://arxiv.org/abs/1706.08566>`_.
 
     .. math::
         \mathrm{gate}(t) = \frac{\log(1 + e^t) - \log 2}{t} = \int_0^1 \frac{ds}{1 + e^{-st}}
@@ -277,7 +278,7 @@ def shifted_softplus(x: Array) -> Array:
         at, weight = (backend.aligned(backend.table(f, like=t), near) for f in (nodes, weights))
         mean = xp.sum(sigmoid(backend, near * at) * weight, axis=-1, dtype=t.dtype)
         far = xp.where(small, xp.ones_like(t), t)
-        # Of log(1 + e^t) = max(t, 0) + log(1 + e^-|t|) only the last is divided by t: its derivatives stay small.
+        # log(1 + e^t) = max(t, 0) + log(1 + e^-|t|). Only the last term is divided by t: its derivatives stay small.
         rest = xp.log1p(xp.exp(xp.where(far < 0, far, -far))) - math.log(2.0)
         return xp.where(small, mean, xp.where(t > 0, xp.ones_like(t), xp.zeros_like(t)) + rest / far)
 
@@ -329,7 +330,7 @@ def relu6(x: Array) -> Array:
 
 @_documented
 def hard_silu(x: Array) -> Array:
-    r"""Gate by the piecewise linear SiLU; :func:`hard_swish` is the same.
+    r"""Gate by the `piecewise linear SiLU <https://arxiv.org/abs/1905.02244>`_; :func:`hard_swish` is the same.
 
     .. math::
         \mathrm{gate}(t) = \min\bigl(1, \max(0, (t + 3) / 6)\bigr)

@@ -21,16 +21,16 @@ RadialFn = Callable[..., Array]
 
 
 class FactoredBasis(NamedTuple):
-    r"""Basis functions :math:`g_{ln}(r) Y_{lm}(\hat r)`, radial and angular parts apart.
+    r"""Basis functions :math:`g_{ln}(r) Y_{lm}(\hat r)` as separate radial and angular parts.
 
-    Filters act on radial parts alone, so that the parts stay apart in every layer that is linear in messages:
+    Filters act on the radial parts only. A layer that is linear in its messages can therefore keep the parts separate:
 
     .. math::
         \sum_j g(r_{ij}) \, \mathrm{couple}\bigl(Y(\hat r_{ij}), x_j\bigr)
         = \mathrm{couple}\Bigl(\sum_j g(r_{ij}) \, Y(\hat r_{ij}) \otimes x_j\Bigr)
 
-    The right side couples once for every node instead of once for every edge, and no message is stored; it
-    takes a few matrix products. See :class:`e3any.nn.MessagePass`.
+    The right side couples once for every node instead of once for every edge, and stores no message; it consists of
+    a few matrix products. See :class:`e3any.nn.MessagePass`.
 
     Parameters
     ----------
@@ -59,18 +59,18 @@ class FactoredBasis(NamedTuple):
         Returns
         -------
         array of shape (..., 1, (L+1)**2, num)
-            What :func:`basis` returns without ``factored=True``.
+            The result of :func:`basis` without ``factored=True``.
 
         Raises
         ------
         ValueError
             If shapes do not fit.
         TypeError
-            If a part is no floating-point array.
+            If a part is not a floating-point array.
         """
         self.check()
         backend = backend_of(self.radial, self.angular)
-        # Stored, as a compiler would compute them again for every product.
+        # Store the parts: a compiler would compute them again for every product.
         radial, angular = backend.store(self.radial, self.angular)
         columns = angular[..., None, :, None]
         if radial.shape[-2] == 1:
@@ -136,22 +136,22 @@ def basis(
     cartesian_order : bool, optional
         Order of components, see :mod:`e3any.conventions`.
     factored : bool
-        Whether to return the radial and angular parts apart, which makes layers faster.
+        Whether to return separate radial and angular parts, which makes layers faster.
 
     Returns
     -------
     basis : array of shape (..., 1, (L+1)**2, num), or FactoredBasis
         Basis functions.
     cutoff, norm : arrays of shape (...)
-        Only if asked for, in this order.
+        Only if ``return_cutoff`` and ``return_norm`` are True, in this order.
 
     Raises
     ------
     ValueError
-        If ``r`` is not of shape (..., 3), ``max_degree`` is no integer >= 0, ``num`` is no integer >= 1,
+        If ``r`` is not of shape (..., 3), ``max_degree`` is not an integer >= 0, ``num`` is not an integer >= 1,
         ``return_cutoff`` is given without ``cutoff_fn``, or a flag is neither True nor False.
     TypeError
-        If ``r`` is no floating-point array, or a function is none.
+        If ``r`` is not a floating-point array, or a function can't be called.
     """
     floating_backend(r=r)
     check_vectors(r)
@@ -186,7 +186,7 @@ def _racah(r: Array, max_degree: int, cartesian_order: bool) -> Array:
 
 
 def _damped(radial: Array, damping: Array | None, max_degree: int) -> Array:
-    """Multiply the radial part of degrees above 0 with the damping."""
+    """Multiply the radial part of degrees above 0 by the damping."""
     if damping is None or max_degree == 0:
         return radial
     xp = backend_of(radial).xp

@@ -1,9 +1,9 @@
 """Cutoff, damping and switch functions.
 
-Those that are called smooth are zero or constant with all derivatives where they end.
+Functions called smooth join their constant parts with continuous derivatives of every order.
 
-The exponentials are set to zero where they fall below the smallest normal number. The factors that
-derivatives multiply them with are moderate up to there, so that derivatives of every order are finite.
+Exponentials are set to zero below the smallest normal number. Derivatives multiply them by factors that are moderate
+up to there, so that derivatives of every order are finite.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from e3any.nn._functions import scalar_like, sigmoid
 
 __all__ = ["cosine_cutoff", "polynomial_cutoff", "smooth_cutoff", "smooth_damping", "smooth_switch"]
 
-_SWITCH_SLOPE = 0.5 * math.sqrt(3.0)
+_SWITCH_RATE = 0.5 * math.sqrt(3.0)
 
 
 def smooth_cutoff(x: Array, cutoff: Array | float = 1.0) -> Array:
@@ -32,7 +32,7 @@ def smooth_cutoff(x: Array, cutoff: Array | float = 1.0) -> Array:
     x : array
         Distances.
     cutoff : float or array, optional
-        The cutoff c > 0. An array may be traced and differentiated; only Python numbers are checked.
+        The cutoff c > 0. An array can be traced and differentiated; only Python numbers are checked.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def smooth_cutoff(x: Array, cutoff: Array | float = 1.0) -> Array:
     ValueError
         If ``cutoff`` is a number that is not positive, or an array that does not broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array, or ``cutoff`` neither a number nor an array of its library.
+        If ``x`` is not a floating-point array, or ``cutoff`` is neither a number nor an array of its library.
     """
     backend = checked_backend(x)
     check_positive(cutoff, "cutoff")
@@ -70,7 +70,7 @@ def cosine_cutoff(x: Array, cutoff: Array | float = 1.0) -> Array:
     x : array
         Distances.
     cutoff : float or array, optional
-        The cutoff c > 0. An array may be traced and differentiated; only Python numbers are checked.
+        The cutoff c > 0. An array can be traced and differentiated; only Python numbers are checked.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def cosine_cutoff(x: Array, cutoff: Array | float = 1.0) -> Array:
     ValueError
         If ``cutoff`` is a number that is not positive, or an array that does not broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array, or ``cutoff`` neither a number nor an array of its library.
+        If ``x`` is not a floating-point array, or ``cutoff`` is neither a number nor an array of its library.
     """
     backend = checked_backend(x)
     check_positive(cutoff, "cutoff")
@@ -94,22 +94,22 @@ def cosine_cutoff(x: Array, cutoff: Array | float = 1.0) -> Array:
 
 
 def polynomial_cutoff(x: Array, cutoff: Array | float = 1.0, order: int = 6) -> Array:
-    r"""Return the polynomial of least degree that leaves one and reaches zero with several derivatives.
+    r"""Return the polynomial of lowest degree that goes from one to zero with several zero derivatives at both ends.
 
     .. math::
         f(x) = 1 - \tfrac{(p+1)(p+2)}{2} t^p + p(p+2)\, t^{p+1} - \tfrac{p(p+1)}{2} t^{p+2}
              = (1 - t)^3 \sum_{k=0}^{p-1} \tfrac{(k+1)(k+2)}{2} t^k \qquad t = x / c
 
     for :math:`0 \le x < c`, zero beyond and one below zero (Gasteiger et al., `Directional message passing for
-    molecular graphs <https://arxiv.org/abs/2003.03123>`_, 2020). The second form, which is computed, has no
-    cancellation. Derivatives one to p - 1 are zero at zero, the first and second one at the cutoff.
+    molecular graphs <https://arxiv.org/abs/2003.03123>`_, 2020). The code evaluates the second form, which has no
+    cancellation. Derivatives of orders 1 to p - 1 are zero at zero, the first and the second at the cutoff.
 
     Parameters
     ----------
     x : array
         Distances >= 0.
     cutoff : float or array, optional
-        The cutoff c > 0. An array may be traced and differentiated; only Python numbers are checked.
+        The cutoff c > 0. An array can be traced and differentiated; only Python numbers are checked.
     order : int
         The order p >= 1; the higher, the closer to the cutoff the function falls.
 
@@ -121,10 +121,10 @@ def polynomial_cutoff(x: Array, cutoff: Array | float = 1.0, order: int = 6) -> 
     Raises
     ------
     ValueError
-        If ``order`` is no integer >= 1, ``cutoff`` is a number that is not positive, or an array that does not
+        If ``order`` is not an integer >= 1, or ``cutoff`` is a number that is not positive or an array that does not
         broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array, or ``cutoff`` neither a number nor an array of its library.
+        If ``x`` is not a floating-point array, or ``cutoff`` is neither a number nor an array of its library.
     """
     backend = checked_backend(x)
     check_positive(cutoff, "cutoff")
@@ -150,7 +150,7 @@ def smooth_damping(x: Array, gamma: Array | float = 1.0) -> Array:
     x : array
         Distances.
     gamma : float or array, optional
-        Rate :math:`\gamma > 0`. An array may be traced and differentiated; only Python numbers are checked.
+        Rate :math:`\gamma > 0`. An array can be traced and differentiated; only Python numbers are checked.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def smooth_damping(x: Array, gamma: Array | float = 1.0) -> Array:
     ValueError
         If ``gamma`` is a number that is not positive, or an array that does not broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array, or ``gamma`` neither a number nor an array of its library.
+        If ``x`` is not a floating-point array, or ``gamma`` is neither a number nor an array of its library.
     """
     backend = checked_backend(x)
     check_positive(gamma, "gamma")
@@ -190,7 +190,7 @@ def smooth_switch(x: Array, x0: Array | float = 0.0, x1: Array | float = 1.0) ->
     x0 : float or array, optional
         Where the function leaves zero.
     x1 : float or array, optional
-        Where the function reaches one. Arrays may be traced and differentiated; only Python numbers are
+        Where the function reaches one. Arrays can be traced and differentiated; only Python numbers are
         checked.
 
     Returns
@@ -203,7 +203,7 @@ def smooth_switch(x: Array, x0: Array | float = 0.0, x1: Array | float = 1.0) ->
     ValueError
         If ``x0`` and ``x1`` are numbers with :math:`x_0 \ge x_1`, or arrays that do not broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array, or a bound neither a number nor an array of its library.
+        If ``x`` is not a floating-point array, or a bound is neither a number nor an array of its library.
     """
     backend = checked_backend(x)
     if _is_number(x0) and _is_number(x1) and not x0 < x1:
@@ -211,10 +211,10 @@ def smooth_switch(x: Array, x0: Array | float = 0.0, x1: Array | float = 1.0) ->
     xp = backend.xp
     start, end = scalar_like(backend, x0, x), scalar_like(backend, x1, x)
     t = (x - start) / (end - start)
-    margin = _SWITCH_SLOPE / _range(backend, x)
+    margin = _SWITCH_RATE / _range(backend, x)
     inside = (t > margin) & (t < 1.0 - margin)
     s = xp.where(inside, t, xp.full_like(t, 0.5))
-    switch = sigmoid(backend, _SWITCH_SLOPE * (1.0 / (1.0 - s) - 1.0 / s))
+    switch = sigmoid(backend, _SWITCH_RATE * (1.0 / (1.0 - s) - 1.0 / s))
     return xp.where(inside, switch, xp.where(t < 0.5, xp.zeros_like(t), xp.ones_like(t)))
 
 

@@ -1,4 +1,4 @@
-"""Functions of features as wholes: sums, other layouts, rotations, reflections."""
+"""Functions of whole features: sums, changes of layout, rotations, reflections."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def even_degree_mask(max_degree: int, *, xp: Any = np) -> Array:
     Raises
     ------
     ValueError
-        If ``max_degree`` is no integer >= 0.
+        If ``max_degree`` is not an integer >= 0.
     """
     return xp.asarray(_degrees(max_degree) % 2 == 0)
 
@@ -69,7 +69,7 @@ def rotate(x: Array, wigner_d_matrix: Array) -> Array:
     ValueError
         If shapes do not fit.
     TypeError
-        If an argument is no floating-point array.
+        If an argument is not a floating-point array.
     """
     backend = floating_backend(x=x, wigner_d_matrix=wigner_d_matrix)
     size = (Layout.of(x, "x").max_degree + 1) ** 2
@@ -94,14 +94,14 @@ def reflect(x: Array) -> Array:
     Returns
     -------
     array of the shape of ``x``
-        Features of the mirror image (r -> -r).
+        Features of the inverted space (r -> -r).
 
     Raises
     ------
     ValueError
         If the shape is not that of features.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is not a floating-point array.
     """
     backend, layout = floating_backend(x=x), Layout.of(x, "x")
     return x * backend.aligned(backend.table(_signs, layout.max_degree, layout.pseudotensors, like=x), x)
@@ -117,7 +117,7 @@ def _signs(max_degree: int, pseudotensors: bool) -> Any:
 def change_max_degree_or_type(
     x: Array, max_degree: int | None = None, include_pseudotensors: bool | None = None
 ) -> Array:
-    """Cut features, or fill them up with zeros, to another layout.
+    """Change the layout of features: cut components off, or append zeros.
 
     Parameters
     ----------
@@ -136,10 +136,10 @@ def change_max_degree_or_type(
     Raises
     ------
     ValueError
-        If the shape is not that of features, ``max_degree`` is no integer >= 0, or ``include_pseudotensors`` none of
-        True, False and None.
+        If the shape is not that of features, ``max_degree`` is not an integer >= 0, or ``include_pseudotensors`` is not
+        True, False or None.
     TypeError
-        If ``x`` is no array.
+        If ``x`` is not an array.
     """
     layout = Layout.of(x, "x")
     degree = layout.max_degree if max_degree is None else max_degree
@@ -185,7 +185,7 @@ def add(*inputs: Array) -> Array:
     Parameters
     ----------
     *inputs : arrays of shape (..., P, (L+1)**2, F)
-        Features; P and L may differ between them, all else may not.
+        Features, which can differ in P and L only.
 
     Returns
     -------
@@ -197,7 +197,7 @@ def add(*inputs: Array) -> Array:
     ValueError
         If there are no inputs, or if leading axes, numbers of features or dtypes differ.
     TypeError
-        If an input is no array, or they belong to different libraries.
+        If an input is not an array, or inputs belong to different libraries.
     """
     if not inputs:
         raise ValueError("expected at least one input, got none")

@@ -35,9 +35,9 @@ def gate(x: Array, gates: Array, activation: Activation = silu, gate_activation:
     x : array of shape (..., P, (L+1)**2, F)
         Features.
     gates : array of shape (..., 1, 1, F) or (..., 1, 1, K * F)
-        Scalars, one for all irreps of a feature, or one for each of the K = P (L+1) - 1 irreps that are no scalars of
-        even parity: F numbers for the first of them, F for the next, in the order 1+, 2-, ... of an array of proper
-        tensors, or 1+, 2+, ..., 0-, 1-, ... of one with both parities.
+        Scalars: one for all irreps of a feature, or one for each of the K = P (L+1) - 1 irreps other than the scalar of
+        even parity. F numbers for the first irrep are followed by F for the next. With both parities the order is 1+,
+        2+, ..., 0-, 1-, ...; for proper tensors it is 1-, 2+, ...
     activation : callable
         The function :math:`\phi`, which maps features of degree 0, such as :func:`e3any.nn.silu`.
     gate_activation : callable, optional
@@ -53,7 +53,7 @@ def gate(x: Array, gates: Array, activation: Activation = silu, gate_activation:
     ValueError
         If shapes do not fit.
     TypeError
-        If ``x`` or ``gates`` is no floating-point array, or a function is none.
+        If ``x`` or ``gates`` is not a floating-point array, or a function can't be called.
     """
     backend = floating_backend(x=x, gates=gates)
     layout = Layout.of(x, "x")
@@ -85,14 +85,14 @@ def _check_gates(x: Array, gates: Array, num_gated: int) -> None:
 
 
 def _irrep_of_component(max_degree: int, num_parities: int) -> NDArray[np.intp]:
-    """Return which gate belongs to each component but the scalar of even parity."""
+    """Return the index of the gate of each component other than the scalar of even parity."""
     return component_irreps(max_degree, num_parities)[1:] - 1
 
 
 def norm_activation(
     x: Array, activation: Activation = silu, bias: Array | None = None, normalize: bool = True
 ) -> Array:
-    r"""Activate the norm of every irrep, and leave its direction.
+    r"""Activate the norm of every irrep, and keep its direction.
 
     .. math::
         y^{(l_p)}_m = \phi\bigl(\lVert x^{(l_p)}\rVert + b^{(l_p)}\bigr)\,
@@ -110,19 +110,20 @@ def norm_activation(
     bias : array of shape (P, L+1, F), optional
         Biases b of the norms.
     normalize : bool
-        Whether irreps are divided by their norms; if not, they are multiplied with what the activation returns.
+        Whether irreps are divided by their norms, and then multiplied by the activation. If not, they are only
+        multiplied.
 
     Returns
     -------
     array of the shape of ``x``
-        Activated features. Those that are zero stay zero, and their derivatives are finite.
+        Activated features. Zero irreps stay zero, with finite derivatives.
 
     Raises
     ------
     ValueError
         If shapes do not fit, or ``normalize`` is neither True nor False.
     TypeError
-        If ``x`` or ``bias`` is no floating-point array, or the function none.
+        If ``x`` or ``bias`` is not a floating-point array, or the function can't be called.
     """
     backend = floating_backend(x=x) if bias is None else floating_backend(x=x, bias=bias)
     layout = Layout.of(x, "x")

@@ -1,8 +1,8 @@
 """Initialisers as data: a distribution and the size of every entry.
 
-An initialiser is called as ``init(key, shape, dtype)`` with a JAX key, a :class:`numpy.random.Generator` or a
-:class:`torch.Generator`, and draws with it. Any callable of this signature may be passed in its place, among them
-the initialisers of Flax.
+An initialiser is called as ``init(key, shape, dtype)``, where the key is a JAX key, a :class:`numpy.random.Generator`
+or a :class:`torch.Generator`. Any function of this signature can be used instead, for example an initialiser of
+`JAX <https://docs.jax.dev/en/latest/jax.nn.initializers.html>`_ or Flax.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 from e3any_backends import generator_backend
 from numpy.typing import NDArray
 
-from e3any.checks import check_broadcast, check_degrees, check_number, shown
+from e3any.checks import check_broadcast, check_counts, check_number, shown
 
 Array: TypeAlias = Any
 Distribution: TypeAlias = Literal["truncated_normal", "normal", "uniform"]
 Mode: TypeAlias = Literal["fan_in", "fan_out", "fan_avg"]
-#: What initialisers are called as: ``init(key, shape, dtype)``.
+#: Signature of initialisers: ``init(key, shape, dtype)``.
 InitializerFn: TypeAlias = Callable[..., Any]
-#: What makes initialisers for :class:`e3any.nn.FusedTensor`: ``make(scale, mask)``.
+#: Signature of functions that return initialisers for :class:`e3any.nn.FusedTensor`: ``make(scale, mask)``.
 FusedTensorInitializerFn: TypeAlias = Callable[..., InitializerFn]
 
 # Standard deviation of a standard normal distribution that is cut off at -2 and 2.
@@ -61,16 +61,16 @@ __all__ = [
 
 
 class Initializer(abc.ABC):
-    """How a parameter is drawn: a frozen dataclass, see :meth:`__call__` for how it is called."""
+    """How a parameter is initialised: a frozen dataclass that is called, see :meth:`__call__`."""
 
     @abc.abstractmethod
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
-        """Draw a parameter.
+        """Initialise a parameter.
 
         Parameters
         ----------
         key : jax.Array or numpy.random.Generator or torch.Generator
-            Where randomness comes from; it also decides the kind of array.
+            Source of random numbers; it also determines the library of the array.
         shape : sequence of int
             Shape of the parameter.
         dtype : optional
@@ -84,9 +84,9 @@ class Initializer(abc.ABC):
         Raises
         ------
         ValueError
-            If a number of the shape is no integer >= 0, or there are too few or too many.
+            If a length in ``shape`` is not an integer >= 0, or there are too few or too many lengths.
         TypeError
-            If ``key`` is no generator, ``shape`` no sequence, or the dtype unknown.
+            If ``key`` is not a generator, ``shape`` is not a sequence, or the dtype is unknown.
         """
 
 
@@ -95,7 +95,7 @@ class Zeros(Initializer):
     """All entries are zero; see :class:`Initializer`."""
 
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
-        """Return zeros; nothing is drawn."""
+        """Return zeros; the key only determines the library."""
         _check_shape(shape)
         backend = generator_backend(key)
         return backend.xp.zeros(tuple(shape), dtype=backend.dtype(dtype or "float32"))
@@ -115,7 +115,7 @@ class Constant(Initializer):
     ValueError
         If ``value`` is NaN.
     TypeError
-        If ``value`` is no number.
+        If ``value`` is not a number.
     """
 
     value: float
@@ -124,7 +124,7 @@ class Constant(Initializer):
         check_number(self.value, "value")
 
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
-        """Return the value in every entry; nothing is drawn."""
+        """Return the value in every entry; the key only determines the library."""
         _check_shape(shape)
         backend = generator_backend(key)
         return backend.xp.full(tuple(shape), self.value, dtype=backend.dtype(dtype or "float32"))
@@ -150,7 +150,7 @@ class VarianceScaling(Initializer):
     ValueError
         If ``scale`` is negative or NaN, or ``mode`` or ``distribution`` is unknown.
     TypeError
-        If ``scale`` is no number.
+        If ``scale`` is not a number.
     """
 
     scale: float = 1.0
@@ -164,7 +164,7 @@ class VarianceScaling(Initializer):
         _check_mode(self.mode)
 
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
-        """Draw a parameter."""
+        """Initialise a parameter."""
         _check_shape(shape)
         if len(shape) < 2:
             raise ValueError(f"expected a shape of at least 2 axes, got {tuple(shape)}")
@@ -190,14 +190,14 @@ class TensorVarianceScaling(Initializer):
     distribution : {'truncated_normal', 'normal', 'uniform'}
         The distribution.
     dtype : optional
-        The dtype where none is asked for.
+        The dtype if a call gives none.
 
     Raises
     ------
     ValueError
         If ``scale`` is negative or NaN, or ``mode`` or ``distribution`` is unknown.
     TypeError
-        If ``scale`` is no number.
+        If ``scale`` is not a number.
     """
 
     scale: float = 1.0
@@ -210,7 +210,7 @@ class TensorVarianceScaling(Initializer):
         _check_mode(self.mode)
 
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
-        """Draw a kernel of shape (P1, L1+1, P2, L2+1, P3, L3+1, F)."""
+        """Initialise a kernel of shape (P1, L1+1, P2, L2+1, P3, L3+1, F)."""
         _check_shape(shape)
         if len(shape) != 7:
             raise ValueError(f"expected a shape of 7 axes (P1, L1+1, P2, L2+1, P3, L3+1, F), got {tuple(shape)}")
@@ -224,25 +224,25 @@ class TensorVarianceScaling(Initializer):
 
 @dataclass(frozen=True, eq=False)
 class MaskedScaling(Initializer):
-    """Independent entries of a variance, zero outside of a mask.
+    """Independent entries of given variances, zero outside of a mask.
 
     Parameters
     ----------
     scale : float or array that broadcasts to the shape of the parameter
         Variance of each entry.
     mask : bool or array that broadcasts to the shape of the parameter
-        Which entries are drawn; all others are zero.
+        Which entries are random; all others are zero.
     distribution : {'truncated_normal', 'normal', 'uniform'}
         The distribution.
     dtype : optional
-        The dtype where none is asked for.
+        The dtype if a call gives none.
 
     Raises
     ------
     ValueError
         If a variance is negative or NaN, or ``distribution`` is unknown.
     TypeError
-        If ``scale`` is no number.
+        If ``scale`` is not a number.
     """
 
     scale: float | NDArray[np.float64] = 1.0
@@ -254,7 +254,7 @@ class MaskedScaling(Initializer):
         _check(self.scale, self.distribution)
 
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
-        """Draw a parameter."""
+        """Initialise a parameter."""
         variance = np.where(np.asarray(self.mask), np.asarray(self.scale), 0.0)
         return draw(key, shape, dtype or self.dtype, self.distribution, variance)
 
@@ -267,9 +267,9 @@ def fused_tensor_normal(scale: Any = 1.0, mask: Any = True, dtype: Any = "float3
     scale : float or array
         Variance of each entry.
     mask : bool or array
-        Which entries are drawn; all others are zero.
+        Which entries are random; all others are zero.
     dtype : optional
-        The dtype where the initialiser is called without one.
+        The dtype if a call gives none.
 
     Returns
     -------
@@ -281,7 +281,7 @@ def fused_tensor_normal(scale: Any = 1.0, mask: Any = True, dtype: Any = "float3
     ValueError
         If a variance is negative or NaN.
     TypeError
-        If ``scale`` is no number.
+        If ``scale`` is not a number.
     """
     return MaskedScaling(scale, mask, "truncated_normal", dtype)
 
@@ -311,7 +311,7 @@ def _check(scale: Any, distribution: Any) -> None:
 
 
 def _check_shape(shape: Any) -> None:
-    check_degrees(shape, "shape")
+    check_counts(shape, "shape")
 
 
 def allowed_couplings(p1: int, n1: int, p2: int, n2: int, p3: int, n3: int) -> NDArray[np.bool_]:
@@ -343,12 +343,12 @@ def draw(
     distribution: Distribution,
     variance: float | NDArray[np.float64],
 ) -> Array:
-    """Draw independent entries of mean zero.
+    """Return independent random entries of mean zero.
 
     Parameters
     ----------
     key : jax.Array or numpy.random.Generator or torch.Generator
-        Where randomness comes from.
+        Source of random numbers.
     shape : sequence of int
         Shape of the result.
     dtype : optional
@@ -366,9 +366,9 @@ def draw(
     Raises
     ------
     ValueError
-        If a number of the shape is no integer >= 0, or variances do not broadcast to it.
+        If a length in ``shape`` is not an integer >= 0, or variances do not broadcast to it.
     TypeError
-        If ``key`` is no generator, or the dtype is unknown.
+        If ``key`` is not a generator, or the dtype is unknown.
     """
     backend = generator_backend(key)
     _check_shape(shape)
@@ -405,7 +405,7 @@ def tensor_variance_scaling(
     distribution : {'truncated_normal', 'normal', 'uniform'}
         The distribution.
     dtype : optional
-        The dtype where the initialiser is called without one.
+        The dtype if a call gives none.
 
     Returns
     -------
@@ -417,7 +417,7 @@ def tensor_variance_scaling(
     ValueError
         If ``scale`` is negative or NaN, or ``mode`` or ``distribution`` is unknown.
     TypeError
-        If ``scale`` is no number.
+        If ``scale`` is not a number.
     """
     return TensorVarianceScaling(scale, mode, distribution, dtype)
 

@@ -19,7 +19,7 @@ __all__ = ["call_signature", "constructor_signature", "document", "non_default_f
 def with_layouts(
     layer_class: type[Layer], arguments: Sequence[Any], options: Mapping[str, Any]
 ) -> tuple[Layer, list[Layout]]:
-    """Return the layer of hyper-parameters, and the layouts of inputs that are among the arguments in front of them.
+    """Build a layer from its hyper-parameters, and return the layouts of inputs that come before them.
 
     Parameters
     ----------
@@ -40,7 +40,8 @@ def with_layouts(
     Raises
     ------
     ValueError
-        If a hyper-parameter is wrong; where there is no layout, sizes of inputs may have been meant.
+        If a hyper-parameter is wrong. If there is no layout, the message shows where it belongs, for users who meant
+        the sizes of inputs.
     """
     layouts = [a for a in arguments if isinstance(a, Layout)]
     rest = [a for a in arguments if not isinstance(a, Layout)]
@@ -65,7 +66,7 @@ def constructor_signature(
     layouts : bool
         Whether layouts of inputs come first, by position only.
     options : sequence of inspect.Parameter
-        Parameters that the module has besides, by name only, such as ``generator``.
+        Further parameters of the module, by name only, for example ``generator``.
 
     Returns
     -------
@@ -75,7 +76,7 @@ def constructor_signature(
     Raises
     ------
     TypeError
-        If ``layer_class`` is no class of layers.
+        If ``layer_class`` is not a class of layers.
 
     Examples
     --------
@@ -106,7 +107,7 @@ def call_signature(layer_class: type[Layer]) -> Signature:
     Raises
     ------
     TypeError
-        If ``layer_class`` is no class of layers.
+        If ``layer_class`` is not a class of layers.
     """
     check_layer_class(layer_class)
     signature = inspect.signature(layer_class.forward)
@@ -115,7 +116,7 @@ def call_signature(layer_class: type[Layer]) -> Signature:
 
 
 def document(layer_class: type[Layer], *, layouts: bool = True) -> str:
-    """Return the documentation of a module: that of the description, and how the module is constructed and called.
+    """Return the documentation of a module: that of the layer, and how to construct and call the module.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def document(layer_class: type[Layer], *, layouts: bool = True) -> str:
     Raises
     ------
     TypeError
-        If ``layer_class`` is no class of layers.
+        If ``layer_class`` is not a class of layers.
     """
     names = layer_class.layouts if layouts else ()
     required = len(names) - layer_class.num_optional_layouts
@@ -147,13 +148,13 @@ def document(layer_class: type[Layer], *, layouts: bool = True) -> str:
 
 
 def _entries(forward: Callable[..., Any]) -> str:
-    """Return what the documentation of a function says of its parameters, but for the first one."""
+    """Return the documentation of the parameters of a function, without the first parameter."""
     found = re.search(r"\nParameters\n-+\n(.*?)(?=\n\n\w+\n---|\Z)", inspect.getdoc(forward) or "", re.DOTALL)
     return re.sub(r"\Ap : .*?\n(?=\w)", "", found[1], flags=re.DOTALL) if found else ""
 
 
 def non_default_fields(layer: Layer) -> dict[str, Any]:
-    """Return the hyper-parameters of a layer that are not those it has by default.
+    """Return the hyper-parameters of a layer that differ from their defaults.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Layers as frozen descriptions, and the parameters that they are applied to.
 
-A layer is a frozen dataclass of hyper-parameters with one method ``forward(p, *inputs)``. It asks ``p`` for the
-parameters that it needs, ``p.param(name, shape, init)``, and hands ``p / name`` to the layers that it consists of::
+A layer is a frozen dataclass of hyper-parameters with one method ``forward(p, *inputs)``. It gets its parameters from
+``p.param(name, shape, init)``, and passes ``p / name`` to the layers inside it::
 
     @dataclass(frozen=True)
     class Block(nn.Layer):
@@ -11,8 +11,8 @@ parameters that it needs, ``p.param(name, shape, init)``, and hands ``p / name``
             y = nn.Dense(self.features)(p / "dense", x)
             return nn.add(x, nn.silu(y))
 
-``p`` is whatever holds the parameters: a nested dictionary of arrays, or an object of an adapter that creates them.
-So shapes follow from the inputs, and names are the path that is written down.
+``p`` holds the parameters: it is a nested dictionary of arrays, or an object of an adapter that also creates them.
+The shape of a parameter follows from the inputs, its name from the path, for example ``dense/0+/kernel``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from e3any.nn.parameters import (
 
 _SETTINGS = ("cartesian_order", "use_fused_tensor")
 _DTYPES = ("dtype", "param_dtype")
-# How flags are declared, as types or as text, and whether they may be None.
+# How fields are declared as flags, by type or text, and whether they can be None.
 _FLAGS = {"bool": False, str(bool): False, "bool | None": True, "Optional[bool]": True, "typing.Optional[bool]": True}
 
 __all__ = [
@@ -64,21 +64,21 @@ __all__ = [
 class Layer(abc.ABC):
     """A description of a layer, or of a whole model: a frozen dataclass of hyper-parameters.
 
-    Subclasses are frozen dataclasses that define :meth:`forward`. Calling a layer applies it to parameters, which may
-    be a nested mapping of arrays::
+    Subclasses are frozen dataclasses that define :meth:`forward`. Calling a layer applies it to parameters, for example
+    a nested mapping of arrays::
 
         y = layer({"kernel": kernel}, x)
 
-    A field that bears the name of a setting of :class:`~e3any.Config` and is None takes its value when the layer is
-    built. It is checked then, as are fields ``dtype`` and ``param_dtype`` and those that are declared as ``bool`` or
-    ``bool | None``.
+    If a field has the name of a setting of :class:`~e3any.Config` and is None, it takes the setting when the layer is
+    built. These fields are checked then, and so are ``dtype``, ``param_dtype`` and fields that are declared as ``bool``
+    or ``bool | None``.
 
     Raises
     ------
     ValueError
-        If a setting is none of its values, or a field that is declared as ``bool`` neither True nor False.
+        If a setting has an unknown value, or a field that is declared as ``bool`` is neither True nor False.
     TypeError
-        If a dtype is none of floating-point numbers.
+        If a dtype is not a floating-point dtype.
 
     Examples
     --------
@@ -94,11 +94,10 @@ class Layer(abc.ABC):
     ['dense']
     """
 
-    #: The inputs whose layouts modules of the layer are constructed from, in this order, and how many of the last ones
-    #: may be missing.
+    #: Inputs whose layouts the constructors of modules take, in this order, and how many of the last ones are optional.
     layouts: ClassVar[tuple[str, ...]] = ("inputs",)
     num_optional_layouts: ClassVar[int] = 0
-    # Names of fields that are True or False, and whether they may be None.
+    # Names of fields that are True or False, and whether they can be None.
     _flags: ClassVar[dict[str, bool]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -120,7 +119,7 @@ class Layer(abc.ABC):
                 check_dtype(value, name)
         for name, is_optional in self._flags.items():
             value = getattr(self, name)
-            if value is True or value is False:  # models build their layers whenever they are called
+            if value is True or value is False:  # the fast way out: models build their layers at every call
                 continue
             check_flag(value, f"{name} of {type(self).__name__}", optional=is_optional)
             if value is not None:
@@ -136,22 +135,22 @@ class Layer(abc.ABC):
         Parameters
         ----------
         p : Parameters or mapping
-            Where the layer finds its parameters.
+            The parameters.
         *inputs, **options
-            What :meth:`forward` takes.
+            Arguments of :meth:`forward`.
 
         Returns
         -------
         Any
-            What :meth:`forward` returns.
+            The result of :meth:`forward`.
 
         Raises
         ------
         ValueError
             If a parameter is missing or has another shape than the inputs require.
         TypeError
-            If the tree is no mapping, a parameter no floating-point array of the library of the inputs, or the layer
-            needs statistics or random numbers that the tree does not offer, see :class:`Variables`.
+            If the tree is not a mapping, a parameter is not a floating-point array of the library of the inputs, or the
+            layer needs statistics or random numbers that the tree lacks, see :class:`Variables`.
         """
         return self.forward(p if isinstance(p, Parameters) else TreeParameters(p), *inputs, **options)
 
@@ -161,7 +160,7 @@ class Layer(abc.ABC):
         Parameters
         ----------
         *layouts : Layout or array
-            What the layer is to be applied to; arrays are passed on.
+            Layouts of the inputs; arrays are returned as they are.
 
         Returns
         -------
@@ -178,8 +177,8 @@ class Layer(abc.ABC):
         Parameters
         ----------
         *inputs, **options
-            Example inputs, of NumPy; only their shapes and dtypes matter. A :class:`~e3any.Layout` may stand for
-            the features that it describes.
+            Example inputs as NumPy arrays, of which only shapes and dtypes matter. A :class:`~e3any.Layout` can replace
+            features.
 
         Returns
         -------
@@ -206,9 +205,9 @@ class Layer(abc.ABC):
         Raises
         ------
         ValueError
-            If inputs do not fit together, or the output has not the shape of features.
+            If inputs do not fit together, or the output does not have the shape of features.
         TypeError
-            If the output is no array, such as the tuples that some basis functions return.
+            If the output is not an array, for example the tuple that some basis functions return.
 
         Examples
         --------
@@ -219,7 +218,7 @@ class Layer(abc.ABC):
         return Layout.of(self._record({}, inputs, options), "outputs")
 
     def _record(self, tree: dict[str, Any], inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        """Apply the layer to an example, write down its parameters, and return its outputs."""
+        """Apply the layer to an example, record its parameters in ``tree``, and return its outputs."""
         if any(isinstance(i, Layout) for i in inputs) or not (inputs or options):
             inputs, found = self.example(*inputs)
             options = {**found, **options}
@@ -227,7 +226,7 @@ class Layer(abc.ABC):
 
 
 def _default(initializer: Initializer) -> Any:
-    """Return a field with a default that compilers can hand on: they trace models that construct their layers."""
+    """Return a field with a default that compilers can trace, because they trace models that build their layers."""
     _initializers.append(initializer)
     number = len(_initializers) - 1
     return field(default_factory=lambda: lookup(_initializer, number))

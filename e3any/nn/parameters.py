@@ -1,4 +1,4 @@
-"""Trees of parameters, and what else layers are given beside their inputs."""
+"""Trees of parameters, statistics and random numbers, from which layers compute."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ __all__ = [
 class Parameters(abc.ABC):
     """A node in a tree of parameters.
 
-    What has more to offer than parameters also overrides :meth:`statistic`, :meth:`update` and :meth:`uniform`.
+    Subclasses with statistics or random numbers also override :meth:`statistic`, :meth:`update` and :meth:`uniform`.
 
     Attributes
     ----------
     training : bool or None
-        Whether a model is being trained; None where this is not known, as in JAX and NumPy.
+        Whether a model is being trained; None if this is unknown, as in JAX and NumPy.
     """
 
     training: bool | None = None
@@ -56,7 +56,7 @@ class Parameters(abc.ABC):
         shape : tuple of int
             The shape that it must have.
         init : Initializer or callable
-            How it is drawn; see :mod:`e3any.nn.initializers`.
+            Its initialiser; see :mod:`e3any.nn.initializers`.
         dtype : optional
             The dtype that it is created with; float32 by default.
 
@@ -77,35 +77,35 @@ class Parameters(abc.ABC):
         return [(self / child).param(name, shape, init, dtype) for child in children]
 
     def statistic(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Array:
-        """Return an array that is kept beside the parameters and not learned, such as a running average.
+        """Return an array that is stored with the parameters but not learned, for example a running average.
 
-        Parameters and result are those of :meth:`param`; nothing random is drawn.
+        Parameters and result are those of :meth:`param`; the initialiser must not be random.
         """
         return self.param(name, shape, init, dtype)
 
     def update(self, name: str, value: Array) -> None:
-        """Keep another value of a statistic for the next call."""
+        """Set the value of a statistic for the next call."""
         raise TypeError(f"expected something that keeps statistics, such as nn.Variables, got {type(self).__name__}")
 
     def uniform(self, shape: tuple[int, ...], like: Array) -> Array:
-        """Draw numbers in [0, 1), of the library and on the device of an array, in at least single precision."""
+        """Return random numbers in [0, 1), of the library and device of ``like``, in at least single precision."""
         raise TypeError(f"expected a generator of random numbers beside the parameters, got {type(self).__name__}")
 
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """What :meth:`Layer.parameters` says of a parameter, or of a statistic, that is yet to be created.
+    """Description of a parameter or a statistic that does not exist yet, see :meth:`Layer.parameters`.
 
     Attributes
     ----------
     shape : tuple of int
         Its shape.
     init : Initializer or callable
-        How it is drawn.
+        Its initialiser.
     dtype : optional
         Its dtype; float32 if it is None.
     is_statistic : bool
-        Whether it is a statistic, which layers change, and no parameter.
+        Whether it is a statistic, which layers update, instead of a learned parameter.
     """
 
     shape: tuple[int, ...]
@@ -115,7 +115,7 @@ class ParameterSpec:
 
 
 class TreeParameters(Parameters):
-    """Parameters that exist, in a nested mapping."""
+    """Existing parameters in a nested mapping."""
 
     def __init__(self, tree: Tree, path: str = "") -> None:
         self._tree = _checked_mapping(tree, path)
@@ -135,7 +135,7 @@ class TreeParameters(Parameters):
         return TreeParameters(self._child(name), f"{self._path}{name}/")
 
     def _child(self, name: str) -> Tree:
-        # A layer without parameters has no node; its child is empty until something is asked of it.
+        # A layer without parameters has no node in the tree: its child is empty.
         return _checked_mapping(self._tree.get(name, {}), f"{self._path}{name}/")
 
     def _missing(self, name: str) -> Any:
@@ -144,9 +144,9 @@ class TreeParameters(Parameters):
 
 
 class Variables(TreeParameters):
-    """Parameters in a nested mapping, with what else layers may need: random numbers, and statistics that change.
+    """Parameters in a nested mapping, with random numbers and statistics that layers update.
 
-    Pass it to a layer in place of a tree::
+    Pass it to a layer instead of a tree::
 
         variables = nn.Variables(tree, generator=key, training=True)
         y = layer(variables, x)
@@ -157,17 +157,17 @@ class Variables(TreeParameters):
     tree : mapping
         A nested mapping of arrays, parameters and statistics. It is not changed.
     generator : optional
-        Where :class:`e3any.nn.Dropout` takes random numbers from: a generator of NumPy or PyTorch or a key of JAX, as
-        the arrays are.
+        Source of random numbers for :class:`e3any.nn.Dropout`: a generator of NumPy or PyTorch or a JAX key, of the
+        library of the arrays.
     training : bool, optional
-        Whether layers that behave differently in training are to do so, where their own arguments leave it open.
+        Whether layers behave as in training, unless their own arguments decide it.
 
     Raises
     ------
     TypeError
-        If the tree is no mapping.
+        If the tree is not a mapping.
     ValueError
-        If ``training`` is none of True, False and None.
+        If ``training`` is not True, False or None.
     """
 
     def __init__(self, tree: Tree, *, generator: Any = None, training: bool | None = None) -> None:
@@ -185,16 +185,16 @@ class Variables(TreeParameters):
         return child
 
     def statistic(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Array:
-        """Return a statistic, as the last calls have left it."""
+        """Return the current value of a statistic."""
         value = super().param(name, shape, init, dtype)
         return self._changes.get(self._path + name, value)
 
     def update(self, name: str, value: Array) -> None:
-        """Keep another value of a statistic."""
+        """Set the value of a statistic."""
         self._changes[self._path + name] = value
 
     def uniform(self, shape: tuple[int, ...], like: Array) -> Array:
-        """Draw uniform numbers in [0, 1) from the generator, which moves on."""
+        """Return uniform random numbers in [0, 1), and advance the generator."""
         root, backend = self._root, backend_of(like)
         if root._generator is None:
             return super().uniform(shape, like)
@@ -210,7 +210,7 @@ class Variables(TreeParameters):
 
     @property
     def tree(self) -> dict[str, Any]:
-        """The tree, with the statistics that the last calls have left."""
+        """The tree, with the current statistics."""
         return self._replaced(self._tree, self._path)
 
     def _replaced(self, tree: Tree, path: str) -> dict[str, Any]:
@@ -223,7 +223,7 @@ class Variables(TreeParameters):
 
 
 class Recorder(Parameters):
-    """Writes down what is asked for, and answers with zeros."""
+    """Records the parameters and statistics that a layer requests, and returns zeros."""
 
     training = False
 
@@ -232,18 +232,18 @@ class Recorder(Parameters):
         self._path = path
 
     def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Array:
-        """Write a parameter down."""
+        """Record a parameter."""
         return self._record(name, ParameterSpec(tuple(int(n) for n in shape), init, dtype))
 
     def statistic(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Array:
-        """Write a statistic down."""
+        """Record a statistic."""
         return self._record(name, ParameterSpec(tuple(int(n) for n in shape), init, dtype, is_statistic=True))
 
     def update(self, name: str, value: Array) -> None:
-        """Keep nothing."""
+        """Ignore the value."""
 
     def uniform(self, shape: tuple[int, ...], like: Array) -> Array:
-        """Draw nothing."""
+        """Return zeros."""
         return np.zeros(shape, np.float32)
 
     def _record(self, name: str, spec: ParameterSpec) -> Array:
@@ -273,21 +273,21 @@ def is_training(p: Parameters, inference: bool | None, name: str) -> bool:
     Parameters
     ----------
     p : Parameters
-        Where the layer finds its parameters, which may know.
+        The parameters of the layer; their ``training`` decides if ``inference`` is None.
     inference : bool or None
-        What the caller says: True for a layer that is not being trained; None for what ``p`` knows.
+        The caller's choice: True if the layer is not being trained.
     name : str
-        What messages call ``inference``.
+        Name of ``inference`` in error messages.
 
     Returns
     -------
     bool
-        Whether it is.
+        Whether the layer is being trained.
 
     Raises
     ------
     ValueError
-        If neither says it, or ``inference`` is none of True, False and None.
+        If neither decides it, or ``inference`` is not True, False or None.
     """
     check_flag(inference, name, optional=True)
     if inference is not None:
@@ -315,14 +315,14 @@ def leaves(tree: Tree, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 
 def initialize(specs: Tree, generator: Any) -> dict[str, Any]:
-    """Draw parameters.
+    """Initialise parameters.
 
     Parameters
     ----------
     specs : mapping
         A nested mapping of :class:`ParameterSpec`, from :meth:`Layer.parameters`.
     generator : numpy.random.Generator or torch.Generator
-        Where randomness comes from; it also decides the kind of arrays.
+        Source of random numbers; it also determines the library of the arrays.
 
     Returns
     -------
@@ -367,7 +367,7 @@ def check_tree(tree: Tree, specs: Tree) -> None:
     ValueError
         If parameters are missing or left over, or if a shape differs.
     TypeError
-        If the tree is no mapping, a leaf no array, or one that is to be of floating-point numbers is not.
+        If the tree is not a mapping, a leaf is not an array, or a leaf that must be floating-point is not.
     """
     if not isinstance(tree, Mapping):
         raise TypeError(f"expected a mapping of parameters, got {type(tree).__name__}")

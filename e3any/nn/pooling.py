@@ -16,21 +16,21 @@ Reduction: TypeAlias = Literal["sum", "mean", "max"]
 
 
 def pool(x: Array, batch_segments: Array, num_graphs: int, reduction: Reduction = "sum") -> Array:
-    r"""Sum, average or take the largest of the features of the nodes of every graph of a batch.
+    r"""Reduce the features of the nodes of every graph in a batch to their sum, mean or maximum.
 
     .. math:: y_g = \sum_{i \in g} x_i \qquad \frac{1}{|g|} \sum_{i \in g} x_i \qquad \max_{i \in g} x_i
 
     Parameters
     ----------
     x : array of shape (N, P, (L+1)**2, F)
-        Features of the nodes of all graphs. The largest can be taken only of scalars of even parity, P = 1 and L = 0:
-        nothing else is invariant.
+        Features of the nodes of all graphs. The maximum needs scalars of even parity, P = 1 and L = 0: no other
+        component is invariant.
     batch_segments : integer array of shape (N,)
-        The graph that each node belongs to; numbers outside [0, num_graphs) are padding.
+        The graph of each node; numbers outside [0, num_graphs) are padding.
     num_graphs : int
         Number of graphs G.
     reduction : {'sum', 'mean', 'max'}
-        What is computed.
+        The reduction.
 
     Returns
     -------
@@ -40,11 +40,11 @@ def pool(x: Array, batch_segments: Array, num_graphs: int, reduction: Reduction 
     Raises
     ------
     ValueError
-        If shapes do not fit, ``num_graphs`` is no integer >= 0, the reduction is unknown, or the largest is asked for
-        of features that are not invariant.
+        If shapes do not fit, ``num_graphs`` is not an integer >= 0, the reduction is unknown, or it is ``'max'`` and
+        features are not invariant.
     TypeError
-        If ``x`` is no floating-point array, ``batch_segments`` no integer array of its library, or ``num_graphs`` is
-        None.
+        If ``x`` is not a floating-point array, ``batch_segments`` is not an integer array of its library, or
+        ``num_graphs`` is None.
     """
     backend, layout = floating_backend(x=x), Layout.of(x, "x")
     _check(x, layout, batch_segments, num_graphs, reduction)

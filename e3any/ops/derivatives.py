@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from e3any_backends import Array
 
-from e3any.checks import check_callable, check_degree, floating_backend
+from e3any.checks import check_callable, check_count, floating_backend
 
 __all__ = ["evaluate_derivatives"]
 
@@ -19,9 +19,9 @@ def evaluate_derivatives(f: Callable[[Array], Array], x: Array, max_order: int) 
     Parameters
     ----------
     f : callable
-        A function that is applied entry by entry, with functions of JAX or PyTorch.
+        A function of JAX or PyTorch arrays that acts entry by entry.
     x : array
-        Where it is evaluated.
+        The points at which it is evaluated.
     max_order : int
         The largest order.
 
@@ -33,16 +33,17 @@ def evaluate_derivatives(f: Callable[[Array], Array], x: Array, max_order: int) 
     Raises
     ------
     ValueError
-        If ``max_order`` is no integer >= 0.
+        If ``max_order`` is not an integer >= 0.
     TypeError
-        If ``f`` is no function, ``x`` no floating-point array, or of a library without automatic differentiation.
+        If ``f`` is not a function, or ``x`` is not a floating-point array of a library with automatic differentiation.
 
     Notes
     -----
-    Forward mode: entries are summed where ``f`` mixes them, as a Jacobian is multiplied by a vector of ones.
+    A forward-mode jvp with a tangent of ones. If ``f`` mixes entries, the result is therefore the sum of the
+    derivatives with respect to all of them.
     """
     check_callable(f, "f")
-    check_degree(max_order, "max_order")
+    check_count(max_order, "max_order")
     backend = floating_backend(x=x)
     values = [f(x)]
     for _ in range(max_order):

@@ -1,4 +1,4 @@
-"""Vectors along the edges of graphs whose nodes may have periodic images."""
+"""Vectors along the edges of graphs whose nodes can have periodic images."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def displacements(
     dst_idx: Array | None = None,
     src_idx: Array | None = None,
 ) -> Array:
-    r"""Return for every edge the vector from the node that receives to the one that sends.
+    r"""Return the vector of every edge, from the receiving node to the sending node.
 
     .. math:: r_e = (r_{s(e)} - r_{d(e)} + n_e C) \Bigl(1 + \frac{\epsilon + \epsilon^T}{2}\Bigr)
 
-    with the positions as rows, the vectors of the cell as rows of C, the numbers :math:`n_e` of cells that an edge
-    crosses, and a strain :math:`\epsilon`. Of an energy E of the vectors, :math:`-\partial E / \partial r` are forces
-    and :math:`\partial E / \partial \epsilon` at :math:`\epsilon = 0`, divided by the volume, is the stress.
+    with positions as rows, the vectors of the cell as rows of C, the numbers :math:`n_e` of cells that an edge crosses,
+    and a strain :math:`\epsilon`. If an energy E depends on these vectors, :math:`-\partial E / \partial r` are the
+    forces, and :math:`\partial E / \partial \epsilon` at :math:`\epsilon = 0`, divided by the volume, is the stress.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def displacements(
     shifts : array of shape (..., E, 3) or (..., N, M, 3), optional
         Cells between the two nodes of every edge, along the vectors of the cell; by default none.
     strain : array of shape (..., 3, 3), optional
-        A homogeneous deformation. Its antisymmetric part, a rotation, is left out.
+        A homogeneous deformation. Its antisymmetric part, a rotation, is ignored.
     adj_idx : integer array of shape (..., N, M), optional
         Dense list.
     dst_idx, src_idx : integer arrays of shape (..., E), optional
@@ -50,17 +50,17 @@ def displacements(
     Returns
     -------
     array of shape (..., E, 3) or (..., N, M, 3)
-        The vectors, differentiable with respect to positions, cell and strain. Those of padding, edges from or to a
-        node that does not exist, are constant, and not zero: functions of distances such as sin(x) / x have no
-        derivative there. Layers leave padding out.
+        The vectors, differentiable with respect to positions, cell and strain. Padding, edges from or to a node that
+        does not exist, has a constant vector. It is not zero, because functions of distances such as sin(x) / x have no
+        derivative there. Layers ignore padding.
 
     Raises
     ------
     RuntimeError
         If neither or both kinds of list are given.
     TypeError
-        If a list is no integer array, half of a sparse one is missing, or another argument is no array of real numbers
-        of the same library.
+        If a list is not an integer array, half of a sparse list is missing, or another argument is not an array of real
+        numbers of the same library.
     ValueError
         If shapes do not fit, or only one of ``cell`` and ``shifts`` is given.
 
@@ -94,7 +94,7 @@ def displacements(
 
 
 def _of_padding() -> NDArray[np.float64]:
-    """Return the vector along padding, on no axis and of no length at which functions of distances tend to end."""
+    """Return the vector of padding: along no axis, and of a length (1.35) that is not a usual cut-off."""
     return np.asarray([0.5, 0.75, 1.0])
 
 

@@ -1,4 +1,4 @@
-"""Lists of neighbours, and gathering the values of nodes along them."""
+"""Lists of neighbours, and the values of nodes gathered along their edges."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def index_kind(
     ValueError
         If ``dst_idx`` and ``src_idx`` differ in shape, or a list has too few axes.
     TypeError
-        If an index list is no integer array.
+        If an index list is not an integer array.
     """
     dense, sparse = adj_idx is not None, dst_idx is not None or src_idx is not None
     if dense == sparse:
@@ -91,7 +91,7 @@ def dense_pairwise_indices(num: int, mask_self: bool = True, *, xp: Any = np) ->
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1, or ``mask_self`` neither True nor False.
+        If ``num`` is not an integer >= 1, or ``mask_self`` is neither True nor False.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def sparse_pairwise_indices(num: int, mask_self: bool = True, *, xp: Any = np) -
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1, or ``mask_self`` neither True nor False.
+        If ``num`` is not an integer >= 1, or ``mask_self`` is neither True nor False.
     """
     dst, src = _pairs(num, mask_self)
     return xp.asarray(dst), xp.asarray(src)
@@ -138,29 +138,29 @@ def _pairs(num: Any, mask_self: bool) -> tuple[Any, Any]:
 
 
 def dense_to_sparse_indices(adj_idx: Array, pad_idx: int | None = None) -> tuple[Array, Array]:
-    """Return the sparse list that has the edges of a dense one. The number of edges depends on values: not jittable.
+    """Convert a dense list to a sparse one. The number of edges depends on values, so ``jax.jit`` can't compile this.
 
     Parameters
     ----------
     adj_idx : integer array of shape (..., N, M)
         Dense list.
     pad_idx : int, optional
-        Numbers from this one on, and negative ones, are padding; by default the largest number plus one.
+        Entries >= ``pad_idx`` and negative entries are padding. The default is the largest entry plus one.
 
     Returns
     -------
     dst_idx, src_idx : integer arrays of shape (..., E)
-        The edges, ``dst_idx`` ascending. E is the largest number of edges of a batch; others are filled up with
-        ``pad_idx``.
+        The edges, ``dst_idx`` ascending. E is the largest number of edges of any list in the batch; shorter lists are
+        filled with ``pad_idx``.
 
     Raises
     ------
     RuntimeError
-        If there is no list.
+        If no list is given.
     TypeError
-        If the list is no integer array.
+        If the list is not an integer array.
     ValueError
-        If it has fewer than two axes, or ``pad_idx`` is no integer >= 0.
+        If it has fewer than two axes, or ``pad_idx`` is not an integer >= 0.
     """
     index_kind(adj_idx=adj_idx)
     if pad_idx is not None:
@@ -185,28 +185,28 @@ def dense_to_sparse_indices(adj_idx: Array, pad_idx: int | None = None) -> tuple
 
 
 def sparse_to_dense_indices(dst_idx: Array, src_idx: Array, pad_idx: int | None = None) -> Array:
-    """Return the dense list that has the edges of a sparse one. Its width depends on values: not jittable.
+    """Convert a sparse list to a dense one. Its width depends on values, so ``jax.jit`` can't compile this.
 
     Parameters
     ----------
     dst_idx, src_idx : integer arrays of shape (..., E)
         Sparse list.
     pad_idx : int, optional
-        The number N of nodes; edges to numbers from this one on, and negative ones, are padding. By default the
-        largest number in ``dst_idx`` plus one.
+        The number N of nodes; entries >= N and negative entries are padding. The default is the largest entry of
+        ``dst_idx`` plus one.
 
     Returns
     -------
     integer array of shape (..., N, M)
-        For every node the nodes that send, in the order of the list. M is the largest number of neighbours; other
-        entries are ``pad_idx``.
+        The sending nodes of every node, in the order of the list. M is the largest number of neighbours; other entries
+        are ``pad_idx``.
 
     Raises
     ------
     TypeError
-        If the lists are no integer arrays, or one of them is missing.
+        If the lists are not integer arrays, or one of them is missing.
     ValueError
-        If the lists differ in shape, or have no axis, or ``pad_idx`` is no integer >= 0.
+        If the lists differ in shape, or have no axis, or ``pad_idx`` is not an integer >= 0.
     """
     check_sparse_list(dst_idx, src_idx)
     if pad_idx is not None:
@@ -217,7 +217,7 @@ def sparse_to_dense_indices(dst_idx: Array, src_idx: Array, pad_idx: int | None 
         return xp.reshape(xp.reshape(dst_idx, (-1,))[:0], (*batch, 0, 0))
     num, many = int(xp.max(dst_idx)) + 1 if pad_idx is None else int(pad_idx), math.prod(batch)
     dst = xp.reshape(backend.as_index(dst_idx), (many, num_edges))
-    # One more node of every batch receives the padding.
+    # An extra node in every list of the batch collects the padding.
     dst = xp.where((dst >= 0) & (dst < num), dst, xp.full_like(dst, num))
     node = _in_batch(backend, dst, num + 1)
     order = xp.argsort(node, stable=True)
@@ -234,36 +234,36 @@ def sparse_to_dense_indices(dst_idx: Array, src_idx: Array, pad_idx: int | None 
 
 
 def _in_batch(backend: Backend, x: Array, size: int) -> Array:
-    """Number positions (batch, K) below ``size`` through the whole batch, and flatten them."""
+    """Return positions (batch, K), each below ``size``, as positions in the flattened batch, of shape (batch * K,)."""
     first = backend.xp.arange(x.shape[0], dtype=x.dtype, device=backend.device(x)) * size
     return backend.xp.reshape(x + first[:, None], (-1,))
 
 
 def gather_src(inputs: Array, *, adj_idx: Array | None = None, src_idx: Array | None = None, **_: Any) -> Array:
-    """Return for every edge the values of the node that sends.
+    """Return the values of the sending node of every edge.
 
     Parameters
     ----------
     inputs : array of shape (..., N, ...)
         Values of nodes.
     adj_idx : integer array of shape (..., N', M), optional
-        Dense list. The N' nodes that receive need not be those that send.
+        Dense list. The N' receiving nodes need not be the sending nodes.
     src_idx : integer array of shape (..., E), optional
         Sparse list.
     **_
-        Further arguments are passed over, so that a whole index list can be handed on.
+        Ignored, so that both ends of an index list can be passed: ``gather_src(x, **index_list)``.
 
     Returns
     -------
     array of shape (..., N', M, ...) or (..., E, ...)
-        Values of edges; zero for padding, which are numbers outside [0, N).
+        Values of edges; zero for padding, entries outside [0, N).
 
     Raises
     ------
     RuntimeError
         If neither or both kinds of list are given.
     TypeError
-        If the list is no integer array, or ``inputs`` no array.
+        If the list is not an integer array, or ``inputs`` is not an array.
     ValueError
         If shapes do not fit.
     """
@@ -273,7 +273,7 @@ def gather_src(inputs: Array, *, adj_idx: Array | None = None, src_idx: Array | 
 
 
 def gather_dst(inputs: Array, *, adj_idx: Array | None = None, dst_idx: Array | None = None, **_: Any) -> Array:
-    """Return for every edge the values of the node that receives.
+    """Return the values of the receiving node of every edge.
 
     Parameters
     ----------
@@ -284,19 +284,19 @@ def gather_dst(inputs: Array, *, adj_idx: Array | None = None, dst_idx: Array | 
     dst_idx : integer array of shape (..., E), optional
         Sparse list.
     **_
-        Further arguments are passed over, so that a whole index list can be handed on.
+        Ignored, so that both ends of an index list can be passed: ``gather_dst(x, **index_list)``.
 
     Returns
     -------
     array of shape (..., N, 1, ...) or (..., E, ...)
-        Values of edges. With a dense list those of all neighbours are equal: the axis has length 1.
+        Values of edges. All edges of a row of a dense list have the same receiving node, so this axis has length 1.
 
     Raises
     ------
     RuntimeError
         If neither or both kinds of list are given.
     TypeError
-        If the list is no integer array, or ``inputs`` no array.
+        If the list is not an integer array, or ``inputs`` is not an array.
     ValueError
         If shapes do not fit.
     """
@@ -320,7 +320,7 @@ def _shape(x: Any) -> tuple[int, ...]:
 
 
 def _gather(inputs: Array, idx: Any, name: str, list_ndim: int) -> Array:
-    """Gather along the axis after the batch axes, those of ``idx`` before its last ``list_ndim``."""
+    """Gather along the axis after the batch axes. The batch axes of ``idx`` come before its last ``list_ndim`` axes."""
     backend = backend_of(inputs, idx)
     _check_is_array(inputs)
     xp, batch = backend.xp, tuple(idx.shape[: idx.ndim - list_ndim])
@@ -336,11 +336,11 @@ def _gather(inputs: Array, idx: Any, name: str, list_ndim: int) -> Array:
 
 
 def number_batch(backend: Backend, idx: Array, batch_ndim: int, num: int) -> Array:
-    """Number the nodes of a whole batch, as b * num + idx; padding becomes -1."""
+    """Number the nodes of all graphs of a batch consecutively, b * num + idx; padding becomes -1."""
     if batch_ndim == 0:
         return idx
     xp, batch = backend.xp, tuple(idx.shape[:batch_ndim])
-    numbers = backend.as_index(idx)  # the dtype of idx may be too small for the numbers of the batch
+    numbers = backend.as_index(idx)  # the dtype of idx can be too small for the numbers of the batch
     first = xp.arange(math.prod(batch), dtype=numbers.dtype, device=backend.device(idx)) * num
     first = xp.reshape(first, (*batch, *(1,) * (idx.ndim - batch_ndim)))
     valid = (numbers >= 0) & (numbers < num)

@@ -2,9 +2,8 @@ r"""Reductions over neighbourhoods.
 
 Neighbourhoods are given by a *dense* list, ``adj_idx`` of shape (..., N, M) with the neighbours of each of N
 nodes, or by a *sparse* list, ``dst_idx`` of shape (..., E) with the receiving node of each of E edges.
-Leading axes are a batch. Edges of a sparse list whose number is outside [0, num_segments) are padding and
-left out. With a dense list, the mask ``where`` alone says which edges count: from the list it cannot be told
-how many nodes it points at.
+Leading axes are a batch. Entries of a sparse list outside [0, num_segments) are padding and ignored. With a dense
+list, the mask ``where`` alone says which edges count, because the list does not tell how many nodes there are.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from e3any_backends import Array, Backend, backend_of
 
 from e3any.checks import check_flag, check_size, floating_backend
 
-# Named twice: offered here as well.
+# Exported from this module as well.
 from e3any.ops.index_lists import gather_src as gather_src
 from e3any.ops.index_lists import index_kind as index_kind
 from e3any.ops.index_lists import number_batch
@@ -43,20 +42,20 @@ def indexed_sum(
     inputs : array of shape (..., N, M, ...) or (..., E, ...)
         Values of edges.
     keepdims : bool, optional
-        Whether results are laid out so that they broadcast to ``inputs``: with an axis of length 1 for a
-        dense list, gathered to the edges for a sparse one.
+        Whether results broadcast to ``inputs``: with a dense list they keep an axis of length 1, with a sparse
+        list they are gathered to the edges.
     adj_idx : integer array of shape (..., N, M), optional
         Dense list.
     where : bool array of shape (..., N, M), optional
         Which edges count; required with a dense list.
     dst_idx : integer array of shape (..., E), optional
-        Sparse list; numbers outside [0, num_segments) are padding.
+        Sparse list; entries outside [0, num_segments) are padding.
     num_segments : int, optional
         Number of nodes N; required with a sparse list.
     indices_are_sorted : bool
-        A promise that ``dst_idx`` ascends.
+        Promise that ``dst_idx`` is in ascending order.
     **_
-        Further arguments are passed over, so that a whole index list can be handed on.
+        Ignored, so that both ends of an index list can be passed: ``indexed_sum(x, **index_list)``.
 
     Returns
     -------
@@ -69,11 +68,11 @@ def indexed_sum(
     RuntimeError
         If neither or both kinds of list are given.
     TypeError
-        If ``where`` or ``num_segments`` is missing, a list is no integer array, ``where`` no bool array, or
-        ``inputs`` are no numbers.
+        If ``where`` or ``num_segments`` is missing, a list is not an integer array, ``where`` is not a bool array, or
+        ``inputs`` are not real numbers.
     ValueError
-        If shapes do not fit, ``num_segments`` is no integer >= 0, a flag is neither True nor False, or tensors are on
-        different devices.
+        If shapes do not fit, ``num_segments`` is not an integer >= 0, a flag is neither True nor False, or tensors are
+        on different devices.
     """
     idx = _checked_list(inputs, adj_idx, where, dst_idx, num_segments, keepdims, indices_are_sorted)
     if adj_idx is not None:
@@ -82,7 +81,7 @@ def indexed_sum(
         return xp.sum(masked, axis=idx.ndim - 1, keepdims=bool(keepdims), dtype=inputs.dtype)
 
     def reduce(backend: Backend, flat: Array, segments: Array, num: int) -> Array:
-        # The numbers of a batch do not ascend: padding is -1.
+        # Segments of a batch are not sorted: padding is -1.
         return backend.segment_sum(flat, segments, num, indices_are_sorted and idx.ndim == 1)
 
     return _reduce_segments(inputs, idx, num_segments, keepdims, reduce)
@@ -101,8 +100,8 @@ def indexed_max(
 ) -> Array:
     r"""Return the largest values of edges, :math:`y_i = \max_{j \in \mathcal N(i)} x_{ij}`.
 
-    Empty neighbourhoods give the lowest number of the dtype for a dense list, and minus infinity (the lowest
-    number for integers) for a sparse one. Parameters, results and errors are those of :func:`indexed_sum`.
+    An empty neighbourhood gives the lowest finite number of the dtype for a dense list, and minus infinity (for
+    integers, the lowest integer) for a sparse one. Parameters, results and errors are those of :func:`indexed_sum`.
     """
     idx = _checked_list(inputs, adj_idx, where, dst_idx, num_segments, keepdims, indices_are_sorted)
     if adj_idx is None:
@@ -110,7 +109,7 @@ def indexed_max(
     backend = backend_of(inputs, idx, where)
     xp, axis = backend.xp, idx.ndim - 1
     lowest = backend.constant(backend.lowest(inputs), like=inputs)
-    if inputs.shape[axis] == 0:  # libraries refuse to take the largest of nothing
+    if inputs.shape[axis] == 0:  # libraries raise for the maximum of an empty axis
         shape = (*inputs.shape[:axis], *(1,) * bool(keepdims), *inputs.shape[axis + 1 :])
         return xp.broadcast_to(lowest, shape)
     masked = xp.where(_rows_like(where, inputs), inputs, lowest)
@@ -130,12 +129,12 @@ def indexed_min(
 ) -> Array:
     r"""Return the smallest values of edges, :math:`y_i = \min_{j \in \mathcal N(i)} x_{ij}`.
 
-    Empty neighbourhoods give the highest number of the dtype for a dense list, and infinity (the highest
-    number for integers) for a sparse one. Parameters, results and errors are those of :func:`indexed_sum`.
+    An empty neighbourhood gives the highest finite number of the dtype for a dense list, and infinity (for
+    integers, the highest integer) for a sparse one. Parameters, results and errors are those of :func:`indexed_sum`.
     """
     _checked_list(inputs, adj_idx, where, dst_idx, num_segments, keepdims, indices_are_sorted)
     backend = backend_of(inputs)
-    # Unsigned integers and the lowest integer have no negative; the complement reverses the order of all.
+    # Unsigned integers and the lowest integer have no negative; the bitwise complement reverses the order of all.
     reverse = backend.xp.bitwise_invert if backend.is_integer(inputs) else backend.xp.negative
     largest = indexed_max(
         reverse(inputs),
@@ -170,7 +169,7 @@ def indexed_softmax(
     inputs : array of shape (..., N, M, ...) or (..., E, ...)
         Values of edges.
     multiplicative_mask : array of the shape of ``inputs``, optional
-        Factors c, such as a smooth cut-off; one by default.
+        Factors c, for example a smooth cut-off; one by default.
     adj_idx, where, dst_idx, num_segments, indices_are_sorted
         See :func:`indexed_sum`.
 
@@ -184,7 +183,7 @@ def indexed_softmax(
     RuntimeError, TypeError
         See :func:`indexed_sum`.
     ValueError
-        If shapes do not fit, ``inputs`` are no floating-point numbers, or a flag is neither True nor False.
+        If shapes do not fit, ``inputs`` are not floating-point numbers, or a flag is neither True nor False.
     """
     backend = backend_of(inputs)
     xp = backend.xp
@@ -198,7 +197,7 @@ def indexed_softmax(
             )
     lists: dict[str, Any] = {"adj_idx": adj_idx, "where": where, "dst_idx": dst_idx}
     lists |= {"num_segments": num_segments, "indices_are_sorted": indices_are_sorted}
-    # The largest value changes nothing but keeps the exponential from overflowing.
+    # Subtracting the maximum does not change the softmax, and keeps the exponential from overflowing.
     largest = backend.stop_gradient(indexed_max(inputs, True, **lists))
     if dst_idx is not None:
         segments = backend.as_index(dst_idx)
@@ -254,7 +253,7 @@ def check_mask(where: Array | None, shape: tuple[int, ...]) -> None:
 
 
 def _rows_like(mask: Any, inputs: Array) -> Array:
-    """Give a mask of edges trailing axes of length 1, so that it broadcasts to values of edges."""
+    """Append axes of length 1 to a mask of edges, so that it broadcasts to values of edges."""
     return backend_of(mask).xp.reshape(mask, (*mask.shape, *(1,) * (inputs.ndim - mask.ndim)))
 
 
@@ -272,7 +271,7 @@ def _reduce_segments(
     """Reduce over the segments of a whole batch at once."""
     backend = backend_of(inputs, dst_idx)
     xp = backend.xp
-    num = int(num_segments) if backend.owns(num_segments) else num_segments  # which may be symbolic
+    num = int(num_segments) if backend.owns(num_segments) else num_segments  # which can be symbolic
     batch, rest = tuple(dst_idx.shape[:-1]), tuple(inputs.shape[dst_idx.ndim :])
     flat = xp.reshape(inputs, (math.prod(dst_idx.shape), *rest))
     segments = xp.reshape(number_batch(backend, dst_idx, len(batch), num), (-1,))

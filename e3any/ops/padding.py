@@ -1,11 +1,11 @@
-r"""Padding to a few sizes, so that compiled functions serve graphs of many sizes.
+r"""Padding of graphs to few sizes, so that a function is compiled only a few times.
 
 A compiler that specialises on shapes compiles again for every new number of nodes or edges. Padded to *buckets*, whose
-sizes grow geometrically, graphs of up to n edges have no more than about :math:`\log_g n` different shapes. Padding is
-what layers take it to be: edges from and to the node N, which does not exist, and zeros elsewhere.
+sizes grow geometrically, graphs of up to n edges have no more than about :math:`\log_g n` different shapes. Layers
+ignore the padding: padded edges point from and to the node N, which does not exist. Other arrays are padded with zeros.
 
-Shapes of all results depend on shapes of arguments alone. With JAX, pad arrays of NumPy: eager operations on arrays of
-JAX are compiled for every shape themselves.
+Shapes of results depend only on shapes of arguments. With JAX, pad NumPy arrays: JAX also compiles its eager operations
+for every new shape.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def bucket_size(num: int, *, growth: float = 2**0.25, multiple: int = 8) -> int:
     growth : float
         Ratio g > 1 of the sizes of successive buckets: the smaller, the less padding and the more compilations.
     multiple : int
-        What sizes are multiples of.
+        Sizes are multiples of this number.
 
     Returns
     -------
@@ -45,9 +45,10 @@ def bucket_size(num: int, *, growth: float = 2**0.25, multiple: int = 8) -> int:
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 0, ``growth`` is not above 1 or infinite, or ``multiple`` is no integer >= 1.
+        If ``num`` is not an integer >= 0, ``growth`` is infinite or not above 1, or ``multiple`` is not an integer
+        >= 1.
     TypeError
-        If ``growth`` is no number.
+        If ``growth`` is not a number.
 
     Examples
     --------
@@ -70,7 +71,7 @@ def pad_rows(x: Array, size: int, *, axis: int = 0, value: float = 0) -> Array:
     x : array of shape (..., n, ...)
         The array.
     size : int
-        Length of the axis afterwards.
+        Length of the axis after padding.
     axis : int
         The axis.
     value : number
@@ -84,9 +85,9 @@ def pad_rows(x: Array, size: int, *, axis: int = 0, value: float = 0) -> Array:
     Raises
     ------
     ValueError
-        If the axis is longer than ``size``, which is an integer, or there is no such axis.
+        If ``size`` is not an integer >= 0, the axis is longer, or there is no such axis.
     TypeError
-        If ``x`` is no array, or ``value`` no number.
+        If ``x`` is not an array, or ``value`` is not a number.
     """
     backend = backend_of(x)
     check_integer(size, "size")
@@ -116,13 +117,13 @@ def pad_sparse_indices(
     Parameters
     ----------
     dst_idx, src_idx : integer arrays of shape (..., E)
-        Sparse list. One that ascends still does afterwards.
+        Sparse list. An ascending list stays ascending.
     *arrays : array of shape (..., E, ...)
         Values of edges, with the leading axes of the list; they are padded with zeros.
     num_nodes : int
-        Number N of nodes, after they are padded: what padding points at.
+        Number N of nodes after padding; padded edges point at N.
     num_edges : int, optional
-        Number of edges afterwards; by default the size of the smallest bucket.
+        Number of edges after padding; by default the size of the smallest bucket.
     growth, multiple : float and int
         See :func:`bucket_size`.
 
@@ -134,9 +135,9 @@ def pad_sparse_indices(
     Raises
     ------
     TypeError
-        If a list is no integer array, or one of them is missing.
+        If a list is not an integer array, or one of them is missing.
     ValueError
-        If shapes do not fit, there are more than ``num_edges`` edges, or a size is no integer >= 0.
+        If shapes do not fit, there are more than ``num_edges`` edges, or a size is not an integer >= 0.
 
     Examples
     --------
@@ -170,9 +171,9 @@ def pad_dense_indices(
     *arrays : array of shape (..., N, M, ...)
         Values of neighbours, with the leading axes of the list; they are padded with zeros, masks with False.
     num_nodes : int, optional
-        Number of nodes afterwards, and what padding points at; N by default.
+        Number of nodes after padding; padding points at it. N by default.
     width : int, optional
-        Number of neighbours afterwards; by default the size of the smallest bucket.
+        Number of neighbours after padding; by default the size of the smallest bucket.
     growth, multiple : float and int
         See :func:`bucket_size`.
 
@@ -184,12 +185,12 @@ def pad_dense_indices(
     Raises
     ------
     RuntimeError
-        If there is no list.
+        If no list is given.
     TypeError
-        If the list is no integer array.
+        If the list is not an integer array.
     ValueError
-        If shapes do not fit, there are more than ``num_nodes`` nodes or ``width`` neighbours, or a size is no
-        integer >= 0.
+        If shapes do not fit, there are more than ``num_nodes`` nodes or ``width`` neighbours, or a size is not
+        an integer >= 0.
     """
     index_kind(adj_idx=adj_idx)
     axis = adj_idx.ndim - 2
@@ -227,7 +228,7 @@ def pad_graphs(
         Names of the arrays of shape (N, ...) and (E, ...), which are padded with zeros. Arrays of other names are
         stacked as they are.
     num_nodes, num_edges : int, optional
-        Numbers of nodes and edges afterwards; by default the size of the bucket of the largest graph.
+        Numbers of nodes and edges after padding; by default the size of the bucket of the largest graph.
     growth, multiple : float and int
         See :func:`bucket_size`.
 
@@ -235,15 +236,15 @@ def pad_graphs(
     -------
     dict
         The stacked arrays of shape (graphs, ...) under their names, and ``node_mask``, a bool array of shape
-        (graphs, num_nodes) that says which nodes are no padding.
+        (graphs, num_nodes) that is False for padding.
 
     Raises
     ------
     ValueError
-        If there are no graphs, no ``nodes``, graphs have arrays under different names, arrays of a graph differ in
-        length, arrays of one name in other axes, or a graph is too large.
+        If there are no graphs or no ``nodes``, graphs have arrays under different names, arrays of a graph differ in
+        length, arrays of one name differ in other axes, or a graph is too large.
     TypeError
-        If graphs are no mappings, or ``nodes`` or ``edges`` no sequences of names.
+        If graphs are not mappings, or ``nodes`` or ``edges`` is not a sequence of names.
     """
     for name, value in (("graphs", graphs), ("nodes", nodes), ("edges", edges)):
         if isinstance(value, str) or not isinstance(value, Sequence):
@@ -286,7 +287,7 @@ def _pad_graph(
 
 
 def _check_graph(graph: Mapping[str, Array], names: set[str], padded_names: set[str]) -> None:
-    """Raise an error unless a graph has arrays under all names, and those that are padded have an axis."""
+    """Raise an error unless a graph has arrays under all names, and arrays to pad have at least one axis."""
     if not isinstance(graph, Mapping):
         raise TypeError(f"expected graphs to be mappings, got {type(graph).__name__}")
     if not names <= set(graph):
@@ -297,7 +298,7 @@ def _check_graph(graph: Mapping[str, Array], names: set[str], padded_names: set[
 
 
 def _check_stackable(name: str, arrays: Sequence[Array], is_padded: bool) -> None:
-    """Raise a ValueError unless arrays of different graphs have one shape, after the first axis if they are padded."""
+    """Raise a ValueError unless arrays of different graphs have one shape, apart from an axis that is padded."""
     shapes = [tuple(x.shape) for x in arrays]
     if len({shape[1:] if is_padded else shape for shape in shapes}) > 1:
         raise ValueError(f"expected arrays {name!r} that can be stacked, got {' and '.join(map(str, shapes))}")

@@ -40,7 +40,7 @@ def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     ValueError
         If the array has no such axes, or ``keepdims`` is neither True nor False.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is not a floating-point array.
     """
     backend = _checked_backend(x, axis)
     check_flag(keepdims, "keepdims")
@@ -72,12 +72,12 @@ def normalize_and_return_norm(x: Array, axis: Axis = None, keepdims: bool = Fals
     ValueError
         If the array has no such axes, or ``keepdims`` is neither True nor False.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is not a floating-point array.
     """
     backend = _checked_backend(x, axis)
     check_flag(keepdims, "keepdims")
     b, root, n = _scaled(backend, x, axis)
-    # Not x by its norm: the derivative of that has the square of the norm, which overflows.
+    # Not x / norm: its derivative contains the square of the norm, which overflows.
     return b / root, n if keepdims else _squeeze(backend, n, axis)
 
 
@@ -101,7 +101,7 @@ def normalize(x: Array, axis: Axis = None) -> Array:
     ValueError
         If the array has no such axes.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is not a floating-point array.
     """
     return normalize_and_return_norm(x, axis)[0]
 
@@ -122,7 +122,7 @@ def inverse_softplus(x: Array) -> Array:
     Raises
     ------
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is not a floating-point array.
     """
     xp = floating_backend(x=x).xp
     return x + xp.log(-xp.expm1(-x))
@@ -138,7 +138,7 @@ def _checked_backend(x: Array, axis: Axis) -> Backend:
 def _scaled(backend: Backend, x: Array, axis: Axis) -> tuple[Array, Array, Array]:
     """Return scaled vectors, their norms (one if zero), and the norms of ``x``; all keep reduced axes."""
     xp = backend.xp
-    if 0 in x.shape:  # there is no largest entry of nothing
+    if 0 in x.shape:  # libraries raise for the maximum of an empty array
         n = xp.sqrt(xp.sum(x * x, axis=axis, keepdims=True, dtype=x.dtype))
         return x, n, n
     zero, scale = nonzero_scale(backend, backend.stop_gradient(xp.max(xp.abs(x), axis=axis, keepdims=True)))

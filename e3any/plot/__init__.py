@@ -1,10 +1,10 @@
 """Pictures: harmonics, features, couplings, functions, curves of training and errors.
 
-Needs the extra ``plot``, and is not imported by :mod:`e3any`. Surfaces are interactive figures of plotly, all else
-figures of matplotlib, which notebooks show and ``figure.savefig(path)`` writes. Arrays may be those of any library.
+Needs the extra ``plot``; :mod:`e3any` does not import this package. Surfaces are interactive plotly figures, all others
+are matplotlib figures, which notebooks show and ``figure.savefig(path)`` writes. Arrays can be those of any library.
 """
 
-# ruff: noqa: E402 - what is missing is named before it is imported
+# ruff: noqa: E402 - require names a missing package before the imports fail
 
 from e3any.extras import require
 

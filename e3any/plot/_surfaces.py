@@ -1,4 +1,4 @@
-"""Surfaces of plotly: functions on the sphere as the distance from a centre, in one scene."""
+"""Surfaces of plotly in one scene: the distance from a centre is the value of a function on the sphere."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MARGIN = np.asarray([1.2, 1.0, 1.65])  # around centres
 
 
 def check_resolution(resolution: int) -> None:
-    """Raise a ValueError unless a number of points from pole to pole is an integer that is large enough."""
+    """Raise a ValueError unless the number of points from pole to pole is an integer >= 4."""
     check_integer(resolution, "resolution", 4)
 
 
@@ -99,7 +99,7 @@ def axes_of_space(origin: Center, length: float = 0.8) -> Any:
 
 
 def scene(traces: list[Any], centers: list[Center], below: int = 0) -> Any:
-    """Return a figure of traces around centres, seen from the front: x to the right, z upwards; with room below."""
+    """Return a figure of traces around centres, seen from the front: x to the right, z up; ``below`` adds pixels."""
     low, high = np.min(centers, axis=0) - _MARGIN, np.max(centers, axis=0) + _MARGIN
     sides, height = _sides_and_height(high - low)
     axes = {f"{n}axis": {"visible": False, "range": [a, b]} for n, a, b in zip("xyz", low, high, strict=True)}
@@ -113,8 +113,8 @@ def scene(traces: list[Any], centers: list[Center], below: int = 0) -> Any:
 
 
 def _sides_and_height(box: Values) -> tuple[dict[str, float], int]:
-    """Return the sides of a box, as large as they fit a picture of a usual width, and its height in pixels."""
+    """Return the sides of a box, scaled to fit a picture of at most _WIDTH and _HEIGHT, and its height in pixels."""
     pixels = min(_WIDTH / box[0], _HEIGHT / box[2], 90.0)
     height = max(pixels * box[2], 200.0)
-    # From this direction, a side of 1 takes about half of the height.
+    # From the direction of the camera, a side of 1 takes about half of the height.
     return dict(zip("xyz", (2.0 * pixels / height * box).tolist(), strict=True)), round(height)

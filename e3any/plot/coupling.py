@@ -28,13 +28,13 @@ def couplings(x: Any, y: Any, *, resolution: int = 24) -> Any:
     .. math:: z^{(l_3)}_{m_3} = \sum_{m_1 m_2} C^{l_3 m_3}_{l_1 m_1 l_2 m_2} \, x^{(l_1)}_{m_1} \, y^{(l_2)}_{m_2},
         \qquad |l_1 - l_2| \le l_3 \le l_1 + l_2
 
-    The components of x and y of the two degrees are above, each as large as the other; below are their products of
-    all degrees, at one scale. The product is a pseudotensor where :math:`l_1 + l_2 + l_3` is odd.
+    The two factors are above, scaled to equal size; below are their products of all degrees, at one scale. A product is
+    a pseudotensor if :math:`l_1 + l_2 + l_3` is odd.
 
     Parameters
     ----------
     x, y : array of shape (1, (L+1)**2, 1)
-        One proper tensor each, in Cartesian order; the degrees L may differ.
+        One proper tensor each, in Cartesian order; the degrees L can differ.
     resolution : int
         Number of points from pole to pole, at least 4.
 
@@ -46,9 +46,9 @@ def couplings(x: Any, y: Any, *, resolution: int = 24) -> Any:
     Raises
     ------
     ValueError
-        If a shape is another one, or ``resolution`` is no integer >= 4.
+        If an array has another shape, or ``resolution`` is not an integer >= 4.
     TypeError
-        If ``x`` or ``y`` is no floating-point array.
+        If ``x`` or ``y`` is not a floating-point array.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def _traces(x: Values, y: Values, resolution: int) -> list[Any]:
 
 
 def _on_sphere(values: Values, resolution: int) -> Values:
-    """Return the function that the components of one degree stand for."""
+    """Return the values on the sphere of the function that has given components of one degree."""
     degree = len(values) // 2
     coefficients = np.zeros((degree + 1) ** 2)
     coefficients[degree_slice(degree)] = values
@@ -128,12 +128,12 @@ def _across(i: int, count: int) -> float:
 
 
 def _lower(i: int, count: int) -> Center:
-    """Return the place of a product."""
+    """Return the centre of a product."""
     return _across(i, count), 0.0, -1.35 * DISTANCE
 
 
 def _add_menu(figure: Any, names: list[str], counts: list[int], start: int) -> None:
-    """Add a menu that shows one group of traces, and the first trace always."""
+    """Add a menu that shows one group of traces. The first trace is always shown."""
     owner = np.repeat(np.arange(len(counts)), counts)
     shown = [[True, *(owner == group).tolist()] for group in range(len(counts))]
     for trace, visible in zip(figure.data, shown[start], strict=True):

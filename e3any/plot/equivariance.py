@@ -17,7 +17,7 @@ def equivariance_errors(
 ) -> Any:
     r"""Draw errors of equivariance by degree, one curve for every dtype, on a logarithmic scale.
 
-    Where a curve is named after a dtype of :data:`e3any.testing.TOLERANCES`, a dotted line is what tests allow.
+    If a curve is named after a dtype of :data:`e3any.testing.TOLERANCES`, a dotted line shows the tolerance of tests.
     Errors are those of :func:`e3any.testing.equivariance_error`; errors of zero are left out.
 
     Parameters
@@ -25,7 +25,7 @@ def equivariance_errors(
     errors : mapping of str to mapping of int to float
         For every dtype, or other name of a curve, errors by degree.
     xlabel : str
-        What the integers are.
+        Meaning of the integers.
     axes : matplotlib.axes.Axes, optional
         Where to draw; a new figure by default.
 

@@ -1,4 +1,4 @@
-"""Features as functions on the sphere, at rest and turning."""
+"""Features as functions on the sphere, still or rotated by a slider."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def features(x: Any, *, labels: Sequence[str] | None = None, resolution: int = 3
 
     .. math:: f(\hat r) = \sum_{lm} x_{lm} Y_l^m(\hat r) \qquad \text{surface: } |f(\hat r)| \, \hat r
 
-    red where f is positive, blue where it is negative; all have the same scale. Rotated features are drawn as the
-    rotated surface. Without pseudotensors, features of the mirror image are the mirror image of the surface.
+    red where f is positive, blue where it is negative; all have the same scale. Rotated features give the rotated
+    surface. Without pseudotensors, reflected features give the reflected surface.
 
     Parameters
     ----------
@@ -37,22 +37,22 @@ def features(x: Any, *, labels: Sequence[str] | None = None, resolution: int = 3
         Features in Cartesian order. Leading axes and channels are drawn side by side, the two parities, if there are
         two, one above the other.
     labels : sequence of str, optional
-        What is written below the columns.
+        Text below the columns.
     resolution : int
         Number of points from pole to pole, at least 4.
 
     Returns
     -------
     plotly.graph_objects.Figure
-        The surfaces in one scene that can be turned.
+        The surfaces in one scene, which you can rotate.
 
     Raises
     ------
     ValueError
-        If the shape is not that of features, there are none, ``labels`` are not as many as columns, or ``resolution``
-        is no integer >= 4.
+        If the shape is not that of features, there are no features, there are more or fewer ``labels`` than columns, or
+        ``resolution`` is not an integer >= 4.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is not a floating-point array.
 
     Examples
     --------
@@ -91,10 +91,10 @@ def rotated_features(x: Any, *, axis: Sequence[float] = (0.0, 0.0, 1.0), num: in
     Raises
     ------
     ValueError
-        If the shape is not that of features, there are none, ``axis`` is no vector, or ``num`` or ``resolution`` is no
-        integer that is large enough.
+        If the shape is not that of features, there are no features, ``axis`` is not a vector, ``num`` is not an integer
+        >= 2, or ``resolution`` is not an integer >= 4.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is not a floating-point array.
     """
     columns = _columns(x, resolution)
     check_integer(num, "num", 2)
@@ -104,7 +104,7 @@ def rotated_features(x: Any, *, axis: Sequence[float] = (0.0, 0.0, 1.0), num: in
         raise ValueError(f"expected axis to be a vector of three numbers, got {shown(axis)}")
     rotations = so3.rotation(np.broadcast_to(direction, (num, 3)), angles)
     matrices = so3.wigner_d(rotations, Layout.of(x).max_degree, cartesian_order=True)
-    # Turned by every angle, after the first by none, which the figure begins with.
+    # Rotated by every angle. The first angle is zero: the initial figure.
     steps = [function_on_sphere(columns @ matrix, resolution) for matrix in matrices]
     scale = np.abs(steps[0]).max()
     decoration = _decoration(columns, _labels(None, columns))
@@ -113,7 +113,7 @@ def rotated_features(x: Any, *, axis: Sequence[float] = (0.0, 0.0, 1.0), num: in
 
 
 def _columns(x: Any, resolution: int) -> Values:
-    """Return features as (columns, parities, components), all arguments checked first."""
+    """Check features and resolution; return features as (columns, parities, components)."""
     floating_backend(x=x)
     layout = Layout.of(x, "x")
     check_resolution(resolution)

@@ -25,7 +25,7 @@ def radial_functions(
     Parameters
     ----------
     function : callable
-        ``function(x, num)`` returns functions of shape (..., num), as those of :mod:`e3any.nn`.
+        ``function(x, num)`` returns an array of shape (..., num), for example :func:`e3any.nn.basic_bernstein`.
     num : int
         Number of functions K.
     limits : sequence of 2 floats
@@ -41,9 +41,10 @@ def radial_functions(
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1, ``limits`` are no two increasing numbers, or the function returns another shape.
+        If ``num`` is not an integer >= 1, ``limits`` are not two increasing numbers, or the function returns another
+        shape.
     TypeError
-        If ``function`` is none.
+        If ``function`` is not a function.
 
     Examples
     --------
@@ -84,9 +85,9 @@ def scalar_functions(*functions: Callable[..., Any], limits: Sequence[float] = (
     Raises
     ------
     ValueError
-        If there are no functions, ``limits`` are no two increasing numbers, or a function returns another shape.
+        If there are no functions, ``limits`` are not two increasing numbers, or a function returns another shape.
     TypeError
-        If one of ``functions`` is none.
+        If one of ``functions`` is not a function.
 
     Examples
     --------
@@ -104,7 +105,7 @@ def scalar_functions(*functions: Callable[..., Any], limits: Sequence[float] = (
 
 
 def activations(*functions: Callable[..., Any], limits: Sequence[float] = (-4.0, 4.0), axes: Any = None) -> Any:
-    r"""Draw activations: what they do to scalars, and the gate that multiplies all other components.
+    r"""Draw activations: their effect on scalars, and the gate that multiplies all other components.
 
     .. math:: \mathrm{act}(t) = t \, \mathrm{gate}(t)
 
@@ -113,7 +114,7 @@ def activations(*functions: Callable[..., Any], limits: Sequence[float] = (-4.0,
     Parameters
     ----------
     *functions : callable
-        Activations of features, as those of :mod:`e3any.nn`.
+        Activations of features, for example :func:`e3any.nn.silu`.
     limits : sequence of 2 floats
         The interval of scalars t.
     axes : matplotlib.axes.Axes, optional
@@ -127,9 +128,9 @@ def activations(*functions: Callable[..., Any], limits: Sequence[float] = (-4.0,
     Raises
     ------
     ValueError
-        If there are no functions, ``limits`` are no two increasing numbers, or a function returns another shape.
+        If there are no functions, ``limits`` are not two increasing numbers, or a function returns another shape.
     TypeError
-        If one of ``functions`` is none.
+        If one of ``functions`` is not a function.
 
     Examples
     --------

@@ -16,8 +16,8 @@ def spherical_harmonics(max_degree: int, *, convention: Convention | str = "e3x"
 
     .. math:: |Y_l^m(\hat r)| \, \hat r
 
-    for all directions :math:`\hat r`: red where the harmonic is positive, blue where it is negative. Numbers are
-    positions in an array of harmonics, so that pictures of two conventions tell how they differ.
+    for all directions :math:`\hat r`: red where the harmonic is positive, blue where it is negative. Each harmonic is
+    labelled with its position in an array of harmonics, so that pictures of two conventions show how they differ.
 
     Parameters
     ----------
@@ -31,13 +31,13 @@ def spherical_harmonics(max_degree: int, *, convention: Convention | str = "e3x"
     Returns
     -------
     plotly.graph_objects.Figure
-        The surfaces in one scene that can be turned.
+        The surfaces in one scene, which you can rotate.
 
     Raises
     ------
     ValueError
-        If ``max_degree`` is no integer >= 0, the convention is not known, or not to this degree, or ``resolution`` is
-        no integer >= 4.
+        If ``max_degree`` is not an integer >= 0, the convention is unknown or not defined up to this degree, or
+        ``resolution`` is not an integer >= 4.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def spherical_harmonics(max_degree: int, *, convention: Convention | str = "e3x"
     >>> figure.write_html("harmonics.html")  # doctest: +SKIP
     """
     check_resolution(resolution)
-    # Row i has the harmonic of position i as coefficients of those of e3any.
+    # Row i has the coefficients of the harmonic at position i in terms of the harmonics of e3any.
     coefficients = change_of_basis(convention, max_degree)
     orders = convention_of(convention).orders
     values = function_on_sphere(coefficients, resolution)
@@ -61,5 +61,5 @@ def spherical_harmonics(max_degree: int, *, convention: Convention | str = "e3x"
 
 
 def _center(i: int, l: int) -> tuple[float, float, float]:
-    """Return the place of a harmonic in the pyramid of all."""
+    """Return the centre of a harmonic in the pyramid of all harmonics."""
     return DISTANCE * (i - l * l - l), 0.0, -1.3 * DISTANCE * l

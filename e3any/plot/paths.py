@@ -42,7 +42,7 @@ def tensor_paths(kernel: Any, *, axes: Any = None) -> Any:
     ValueError
         If the shape is not that of a kernel.
     TypeError
-        If ``kernel`` is no floating-point array.
+        If ``kernel`` is not a floating-point array.
 
     Examples
     --------

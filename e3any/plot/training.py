@@ -23,11 +23,11 @@ def learning_curves(
     Parameters
     ----------
     losses : mapping of str to sequence of floats
-        Losses of the steps of every run, by its name.
+        The losses of the steps of each run, by name of the run.
     window : int
-        Number of steps w to take means of; all of them for shorter runs.
+        Number w of steps in each mean; a shorter run has one mean, over all of its steps.
     ylabel : str
-        Name of what is drawn, with its unit.
+        Label of the vertical axis, with the unit.
     axes : matplotlib.axes.Axes, optional
         Where to draw; a new figure by default.
 
@@ -39,7 +39,7 @@ def learning_curves(
     Raises
     ------
     ValueError
-        If there is no run, a run has no steps, or ``window`` is no integer >= 1.
+        If there is no run, a run has no steps, or ``window`` is not an integer >= 1.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What functions of rotations share: their arguments, and matrices from entries."""
+"""Shared parts of functions of rotations: checks of arguments, and matrices from their entries."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def matrix(backend: Backend, entries: list[Array]) -> Array:
 
 
 def cross(xp: Any, u: Array, v: Array) -> Array:
-    """Return the vector products of the last axes."""
+    """Return the cross products of vectors along the last axis."""
     (a, b, c), (x, y, z) = ([vector[..., i] for i in range(3)] for vector in (u, v))
     return xp.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-1)
 
 
 def floating(**arrays: Array | float) -> tuple[Any, ...]:
-    """Check floating-point arrays and turn numbers among them to arrays; return the backend and all, promoted."""
+    """Check floating-point arrays or numbers; return the backend, and all of them as arrays of one dtype."""
     given = {name: x for name, x in arrays.items() if not _is_number(x)}
     backend, like = floating_backend(**given), next(iter(given.values()))
     converted = [backend.constant(x, like=like) if _is_number(x) else x for x in arrays.values()]
@@ -45,7 +45,7 @@ def floating(**arrays: Array | float) -> tuple[Any, ...]:
 
 
 def axes_and_angles(axis: Array, angle: Array | float) -> tuple[Backend, Array, Array]:
-    """Return the backend, axes of unit length (..., 3) and angles (...), checked and broadcast."""
+    """Return the backend, axes of unit length (..., 3) and angles (...); both are checked and broadcast."""
     backend, axis, angle = floating(axis=axis, angle=angle)
     check_vectors(axis, "axis")
     check_broadcast("shapes of axes and angles", axis.shape[:-1], angle.shape)
@@ -64,7 +64,7 @@ def check_rotations(rot: Array) -> None:
 
 
 def angles(a: Array | float, b: Array | float, c: Array | float) -> tuple[Backend, list[Array]]:
-    """Return three angles broadcast, as arrays of NumPy where all are numbers."""
+    """Return the backend and three broadcast angles, which are NumPy arrays if all of them are numbers."""
     if all(isinstance(angle, (int, float)) for angle in (a, b, c)):
         a = np.asarray(float(a))
     backend, a, b, c = floating(a=a, b=b, c=c)

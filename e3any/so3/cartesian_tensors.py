@@ -38,8 +38,8 @@ def tensor_to_irreps(
     Parameters
     ----------
     x : array of shape (..., 3, ..., 3)
-        Tensors with ``degree`` indices; of shape (..., 1) if ``degree`` is 0. Of other tensors, the traceless
-        symmetric part counts.
+        Tensors with ``degree`` indices; of shape (..., 1) if ``degree`` is 0. Only the traceless symmetric part of
+        other tensors is used.
     degree : int
         Degree and rank l.
     cartesian_order : bool, optional
@@ -55,9 +55,9 @@ def tensor_to_irreps(
     Raises
     ------
     ValueError
-        If ``x`` has another shape, ``degree`` is no integer >= 0, or the normalization is unknown.
+        If ``x`` has another shape, ``degree`` is not an integer >= 0, or the normalization is unknown.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is not a floating-point array.
 
     See Also
     --------
@@ -107,9 +107,9 @@ def irreps_to_tensor(
     Raises
     ------
     ValueError
-        If ``x`` has another shape, ``degree`` is no integer >= 0, or the normalization is unknown.
+        If ``x`` has another shape, ``degree`` is not an integer >= 0, or the normalization is unknown.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is not a floating-point array.
 
     See Also
     --------
@@ -160,9 +160,9 @@ def is_traceless_symmetric(x: Array, degree: int, rtol: float = 1e-5, atol: floa
     Raises
     ------
     ValueError
-        If ``x`` has another shape, ``degree`` is no integer >= 0, or a tolerance is negative or NaN.
+        If ``x`` has another shape, ``degree`` is not an integer >= 0, or a tolerance is negative or NaN.
     TypeError
-        If ``x`` is no floating-point array, or a tolerance no number.
+        If ``x`` is not a floating-point array, or a tolerance is not a number.
 
     Examples
     --------
@@ -235,7 +235,7 @@ def _reorder(
     cartesian_order: bool,
     permutation: Callable[[int], NDArray[np.intp]],
 ) -> Array:
-    """Reorder components between Cartesian order and m = -l..l, unless the order that is asked for is Cartesian."""
+    """Reorder components between Cartesian order and m = -l..l, unless ``cartesian_order``."""
     if cartesian_order or degree == 0:
         return x
     return backend.xp.take(x, backend.table(permutation, degree, like=x), axis=-1)

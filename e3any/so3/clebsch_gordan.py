@@ -16,7 +16,7 @@ from e3any.conventions import cartesian_permutation, degree_slice
 
 __all__ = ["clebsch_gordan", "clebsch_gordan_for_degrees"]
 
-# A float64 matrix product of integers is exact as long as no partial sum passes 2**53.
+# A float64 matrix product of integers is exact as long as no partial sum exceeds 2**53.
 _EXACT_FLOAT_BITS = 53
 
 
@@ -47,7 +47,7 @@ def clebsch_gordan_for_degrees(
     Raises
     ------
     ValueError
-        If a degree is no integer >= 0.
+        If a degree is not an integer >= 0.
 
     Notes
     -----
@@ -60,8 +60,8 @@ def clebsch_gordan_for_degrees(
         S = \sum_k (-1)^k \tbinom{a}{k} \tbinom{b}{l_1-m_1-k} \tbinom{c}{l_2+m_2-k} \qquad
         K = \frac{(2l_3+1)\,(2l_1)!\,(2l_2)!\,(2l_3)!}{(l_1+l_2+l_3+1)!\;a!\,b!\,c!}
 
-    which is Racah's formula (https://dlmf.nist.gov/34.2.E4) in binomials. S is an exact integer, so that a
-    coefficient is good to a few units in the last place at any degree and is zero exactly where it should be.
+    which is Racah's formula (https://dlmf.nist.gov/34.2.E4) in binomials. S is an exact integer. A coefficient is
+    therefore accurate to a few units in the last place at any degree, and exactly zero where it should be.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def clebsch_gordan(
     Raises
     ------
     ValueError
-        If a degree is no integer >= 0.
+        If a degree is not an integer >= 0.
 
     Examples
     --------
@@ -197,7 +197,7 @@ def _pick(values: NDArray[Any], indices: NDArray[np.intp]) -> NDArray[Any]:
 
 
 def _scatter_orders(matrix: NDArray[np.float64], l1: int, l2: int, l3: int) -> NDArray[np.complex128]:
-    """Spread a matrix over (m1, m2) to an array over (m1, m2, m3), which is zero unless m3 = m1 + m2."""
+    """Scatter a matrix over (m1, m2) to an array over (m1, m2, m3), which is zero unless m3 = m1 + m2."""
     table = np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1), dtype=np.complex128)
     i, j = np.nonzero(matrix)
     table[i, j, (i - l1) + (j - l2) + l3] = matrix[i, j]

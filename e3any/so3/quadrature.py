@@ -20,12 +20,12 @@ __all__ = ["delley_quadrature", "lebedev_quadrature"]
 Table: TypeAlias = Literal["lebedev", "delley"]
 Grid: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-# Where coordinates are signed letters, the values of the letters stand in this order.
+# The file of rules has points such as +a+a-b. This is the order in which the values of the letters are listed.
 _LETTERS = "0abc"
 
 
 def lebedev_quadrature(precision: int | None = None, num: int | None = None, xp: Any = None) -> tuple[Array, Array]:
-    r"""Return a quadrature rule of Lebedev for the unit sphere.
+    r"""Return a Lebedev quadrature rule for the unit sphere.
 
     .. math::
         \frac{1}{4\pi} \int f \, d\Omega \approx \sum_{i=1}^N w_i f(\vec r_i) \qquad \sum_{i=1}^N w_i = 1
@@ -62,7 +62,7 @@ def lebedev_quadrature(precision: int | None = None, num: int | None = None, xp:
     -----
     There are rules of precision 3, 5, ..., 31, 35, 41, ..., 131 with 6 to 5810 points. Both arrays are float64, or of
     the widest floating-point dtype that ``xp`` allows. Weights and angles were computed in extended precision, so that
-    integrals are good to rounding.
+    integrals are accurate to rounding.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def _quadrature(table: Table, precision: int | None, num: int | None, xp: Any) -
 
 
 def _precise(table: Table, wanted: int) -> int:
-    """Return the precision of the smallest rule of a precision that is wanted."""
+    """Return the precision of the smallest rule that has at least the wanted precision."""
     check_integer(wanted, "precision", least=None)
     available = [rule.precision for rule in _rules(table)]
     for precision in available:
@@ -139,7 +139,7 @@ def _precise(table: Table, wanted: int) -> int:
 
 
 def _small(table: Table, largest: int) -> int:
-    """Return the precision of the most precise rule of no more points."""
+    """Return the precision of the most precise rule of at most ``largest`` points."""
     check_integer(largest, "num", least=None)
     rules = _rules(table)
     fitting = [rule.precision for rule in rules if rule.num <= largest]
@@ -175,7 +175,7 @@ class _Orbit:
 
 @dataclass
 class _Rule:
-    """A rule as its orbits; ``delley`` lists them in Delley's order, and is empty for rules that he has not."""
+    """A rule as its orbits; ``delley`` lists them in Delley's order, and is empty for rules that his tables lack."""
 
     precision: int
     orbits: list[_Orbit] = field(default_factory=list)
@@ -189,13 +189,13 @@ class _Rule:
 
 @dataclass
 class _File:
-    """What the file of rules contains: rules by precision, and indices of letters and signs of points."""
+    """Content of the file of rules: rules by precision; indices of letters, and signs, of points by kind of orbit."""
 
     rules: dict[int, _Rule] = field(default_factory=dict)
     points: dict[tuple[str, str], tuple[NDArray[np.intp], NDArray[np.float64]]] = field(default_factory=dict)
 
     def read(self, line: str) -> None:
-        """Take up a line."""
+        """Add the content of a line."""
         word, *rest = line.split()
         if word == "precision":
             self.rules[int(rest[0])] = _Rule(int(rest[0]))

@@ -5,7 +5,8 @@ A rotation about the unit vector :math:`\vec k` by the angle :math:`\varphi` has
 .. math::
     q = (w, x, y, z) = (\cos\tfrac\varphi2, \; \vec k \sin\tfrac\varphi2)
 
-with the real part first, and so has -q. Rotations are those of :func:`rotation`: counter-clockwise for row vectors.
+with the real part first; -q is the same rotation. Rotations are those of :func:`rotation`: counter-clockwise for row
+vectors. See https://en.wikipedia.org/wiki/Quaternions_and_spatial_rotation.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def rotation_from_quaternion(q: Array) -> Array:
     ValueError
         If ``q`` is not of shape (..., 4).
     TypeError
-        If ``q`` is no floating-point array.
+        If ``q`` is not a floating-point array.
 
     Examples
     --------
@@ -86,12 +87,13 @@ def quaternion_from_rotation(rot: Array) -> Array:
     ValueError
         If ``rot`` is not of shape (..., 3, 3).
     TypeError
-        If ``rot`` is no floating-point array.
+        If ``rot`` is not a floating-point array.
 
     Notes
     -----
-    The entries of :math:`4 q^T q` are linear in those of R. Its row with the largest diagonal entry, which is at least
-    1, is made a unit vector: nothing that is small is divided by, and derivatives are finite for all rotations.
+    The entries of :math:`4 q^T q` are linear in those of R. The result is its row with the largest diagonal entry,
+    normalised. This entry is at least 1, so that no small number is divided by, and derivatives are finite for all
+    rotations.
 
     Examples
     --------
@@ -108,7 +110,7 @@ def quaternion_from_rotation(rot: Array) -> Array:
     numbers = xp.arange(4, dtype=largest.dtype, device=backend.device(rot))
     largest = largest == backend.aligned(numbers, largest)
     row = xp.sum(xp.where(largest[..., None], products, xp.zeros_like(products)), axis=-2, dtype=rot.dtype)
-    return _turned_up(backend, normalize(row, axis=-1))
+    return _with_positive_real_part(backend, normalize(row, axis=-1))
 
 
 def quaternion_from_axis_angle(axis: Array, angle: Array | float) -> Array:
@@ -131,7 +133,7 @@ def quaternion_from_axis_angle(axis: Array, angle: Array | float) -> Array:
     ValueError
         If the last axis of ``axis`` is not of length 3, or shapes do not broadcast.
     TypeError
-        If ``axis`` is no floating-point array, or ``angle`` neither one nor a number.
+        If ``axis`` is not a floating-point array, or ``angle`` is neither one nor a number.
 
     Examples
     --------
@@ -165,7 +167,7 @@ def axis_angle_from_quaternion(q: Array) -> tuple[Array, Array]:
     ValueError
         If ``q`` is not of shape (..., 4).
     TypeError
-        If ``q`` is no floating-point array.
+        If ``q`` is not a floating-point array.
 
     Notes
     -----
@@ -180,10 +182,10 @@ def axis_angle_from_quaternion(q: Array) -> tuple[Array, Array]:
     (array([1., 0., 0.]), 1.571)
     """
     backend = _checked_backend(q=q)
-    q = _turned_up(backend, normalize(q, axis=-1))
+    q = _with_positive_real_part(backend, normalize(q, axis=-1))
     real, imaginary = q[..., 0], q[..., 1:]
     sine = norm(imaginary, axis=-1)
-    # Zero, of which the arctangent has no derivative, is the identity.
+    # atan2 has no derivative at (0, 0): a zero quaternion becomes the identity.
     cosine = backend.xp.where((real == 0.0) & (sine == 0.0), backend.xp.ones_like(real), real)
     return normalize(imaginary, axis=-1), 2.0 * backend.xp.atan2(sine, cosine)
 
@@ -208,7 +210,7 @@ def axis_angle_from_rotation(rot: Array) -> tuple[Array, Array]:
     ValueError
         If ``rot`` is not of shape (..., 3, 3).
     TypeError
-        If ``rot`` is no floating-point array.
+        If ``rot`` is not a floating-point array.
 
     Examples
     --------
@@ -274,7 +276,7 @@ def euler_angles_from_quaternion(q: Array) -> tuple[Array, Array, Array]:
     ValueError
         If ``q`` is not of shape (..., 4).
     TypeError
-        If ``q`` is no floating-point array.
+        If ``q`` is not a floating-point array.
 
     Examples
     --------
@@ -300,14 +302,14 @@ def compose_quaternions(p: Array, q: Array) -> Array:
     Returns
     -------
     array of shape (..., 4)
-        The products. Their lengths are the products of lengths.
+        The products. Their norms are the products of the norms.
 
     Raises
     ------
     ValueError
         If an argument is not of shape (..., 4), or shapes do not broadcast.
     TypeError
-        If an argument is no floating-point array.
+        If an argument is not a floating-point array.
 
     Examples
     --------
@@ -331,7 +333,7 @@ def invert_quaternion(q: Array) -> Array:
     Parameters
     ----------
     q : array of shape (..., 4)
-        Quaternions w, x, y, z. Their lengths are kept.
+        Quaternions w, x, y, z. Their norms do not change.
 
     Returns
     -------
@@ -343,7 +345,7 @@ def invert_quaternion(q: Array) -> Array:
     ValueError
         If ``q`` is not of shape (..., 4).
     TypeError
-        If ``q`` is no floating-point array.
+        If ``q`` is not a floating-point array.
 
     Examples
     --------
@@ -376,6 +378,6 @@ def _products(backend: Backend, rot: Array) -> Array:
     return xp.reshape(flat, (*flat.shape[:-1], 4, 4))
 
 
-def _turned_up(backend: Backend, q: Array) -> Array:
-    """Return those of q and -q whose real part is not negative."""
+def _with_positive_real_part(backend: Backend, q: Array) -> Array:
+    """Return q, or -q where the real part of q is negative."""
     return backend.xp.where(q[..., :1] < 0.0, -q, q)

@@ -10,7 +10,7 @@ from e3any_backends import Array, Backend, generator_backend
 
 from e3any.checks import (
     check_broadcast,
-    check_degree,
+    check_count,
     check_dtype,
     check_number,
     check_vectors,
@@ -34,7 +34,8 @@ def rotation(axis: Array, angle: Array | float) -> Array:
     .. math::
         R = 1 + \sin\varphi\, K + (1 - \cos\varphi)\, K^2 \qquad \vec r K = \vec k \times \vec r
 
-    with the unit vector :math:`\vec k` of the axis (Rodrigues' formula): counter-clockwise for row vectors.
+    with the unit vector :math:`\vec k` of the axis: counter-clockwise for row vectors. This is
+    `Rodrigues' formula <https://en.wikipedia.org/wiki/Rodrigues%27_rotation_formula>`_.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def rotation(axis: Array, angle: Array | float) -> Array:
     ValueError
         If the last axis of ``axis`` is not of length 3, or shapes do not broadcast.
     TypeError
-        If ``axis`` is no floating-point array, or ``angle`` neither one nor a number.
+        If ``axis`` is not a floating-point array, or ``angle`` is neither one nor a number.
 
     Examples
     --------
@@ -67,7 +68,7 @@ def rotation(axis: Array, angle: Array | float) -> Array:
 
 
 def alignment_rotation(u: Array, v: Array) -> Array:
-    r"""Return the rotation by the smallest angle that turns u into the direction of v.
+    r"""Return the rotation by the smallest angle that takes u to the direction of v.
 
     .. math::
         R = 1 + K + \frac{K^2}{1 + \vec u \cdot \vec v} \qquad
@@ -90,14 +91,14 @@ def alignment_rotation(u: Array, v: Array) -> Array:
     ValueError
         If the last axis of ``u`` or ``v`` is not of length 3, or shapes do not broadcast.
     TypeError
-        If an argument is no floating-point array.
+        If an argument is not a floating-point array.
 
     Notes
     -----
-    Beyond a right angle, half a turn about :math:`\vec u \times \vec v` takes u to -u, which is then aligned
-    with v: the result is orthogonal to rounding for all vectors. For antiparallel vectors, where no
-    rotation is distinguished, one axis at right angles to u is chosen. Derivatives are finite;
-    they grow towards antiparallel ones, where the rotation is not continuous.
+    Beyond a right angle, a half turn about :math:`\vec u \times \vec v` takes u to -u, which is then aligned
+    with v. The result is therefore orthogonal to rounding for all vectors. For antiparallel vectors the rotation is
+    not unique, and one axis perpendicular to u is chosen. Derivatives are finite; they grow towards antiparallel
+    vectors, where the rotation is not continuous.
 
     Examples
     --------
@@ -173,13 +174,13 @@ def euler_angles_from_rotation(rot: Array) -> tuple[Array, Array, Array]:
     ValueError
         If ``rot`` is not of shape (..., 3, 3).
     TypeError
-        If ``rot`` is no floating-point array.
+        If ``rot`` is not a floating-point array.
 
     Notes
     -----
     c and b follow from the first row of R; a from the y-column of :math:`R\,R_z(-c) = R_x(a) R_y(b)`, which
-    is :math:`(0, \cos a, -\sin a)`: so the angles give R again to rounding, close to the special values as
-    well.
+    is :math:`(0, \cos a, -\sin a)`. The angles therefore reproduce R to rounding, also where b is close to
+    :math:`\pm\pi/2`.
 
     Examples
     --------
@@ -215,20 +216,20 @@ def random_rotation(key: Any, perturbation: Array | float = 1.0, num: int = 1, *
     num : int
         Number of rotations.
     dtype : dtype, optional
-        The dtype; if not given, the library's default, in JAX that of its setting of double precision.
+        The dtype; by default that of the library. For JAX it depends on ``jax_enable_x64``.
 
     Returns
     -------
     array of shape (num, 3, 3), or (3, 3) if num is 1
-        The rotations. With the same JAX key and dtype, those that e3x draws.
+        The rotations. The same JAX key and dtype give the same rotations as in e3x.
 
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 0, or ``perturbation`` is NaN or of another shape.
+        If ``num`` is not an integer >= 0, or ``perturbation`` is NaN or of another shape.
     TypeError
-        If ``key`` is no generator, ``perturbation`` neither a number nor a floating-point array, or ``dtype`` no
-        floating-point dtype.
+        If ``key`` is not a generator, ``perturbation`` is neither a number nor a floating-point array, or
+        ``dtype`` is not a floating-point dtype.
 
     Examples
     --------
@@ -237,7 +238,7 @@ def random_rotation(key: Any, perturbation: Array | float = 1.0, num: int = 1, *
     (5, 3, 3)
     """
     backend = generator_backend(key)
-    check_degree(num, "num")
+    check_count(num, "num")
     check_dtype(dtype)
     _check_perturbation(perturbation, num)
     dtype = backend.xp.zeros(()).dtype if dtype is None else backend.dtype(dtype)
@@ -260,7 +261,7 @@ def _check_perturbation(perturbation: Array | float, num: int) -> None:
 
 
 def _random_axis_and_angle(backend: Backend, uniform: Array) -> tuple[Array, Array]:
-    """Return axis and angle, from 0 to pi, of the quaternions for triples of uniform numbers."""
+    """Return axis and angle, from 0 to pi, of the quaternions that belong to triples of uniform numbers."""
     xp = backend.xp
     u, first, second = (uniform[..., i] for i in range(3))
     first, second = 2.0 * math.pi * first, 2.0 * math.pi * second
@@ -287,11 +288,11 @@ def _align(backend: Backend, u: Array, v: Array) -> Array:
 
 
 def _half_turn(backend: Backend, u: Array, v: Array) -> Array:
-    """Return the half turn 2 w^T w - 1 about a unit vector at right angles to u, and to v where possible."""
+    """Return the half turn 2 w^T w - 1 about a unit vector w perpendicular to u, and to v where that is defined."""
     xp = backend.xp
     normal = cross(xp, u, v)
     known = xp.sum(normal * normal, axis=-1, keepdims=True) > (8.0 * float(xp.finfo(u.dtype).eps)) ** 2
-    # Any vector that is not along u: its components in other places, or x where they are all the same.
+    # Any vector that is not parallel to u: u with its components permuted, or x if they are all about equal.
     other = xp.roll(u, 1, axis=-1)
     diagonal = xp.abs(xp.sum(u * other, axis=-1, keepdims=True)) > 0.9
     other = xp.where(diagonal, backend.aligned(backend.table(np.eye, 1, 3, like=u)[0, :], u), other)

@@ -25,8 +25,8 @@ def spherical_harmonics(
         Y_l^m(\vec r) = \mathcal N_l \, \Pi_l^{|m|}(z) \begin{cases} s_{|m|}(x, y) & m < 0 \\
         c_m(x, y) & m \ge 0 \end{cases} \qquad c_m + i s_m = (x + i y)^m
 
-    at the unit vector of :math:`\vec r`. Phases, order and the normalisations are those of
-    :mod:`e3any.conventions`.
+    at the unit vector of :math:`\vec r`. Phases, order and normalisations are those of :mod:`e3any.conventions`.
+    Polynomials in x, y and z avoid the angles, as in `sphericart <https://arxiv.org/abs/2302.08381>`_.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def spherical_harmonics(
     max_degree : int
         Largest degree L.
     r_is_normalized : bool
-        Whether the vectors have norm 1 already. Where they have not, the result is that of
-        :func:`solid_harmonics` (times :math:`\mathcal N_l`).
+        Promise that the vectors have norm 1. For other vectors the result is that of :func:`solid_harmonics`,
+        times :math:`\mathcal N_l`.
     cartesian_order : bool, optional
         Whether the components are in Cartesian order; the default is that of :class:`e3any.Config`.
     normalization : {'racah', 'schmidt', '4pi', 'orthonormal'}, optional
@@ -51,10 +51,10 @@ def spherical_harmonics(
     Raises
     ------
     ValueError
-        If the last axis of ``r`` is not of length 3, ``max_degree`` is no integer >= 0, the normalization is
-        unknown, or a flag neither True nor False.
+        If the last axis of ``r`` is not of length 3, ``max_degree`` is not an integer >= 0, the normalization is
+        unknown, or a flag is neither True nor False.
     TypeError
-        If ``r`` is no floating-point array.
+        If ``r`` is not a floating-point array.
 
     Examples
     --------
@@ -96,9 +96,9 @@ def solid_harmonics(r: Array, max_degree: int, cartesian_order: bool | None = No
     Raises
     ------
     ValueError
-        If the last axis of ``r`` is not of length 3, or ``max_degree`` is no integer >= 0.
+        If the last axis of ``r`` is not of length 3, or ``max_degree`` is not an integer >= 0.
     TypeError
-        If ``r`` is no floating-point array.
+        If ``r`` is not a floating-point array.
 
     Examples
     --------
@@ -118,7 +118,8 @@ def _checked_backend(r: Array, max_degree: int) -> Backend:
 
 
 def _evaluate(backend: Backend, r: Array, factors: list[float], cartesian_order: bool, unit: bool) -> Array:
-    """Evaluate harmonics of vectors, normalised first if ``unit``; those of 16 bits in float32, as parts overflow."""
+    """Evaluate harmonics of vectors, which are normalised first if ``unit``."""
+    # 16-bit vectors are evaluated in float32, because intermediate results overflow.
     wide = backend.widened(r)
     y = backend.harmonics(wide, tuple(factors), _positions(len(factors), cartesian_order), unit)
     return y if wide.dtype == r.dtype else backend.xp.astype(y, r.dtype)

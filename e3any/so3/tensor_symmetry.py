@@ -54,34 +54,36 @@ class CartesianTensor:
         y^{(l)}_{mk} = \sum_{ij\dots} Q^{(lk)}_{ij\dots m} \, x_{ij\dots} \qquad
         x_{ij\dots} = \sum_{lkm} Q^{(lk)}_{ij\dots m} \, y^{(l)}_{mk}
 
-    with an orthonormal basis Q of the tensors of that symmetry: norms are kept, :math:`\lVert x\rVert^2 = \sum_l
-    \lVert y^{(l)}\rVert^2`, and the two formulas are inverse to each other. Of a tensor of less symmetry, the part of
-    the symmetry counts.
+    with an orthonormal basis Q of the tensors of that symmetry. Norms are kept, :math:`\lVert x\rVert^2 = \sum_l
+    \lVert y^{(l)}\rVert^2`, and the two formulas are inverse to each other. A tensor without the symmetry is projected
+    onto it.
 
     Parameters
     ----------
     symmetry : str
-        A letter for every index, and what the tensor equals with indices permuted, with a sign: ``"ij"`` any
-        matrix, ``"ij=ji"`` a symmetric, ``"ij=-ji"`` an antisymmetric one, ``"ijk=ikj"`` piezoelectric,
-        ``"ijkl=jikl=klij"`` elastic constants. Symmetries that follow from those given may be left out.
+        A letter for every index, and the permutations of indices, with a sign, under which the tensor is equal. For
+        example ``"ij"`` is any matrix, ``"ij=ji"`` a symmetric and ``"ij=-ji"`` an antisymmetric one, ``"ijk=ikj"``
+        are piezoelectric and ``"ijkl=jikl=klij"`` elastic constants. Symmetries that follow from others can be left
+        out.
     pseudotensor : bool
-        Whether the tensors keep their sign under inversion where others change it, and the reverse, as
-        magnetic fields do. If not, their parity is that of their rank.
+        Whether the parity of the tensors is the opposite of that of their rank, as it is for a magnetic field: a
+        vector that keeps its sign under inversion.
 
     Raises
     ------
     ValueError
-        If ``symmetry`` is no such equation, or only zero satisfies it, or ``pseudotensor`` is neither True nor False.
+        If ``symmetry`` is not such an equation, or only zero satisfies it, or ``pseudotensor`` is neither True nor
+        False.
 
     Notes
     -----
-    Under a rotation R every index turns as a row vector, :math:`x'_{ij\dots} = \sum_{ab\dots} x_{ab\dots} R_{ai} R_{bj}
-    \dots`, and components as :math:`y' = y D(R)`, see :mod:`e3any.conventions`.
+    Under a rotation R every index transforms as a row vector, :math:`x'_{ij\dots} = \sum_{ab\dots} x_{ab\dots} R_{ai}
+    R_{bj} \dots`, and components as :math:`y' = y D(R)`, see :mod:`e3any.conventions`.
 
-    Where a degree occurs more than once, its copies are fixed as follows, on all machines alike: vectors are coupled
-    one by one from the left, :math:`((1 \otimes 1)_{l_2} \otimes 1)_{l_3} \dots`; the tensors of these paths, in
-    ascending order of :math:`(\dots, l_3, l_2)`, are projected on the symmetry, and made orthonormal one after the
-    other; what depends on those before is left out. So the first scalar of ``"ijkl=jikl=klij"`` is a multiple of
+    If a degree occurs more than once, the following rule fixes its copies on all machines. Vectors are coupled one by
+    one from the left, :math:`((1 \otimes 1)_{l_2} \otimes 1)_{l_3} \dots`. The tensors of these paths, in ascending
+    order of :math:`(\dots, l_3, l_2)`, are projected onto the symmetry and orthonormalised one after the other.
+    Linearly dependent ones are left out. For example, the first scalar of ``"ijkl=jikl=klij"`` is a multiple of
     :math:`\delta_{ij} \delta_{kl}`.
 
     Examples
@@ -116,7 +118,7 @@ class CartesianTensor:
 
     @property
     def num_components(self) -> int:
-        """Number of independent components, that of all irreps together."""
+        """Number of independent components: the sum over all irreps."""
         return sum(irrep.multiplicity * (2 * irrep.degree + 1) for irrep in self.irreps)
 
     @property
@@ -154,7 +156,7 @@ class CartesianTensor:
         ValueError
             If ``x`` has another shape.
         TypeError
-            If ``x`` is no floating-point array.
+            If ``x`` is not a floating-point array.
         """
         backend, cartesian_order = floating_backend(x=x), cartesian_order_or_default(cartesian_order)
         if tuple(x.shape[max(x.ndim - self.rank, 0) :]) != (3,) * self.rank:
@@ -189,7 +191,7 @@ class CartesianTensor:
         ValueError
             If there are more or fewer arrays, or one has another shape.
         TypeError
-            If one is no floating-point array.
+            If one is not a floating-point array.
         """
         if not hasattr(blocks, "__len__") or len(blocks) != len(self.irreps):
             found = len(blocks) if hasattr(blocks, "__len__") else type(blocks).__name__
@@ -221,14 +223,14 @@ class CartesianTensor:
         Returns
         -------
         array of shape (..., 1 or 2, (L+1)**2, F)
-            Features of :attr:`layout`; zero where the tensors have no such irrep.
+            Features of :attr:`layout`. Irreps that the tensors lack are zero.
 
         Raises
         ------
         ValueError
             If ``x`` has another shape.
         TypeError
-            If ``x`` is no floating-point array.
+            If ``x`` is not a floating-point array.
         """
         blocks = dict(zip(self._slots(), self.to_irreps(x, cartesian_order), strict=True))
         backend, layout, lead = backend_of(x), self.layout, x.shape[: x.ndim - self.rank]
@@ -242,13 +244,13 @@ class CartesianTensor:
         return xp.reshape(xp.concat(rows, axis=-2), (*lead, *layout.shape))
 
     def from_features(self, features: Array, cartesian_order: bool | None = None) -> Array:
-        """Return the tensors with components that are read off features of layers.
+        """Return the tensors whose components are features of layers.
 
         Parameters
         ----------
         features : array of shape (..., 1 or 2, (L+1)**2, F)
-            Features of :attr:`layout`, or of one with more degrees or both parities. What the tensors have not
-            is not read.
+            Features of :attr:`layout`, or of one with more degrees or both parities. Irreps that the tensors lack
+            are ignored.
         cartesian_order : bool, optional
             Whether the components are in Cartesian order; the default is that of :class:`e3any.Config`.
 
@@ -262,7 +264,7 @@ class CartesianTensor:
         ValueError
             If a degree, parity or channel that is needed is missing, or if there are more channels.
         TypeError
-            If ``features`` is no floating-point array.
+            If ``features`` is not a floating-point array.
         """
         floating_backend(features=features)
         cartesian_order = cartesian_order_or_default(cartesian_order)
@@ -292,7 +294,7 @@ def _rank(symmetry: str) -> int:
 
 @host_table
 def _multiplicities(symmetry: str) -> tuple[tuple[int, int], ...]:
-    """Return every degree with how often it occurs."""
+    """Return (degree, multiplicity) of every degree that occurs."""
     return tuple((degree, block.shape[-1]) for degree, block in _blocks(symmetry))
 
 
@@ -320,7 +322,7 @@ def _blocks(symmetry: str) -> list[tuple[int, NDArray[np.float64]]]:
 
 
 def _parse(symmetry: str) -> tuple[str, list[tuple[tuple[int, ...], int]]]:
-    """Return the letters of the indices, and the permutations of axes with the signs that they bring."""
+    """Return the letters of the indices, and the permutations of axes with their signs."""
     terms = [term.strip() for term in symmetry.split("=")]
     indices = terms[0]
     for term in terms:
@@ -335,7 +337,7 @@ def _parse(symmetry: str) -> tuple[str, list[tuple[tuple[int, ...], int]]]:
 
 
 def _symmetric_basis(rank: int, generators: list[tuple[tuple[int, ...], int]]) -> NDArray[np.float64]:
-    """Return an orthonormal basis of tensors with a symmetry: sums of entries that it makes equal up to sign."""
+    """Return an orthonormal basis of tensors with a symmetry: each is a sum of entries that are equal up to sign."""
     size = 3**rank
     numbers = np.arange(size).reshape((3,) * rank)
     moves = [(numbers.transpose(axes).ravel(), sign) for axes, sign in generators]
@@ -354,7 +356,7 @@ def _symmetric_basis(rank: int, generators: list[tuple[tuple[int, ...], int]]) -
 def _orbit(
     start: int, moves: list[tuple[NDArray[np.intp], int]], orbit: NDArray[np.intp], signs: NDArray[np.float64]
 ) -> tuple[list[int], bool]:
-    """Follow the entries that are equal up to sign to one; return them, and whether their signs agree."""
+    """Return the entries that a symmetry makes equal to entry ``start`` up to sign, and whether their signs agree."""
     orbit[start], signs[start] = start, 1.0
     members, consistent = [start], True
     for entry in members:
@@ -372,7 +374,7 @@ def _paths(rank: int) -> dict[int, NDArray[np.float64]]:
     """Return an orthonormal basis of all tensors: for every degree, shape (3**rank, paths, 2l+1)."""
     paths = {1: np.eye(3)[:, None, :]}
     for _ in range(rank - 1):
-        # Sorted by the degrees on the way: the next degree, after those before it.
+        # In ascending order of (next degree, degrees before it).
         longer: dict[int, list[NDArray[np.float64]]] = {}
         for l1 in sorted(paths):
             for l in range(abs(l1 - 1), l1 + 2):
@@ -390,23 +392,16 @@ def _append_vector(paths: NDArray[np.float64], table: NDArray[np.float64]) -> ND
 
 
 def _independent_copies(projected: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return coefficients of paths, shape (paths, copies), whose tensors are orthonormal and of the symmetry.
+    """Return coefficients (paths, copies) of paths whose tensors are orthonormal and have the symmetry.
 
-    Parameters
-    ----------
-    projected : array of shape (components, paths)
-        One component m of the tensors of all paths, in a basis of the tensors of the symmetry.
-
-    Returns
-    -------
-    array of shape (paths, copies)
-        The columns of the projector P^T P made orthonormal from left to right, dependent ones left out.
+    ``projected`` (components, paths) is one component m of the tensors of all paths, in a basis of that symmetry.
     """
+    # Gram-Schmidt on the columns of the projector P^T P, from left to right, without linearly dependent columns.
     projector = projected.T @ projected
     copies: list[NDArray[np.float64]] = []
     for column in projector.T:
         length = math.sqrt(max(column @ column, 0.0))
-        for _ in range(2):  # twice is enough
+        for _ in range(2):  # twice is enough against rounding: https://doi.org/10.1007/s00211-005-0615-4
             for copy in copies:
                 column = column - copy * (copy @ column)
         rest = math.sqrt(column @ column)

@@ -1,4 +1,4 @@
-r"""Voigt's and Mandel's notation of symmetric tensors.
+r"""Voigt's and Mandel's notation of symmetric tensors, see https://en.wikipedia.org/wiki/Voigt_notation.
 
 A pair of indices i, j of a symmetric tensor becomes one index I,
 
@@ -8,7 +8,7 @@ i, j   xx  yy  zz  yz, zy  xz, zx  xy, yx
 =====  ==  ==  ==  ======  ======  ======
 
 and entries with i different from j are multiplied by a factor: 1 for stress, 2 for strain (angles of shear), and
-:math:`\sqrt2` in Mandel's notation, which keeps norms. Tensors of rank 4 have it once for each of their pairs.
+:math:`\sqrt2` in Mandel's notation, which keeps norms. Tensors of rank 4 have this factor once for each pair.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def tensor_to_voigt(x: Array, rank: int = 2, convention: Convention = "stress") 
     Parameters
     ----------
     x : array of shape (..., 3, 3) or (..., 3, 3, 3, 3)
-        Tensors, symmetric in the first and in the last pair of indices. Of others, the symmetric part counts.
+        Tensors, symmetric in the first and in the last pair of indices. Only the symmetric part of others is used.
     rank : {2, 4}
         Number of indices.
     convention : {'stress', 'stiffness', 'strain', 'compliance', 'mandel'}
@@ -59,7 +59,7 @@ def tensor_to_voigt(x: Array, rank: int = 2, convention: Convention = "stress") 
     ValueError
         If ``x`` has another shape, or ``rank`` or ``convention`` is none of these.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is not a floating-point array.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def voigt_to_tensor(x: Array, rank: int = 2, convention: Convention = "stress") 
     rank : {2, 4}
         Number of indices of the result.
     convention : {'stress', 'stiffness', 'strain', 'compliance', 'mandel'}
-        Which factor the components of shear have, see :func:`tensor_to_voigt`.
+        Factor of the components of shear, see :func:`tensor_to_voigt`.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def voigt_to_tensor(x: Array, rank: int = 2, convention: Convention = "stress") 
     ValueError
         If ``x`` has another shape, or ``rank`` or ``convention`` is none of these.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is not a floating-point array.
 
     Examples
     --------

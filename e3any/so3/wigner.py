@@ -19,7 +19,7 @@ from e3any.so3.rotations import rotation_euler
 
 __all__ = ["wigner_d", "wigner_d_from_euler", "wigner_d_from_quaternion"]
 
-# Up to this degree rows are raised in order, which is fast; above they are coupled, which amplifies no rounding.
+# Up to this degree rows are raised in order, which is fast. Above, they are coupled, which does not amplify rounding.
 _LARGEST_RAISED = 20
 
 
@@ -47,9 +47,9 @@ def wigner_d(rot: Array, max_degree: int, cartesian_order: bool | None = None) -
     Raises
     ------
     ValueError
-        If ``rot`` is not of shape (..., 3, 3), or ``max_degree`` is no integer >= 0.
+        If ``rot`` is not of shape (..., 3, 3), or ``max_degree`` is not an integer >= 0.
     TypeError
-        If ``rot`` is no floating-point array.
+        If ``rot`` is not a floating-point array.
 
     Notes
     -----
@@ -100,9 +100,9 @@ def wigner_d_from_quaternion(q: Array, max_degree: int, cartesian_order: bool | 
     Raises
     ------
     ValueError
-        If ``q`` is not of shape (..., 4), or ``max_degree`` is no integer >= 0.
+        If ``q`` is not of shape (..., 4), or ``max_degree`` is not an integer >= 0.
     TypeError
-        If ``q`` is no floating-point array.
+        If ``q`` is not a floating-point array.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def wigner_d_from_euler(
     Raises
     ------
     ValueError
-        If ``max_degree`` is no integer >= 0.
+        If ``max_degree`` is not an integer >= 0.
     TypeError
         If an angle is neither a number nor a floating-point array.
 
@@ -153,7 +153,7 @@ def wigner_d_from_euler(
 
 
 def _check_options(max_degree: int, cartesian_order: bool | None) -> None:
-    """Check what :func:`wigner_d` would check after rotations have been computed."""
+    """Check options, before rotations are computed."""
     check_degree(max_degree)
     cartesian_order_or_default(cartesian_order)
 
@@ -176,7 +176,7 @@ def _next_block(backend: Backend, block: Array, rot: Array, degree: int) -> Arra
     couple = backend.table(_couple, degree, like=rot)
     raised = degree <= _LARGEST_RAISED
     products = _raise_order(backend, block, rot) if raised else _couple_rows(backend, block, rot, couple)
-    # One large matrix product in place of many small ones.
+    # One large matrix product instead of many small ones.
     flat = xp.reshape(products, (-1, couple.shape[0]))
     product = backend.matmul(flat, couple, precision="highest")
     product = xp.reshape(product, (*products.shape[:-2], couple.shape[1]))
@@ -236,7 +236,7 @@ def _ascending_orders(backend: Backend, block: Array, degree: int) -> Array:
 
 def _block_diagonal(backend: Backend, blocks: list[Array]) -> Array:
     """Put square matrices on one diagonal."""
-    # Rows and the zeros between them, in the order of memory: one pass, where nested concatenations take two.
+    # One concatenation of rows and the zeros between them, in the order of memory. Nested ones would copy twice.
     xp = backend.xp
     size = sum(block.shape[-1] for block in blocks)
     pieces = []
@@ -249,7 +249,7 @@ def _block_diagonal(backend: Backend, blocks: list[Array]) -> Array:
 
 
 def _zeros(backend: Backend, block: Array, width: int) -> Array:
-    """Return zeros with the leading axes of a block, without memory of their own where possible."""
+    """Return zeros with the leading axes of a block, if possible without allocating them."""
     xp = backend.xp
     zero = xp.zeros((), dtype=block.dtype, device=backend.device(block))
     return xp.broadcast_to(zero, (*block.shape[:-2], width))

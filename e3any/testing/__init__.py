@@ -1,7 +1,8 @@
 """Assertions for tests of layers: equal numbers on all array libraries, equivariance, numbers of compilations.
 
-Not imported by :mod:`e3any`; for the tests of one's own layers, ``from e3any.testing import assert_parity``.
-:mod:`e3any.testing.strategies` draws inputs for them with hypothesis, which is imported there alone.
+Use them to test your own layers: ``from e3any.testing import assert_parity``. :mod:`e3any` does not import this
+package. :mod:`e3any.testing.strategies` generates inputs; it alone imports hypothesis
+(https://hypothesis.readthedocs.io).
 """
 
 from e3any.testing.assertions import (

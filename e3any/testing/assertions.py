@@ -26,7 +26,7 @@ __all__ = [
 
 Kind: TypeAlias = Literal["features", "vectors", "invariant"]
 
-#: Error that is allowed for every floating-point dtype, relative to the largest value of an array.
+#: Largest error for every floating-point dtype, relative to the largest value of an array.
 TOLERANCES: Mapping[str, float] = {
     "float64": 1e-12,
     "float32": 1e-5,
@@ -72,14 +72,15 @@ def assert_parity(actual: Any, desired: Any, dtype: str | None = None, *, rtol: 
     Parameters
     ----------
     actual : array or nested mapping or sequence of arrays
-        What was computed.
+        The computed arrays.
     desired : array or nested mapping or sequence of arrays
-        What it is to equal, in the same nesting.
+        The expected arrays, in the same nesting.
     dtype : str, optional
-        The dtype that ``actual`` must have. By default it must be of the kind of that of ``desired``.
+        The dtype that ``actual`` must have. By default only the kind must be that of ``desired``: floating-point,
+        integer or bool.
     rtol : float, optional
-        Largest error relative to the largest value of an array; by default what :data:`TOLERANCES` has for the
-        less precise one of both dtypes.
+        Largest error relative to the largest value of an array; by default that of :data:`TOLERANCES` for the less
+        precise dtype of both.
 
     Raises
     ------
@@ -164,8 +165,8 @@ def count_traces(function: Callable[..., Any]) -> TraceCounter:
     Parameters
     ----------
     function : callable
-        What a compiler runs once for every compilation: with JAX the function that is compiled, ``jax.jit(counted)``;
-        with PyTorch the backend of the compiler, ``torch.compile(f, backend=counted)``.
+        A function that runs once for every compilation: with JAX the function to compile, ``jax.jit(counted)``; with
+        PyTorch the backend of the compiler, ``torch.compile(f, backend=counted)``.
 
     Returns
     -------
@@ -202,7 +203,7 @@ def assert_equivariant(
     function : callable
         A function of arrays.
     *inputs : array
-        What it is applied to.
+        Its arguments.
     kinds : sequence of {'features', 'vectors', 'invariant'}, optional
         How each of the inputs transforms: as features (..., P, (L+1)**2, F), as vectors (..., 3), or not at all.
         All are features by default.
@@ -211,20 +212,20 @@ def assert_equivariant(
     cartesian_order : bool, optional
         Order of components, see :mod:`e3any.conventions`.
     rng : numpy.random.Generator, optional
-        Where the rotation comes from; seeded with 0 by default.
+        Generator of the random rotation; seeded with 0 by default.
     rotation : numpy.ndarray of shape (3, 3), optional
-        The rotation, in place of a random one.
+        The rotation, instead of a random one.
     rtol : float, optional
         Largest error relative to the largest value; by default that of :data:`TOLERANCES`.
 
     Raises
     ------
     AssertionError
-        If it does not.
+        If the function does not commute with them.
     ValueError
         If there are not as many kinds as inputs, a kind is unknown, or shapes are not those of their kind.
     TypeError
-        If an input that transforms, or the rotation, is no floating-point array.
+        If an input that transforms, or the rotation, is not a floating-point array.
 
     Examples
     --------
@@ -283,7 +284,7 @@ def _moved(
     rng: np.random.Generator | None,
     rotation: NDArray[Any] | None,
 ) -> Iterator[tuple[Any, Any]]:
-    """Yield the values at moved inputs and the moved values, for a rotation without and with the inversion."""
+    """Yield (function of moved inputs, moved function value) for a rotation, without and with the inversion."""
     of_inputs: Sequence[Kind] = ["features"] * len(inputs) if kinds is None else kinds
     if len(of_inputs) != len(inputs):
         raise ValueError(f"expected {len(inputs)} kinds, one for each input, got {len(of_inputs)}")
@@ -300,7 +301,7 @@ def _moved(
 
 
 def _transformed(x: Any, kind: Kind, rotation: Any, inverted: bool, cartesian_order: bool | None) -> Any:
-    """Rotate an array that transforms as ``kind``, and invert space if asked to."""
+    """Rotate an array that transforms as ``kind``, and invert space if ``inverted``."""
     if kind == "invariant":
         return x
     backend = backend_of(x)

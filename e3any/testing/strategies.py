@@ -1,8 +1,8 @@
-"""Strategies of hypothesis: features, vectors, rotations and lists of neighbours, to try functions and models with.
+"""Strategies of hypothesis for tests of functions and models: features, vectors, rotations and lists of neighbours.
 
-Arrays are of NumPy; ``map`` makes them those of another library, ``strategies.vectors(4).map(torch.from_numpy)``.
-Their numbers are multiples of 1/64 between -4 and 4. All floating-point dtypes have these, so that results in two
-dtypes differ by errors of computation alone, and no law fails because numbers underflow. The shapes are arguments: a
+Arrays are NumPy arrays; ``map`` converts them to another library, ``strategies.vectors(4).map(torch.from_numpy)``.
+Their numbers are multiples of 1/64 between -4 and 4. All floating-point dtypes represent these exactly, so that results
+in two dtypes differ only by rounding within the computation, and nothing underflows. Shapes are arguments, so that a
 compiler sees few of them.
 """
 
@@ -25,7 +25,7 @@ _SHARES = st.sampled_from([0.0, 0.5, 1.0])
 
 
 def numbers(*shape: int, dtype: str = "float64") -> st.SearchStrategy[NDArray[Any]]:
-    """Draw arrays of numbers, none of which, half of which or all of which are zero.
+    """Draw arrays in which none, half or all of the numbers are zero.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ def numbers(*shape: int, dtype: str = "float64") -> st.SearchStrategy[NDArray[An
     Raises
     ------
     ValueError
-        If the shape has an entry that is no integer >= 0.
+        If an entry of the shape is not an integer >= 0.
     TypeError
-        If ``dtype`` is no floating-point dtype.
+        If ``dtype`` is not a floating-point dtype.
     """
     _check_shape(shape)
     check_dtype(dtype)
@@ -86,8 +86,8 @@ def layouts(
     Raises
     ------
     ValueError
-        If ``max_degree`` or ``least_features`` is no integer >= 0, ``features`` none >= ``least_features``, or
-        ``pseudotensors`` none of True, False and None.
+        If ``max_degree`` or ``least_features`` is not an integer >= 0, ``features`` is not an integer
+        >= ``least_features``, or ``pseudotensors`` is not True, False or None.
     """
     check_integer(max_degree, "max_degree")
     check_integer(least_features, "least_features")
@@ -112,14 +112,14 @@ def features(layout: Layout, *lead: int, dtype: str = "float64") -> st.SearchStr
     Returns
     -------
     strategy
-        Arrays of shape ``(*lead, *layout.shape)`` as those of :func:`numbers`.
+        Arrays of shape ``(*lead, *layout.shape)``, with numbers as in :func:`numbers`.
 
     Raises
     ------
     ValueError
-        If a leading axis is no integer >= 0.
+        If a leading axis is not an integer >= 0.
     TypeError
-        If ``layout`` is no layout, or ``dtype`` no floating-point dtype.
+        If ``layout`` is not a Layout, or ``dtype`` is not a floating-point dtype.
     """
     if not isinstance(layout, Layout):
         raise TypeError(f"expected layout to be a Layout, got {type(layout).__name__}")
@@ -134,7 +134,7 @@ def vectors(*lead: int, zero: bool = True, dtype: str = "float64") -> st.SearchS
     *lead : int
         Leading axes.
     zero : bool
-        Whether a vector may be zero.
+        Whether a vector can be zero.
     dtype : str
         A floating-point dtype of NumPy.
 
@@ -146,9 +146,9 @@ def vectors(*lead: int, zero: bool = True, dtype: str = "float64") -> st.SearchS
     Raises
     ------
     ValueError
-        If a leading axis is no integer >= 0, or ``zero`` is neither True nor False.
+        If a leading axis is not an integer >= 0, or ``zero`` is neither True nor False.
     TypeError
-        If ``dtype`` is no floating-point dtype.
+        If ``dtype`` is not a floating-point dtype.
     """
     _check_shape(lead)
     check_dtype(dtype)
@@ -185,7 +185,7 @@ def rotations(*, dtype: str = "float64") -> st.SearchStrategy[NDArray[Any]]:
     Raises
     ------
     TypeError
-        If ``dtype`` is no floating-point dtype.
+        If ``dtype`` is not a floating-point dtype.
     """
     check_dtype(dtype)
     # Simpler examples are closer to zero, which gives the identity.
@@ -205,18 +205,19 @@ def sparse_lists(
     num_edges : int
         Number of edges, padding included.
     padding : bool
-        Whether edges may be padding: numbers from N on and negative ones, on both ends of an edge or on one. Without
-        nodes all edges are padding.
+        Whether edges can be padding: entries >= N or < 0, at one end of an edge or at both. Without nodes all edges
+        are padding.
 
     Returns
     -------
     strategy
-        Dictionaries of ``dst_idx`` and ``src_idx`` of shape (num_edges,), which functions take as arguments.
+        Dictionaries of ``dst_idx`` and ``src_idx`` of shape (num_edges,), for example for
+        ``gather_src(x, **index_list)``.
 
     Raises
     ------
     ValueError
-        If a number is no integer >= 0, or ``padding`` is neither True nor False.
+        If a number is not an integer >= 0, or ``padding`` is neither True nor False.
     """
     draw = _index_lists(num_nodes, (num_edges,), padding)
     return st.fixed_dictionaries({"dst_idx": draw, "src_idx": draw})
@@ -232,17 +233,17 @@ def dense_lists(num_nodes: int, width: int, *, padding: bool = True) -> st.Searc
     width : int
         Number of neighbours of each node, padding included.
     padding : bool
-        Whether neighbours may be padding: numbers from N on and negative ones.
+        Whether neighbours can be padding: entries >= N or < 0.
 
     Returns
     -------
     strategy
-        Dictionaries of ``adj_idx`` of shape (num_nodes, width), which functions take as arguments.
+        Dictionaries of ``adj_idx`` of shape (num_nodes, width), for example for ``gather_src(x, **index_list)``.
 
     Raises
     ------
     ValueError
-        If a number is no integer >= 0, or ``padding`` is neither True nor False.
+        If a number is not an integer >= 0, or ``padding`` is neither True nor False.
     """
     return st.fixed_dictionaries({"adj_idx": _index_lists(num_nodes, (num_nodes, width), padding)})
 

@@ -1,4 +1,4 @@
-"""Layers as Linen modules; activations, basis functions and features. Functions are in the files that e3x has too."""
+"""Layers as Linen modules; activations, basis functions and features. Functions are in the same files as in e3x."""
 
 from __future__ import annotations
 

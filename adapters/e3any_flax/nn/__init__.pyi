@@ -266,7 +266,7 @@ class MultiHeadAttention(linen.Module):
     ) -> jax.Array: ...
 
 class NormActivation(linen.Module):
-    r"""Activate the norm of every irrep, and leave its direction; see :func:`e3any.nn.norm_activation`."""
+    r"""Activate the norm of every irrep, and keep its direction; see :func:`e3any.nn.norm_activation`."""
     def __init__(
         self,
         activation: Any = ...,
@@ -391,7 +391,7 @@ class SelfAttention(linen.Module):
     ) -> jax.Array: ...
 
 class SymmetricContraction(linen.Module):
-    r"""Sum all couplings of up to ``correlation`` copies of a feature with weights that depend on a category."""
+    r"""Sum all couplings of up to ``correlation`` copies of a feature, with weights for every category."""
     def __init__(
         self,
         num_embeddings: int,

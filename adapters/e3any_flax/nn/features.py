@@ -1,4 +1,4 @@
-"""Functions of features as wholes, see :mod:`e3any.nn.features`."""
+"""Functions of whole features, see :mod:`e3any.nn.features`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ accept_arrays(globals(), integers=["add", "change_max_degree_or_type"], signs=["
 
 
 def _extract_max_degree_and_check_shape(shape: Shape) -> int:
-    """Return the largest degree of features of a shape; a ValueError says that it is none."""
+    """Return the largest degree of features of a shape; raise a ValueError for other shapes."""
     with in_words_of_e3x():
         return Layout.of(jax.ShapeDtypeStruct(tuple(shape), "float32"), "features").max_degree

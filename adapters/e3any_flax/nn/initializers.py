@@ -32,7 +32,7 @@ def _random_array(
     variance: Any = 1.0,
     dtype: Dtype = jnp.float32,
 ) -> Array:
-    """Draw independent entries of mean zero; real and imaginary parts have half of the variance."""
+    """Return independent random entries of mean zero; real and imaginary parts have half of the variance."""
     if jnp.issubdtype(dtype, jnp.complexfloating):
         real = jnp.finfo(dtype).dtype
         parts = [_random_array(k, shape, distribution, np.asarray(variance) / 2, real) for k in jax.random.split(key)]
@@ -43,7 +43,7 @@ def _random_array(
 def _fused_tensor_init(
     distribution: Distribution, scale: Any = 1.0, mask: Any = True, dtype: Dtype = "float32"
 ) -> _core.MaskedScaling:
-    """Return an initialiser of entries of a variance, zero outside of a mask."""
+    """Return an initialiser of entries with given variances, zero outside of a mask."""
     with in_words_of_e3x():
         return _core.MaskedScaling(scale, mask, distribution, dtype)
 

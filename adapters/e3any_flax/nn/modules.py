@@ -64,7 +64,7 @@ SymmetricContraction: Any = _class(_core.SymmetricContraction)
 Tensor: Any = _class(_core.Tensor)
 TensorDense: Any = _class(_core.TensorDense)
 
-# Programs subclass these, and ask what is a subclass of what.
+# The hierarchy of classes of e3x: programs derive classes from these, and use issubclass.
 _Conv: Any = _class(GatheredConvolution, name="_Conv")
 MessagePass: Any = _class(_core.MessagePass, base=_Conv)
 MultiHeadAttention: Any = _class(_core.MultiHeadAttention, base=_Conv)
@@ -77,7 +77,7 @@ default_fused_tensor_kernel_init = FusedTensor.kernel_init
 
 
 def _duplication_indices_for_max_degree(max_degree: int) -> Array:
-    """Return the degree of every component, which repeats values of degrees for their components."""
+    """Return the degree of every component, as indices that repeat values of degrees for their components."""
     return jnp.asarray(component_degrees(max_degree))
 
 
@@ -89,6 +89,6 @@ def _make_tensor_product_mask(shape: Shape, dtype: Dtype = jnp.float32) -> Array
 
 
 def _create_tensor(use_fused_tensor: bool, tensor_kernel_init: Any = None) -> Any:
-    """Return the class of the tensor product that layers use, with their name and initialiser for it."""
+    """Return the class of the tensor product of layers, with its name and initialiser."""
     name, product = ("fused_tensor", FusedTensor) if use_fused_tensor else ("tensor", Tensor)
     return partial(product, kernel_init=tensor_kernel_init or product.kernel_init, name=name)

@@ -1,4 +1,4 @@
-"""Operations on index lists and safe norms. Functions are in the files that e3x has too."""
+"""Operations on index lists and safe norms. Functions are in the same files as in e3x."""
 
 from __future__ import annotations
 

@@ -52,12 +52,12 @@ _determine_index_type = index_kind
 
 
 def _gather_dense(inputs: Any, idx: Any) -> Any:
-    """Return the values that a dense list names; numbers of N or more name the last one, as they do in JAX."""
+    """Gather values along a dense list; indices >= N give the last value, as in JAX."""
     return _gather_clamped(inputs, "adj_idx", idx, idx.ndim - 2)
 
 
 def _gather_sparse(inputs: Any, idx: Any) -> Any:
-    """Return the values that a sparse list names; numbers of N or more name the last one, as they do in JAX."""
+    """Gather values along a sparse list; indices >= N give the last value, as in JAX."""
     return _gather_clamped(inputs, "src_idx", idx, idx.ndim - 1)
 
 

@@ -1,4 +1,4 @@
-"""Padding of graphs to a few sizes, see :mod:`e3any.ops`."""
+"""Padding of graphs to few sizes, see :mod:`e3any.ops`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mathematics of rotations; tables are JAX arrays. Functions are in the files that e3x has too."""
+"""The mathematics of rotations; tables are JAX arrays. Functions are in the same files as in e3x."""
 
 from __future__ import annotations
 

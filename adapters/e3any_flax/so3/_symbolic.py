@@ -1,4 +1,4 @@
-"""Polynomials and coefficients as expressions of sympy, which has to be installed."""
+"""Polynomials and coefficients as expressions of sympy, which must be installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROTATION = sympy.symbols("r:3(:3)")
 
 
 def _root(x: float) -> Any:
-    """Return a number whose square is rational, exactly."""
+    """Return a number whose square is rational as an exact expression."""
     return (1 if x >= 0.0 else -1) * sympy.sqrt(sympy.Rational(x * x).limit_denominator(10**8))
 
 
@@ -29,7 +29,7 @@ def _spherical_harmonics(l: int, m: int) -> Any:
 
 
 def _clebsch_gordan(l1: int, m1: int, l2: int, m2: int, l3: int, m3: int) -> Any:
-    """Return a coefficient that couples real harmonics, which is zero where there is no such component."""
+    """Return a coefficient that couples real harmonics; zero if there is no such component."""
     if any(abs(m) > l for l, m in ((l1, m1), (l2, m2), (l3, m3))):
         return sympy.Integer(0)
     table = clebsch_gordan_for_degrees(l1, l2, l3, cartesian_order=False)
@@ -37,13 +37,13 @@ def _clebsch_gordan(l1: int, m1: int, l2: int, m2: int, l3: int, m3: int) -> Any
 
 
 def _rotate_xyz_polynomial(p: Any) -> Any:
-    """Return a polynomial of x, y and z at the vector that a rotation matrix r00, ..., r22 makes of them."""
+    """Return a polynomial of x, y and z at the vector that is rotated by the matrix r00, ..., r22."""
     rotated = sympy.Matrix(3, 3, _ROTATION) * sympy.Matrix(_XYZ)
     return sympy.Poly(p.as_expr().subs(dict(zip(_XYZ, rotated, strict=True)), simultaneous=True), *_XYZ)
 
 
 def _polynomial_dot_product(p1: Any, p2: Any, gens: Sequence[Any] = _ROTATION) -> Any:
-    """Return the product of two polynomials of one degree for which harmonics are orthonormal."""
+    """Return the inner product of two polynomials of one degree in which harmonics are orthonormal."""
     degree, others = p1.total_degree(), p2.as_dict()
     if degree != p2.total_degree():
         return sympy.Integer(0)

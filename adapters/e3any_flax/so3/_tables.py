@@ -1,4 +1,4 @@
-"""Tables that e3x computes from with sympy and keeps on disk. Here they follow from functions, when programs ask."""
+"""Lookup tables that e3x computes with sympy and stores on disk. Here functions compute them on demand."""
 
 from __future__ import annotations
 

@@ -47,13 +47,13 @@ def _check_tensor_shape(x: Any, degree: int) -> None:
 
 
 def _tensor_compression_indices(degree: int) -> tuple[Array, ...]:
-    """Return where the independent entries of a symmetric tensor are."""
+    """Return the indices of the independent entries of a symmetric tensor."""
     _check_degree_is_positive_or_zero(degree)
     return tuple(map(jnp.asarray, zip(*itertools.combinations_with_replacement(range(3), degree), strict=True)))
 
 
 def _tensor_expansion_indices(degree: int) -> Array:
-    """Return, for every entry of a symmetric tensor, its number among the independent ones."""
+    """Return, for every entry of a symmetric tensor, its index among the independent entries."""
     _check_degree_is_positive_or_zero(degree)
     numbers = {entry: i for i, entry in enumerate(itertools.combinations_with_replacement(range(3), degree))}
     return jnp.asarray([numbers[tuple(sorted(entry))] for entry in itertools.product(range(3), repeat=degree)])

@@ -28,7 +28,7 @@ class JaxProgram(Program):
         functions = {
             "forward": self.apply,
             "backward": jax.value_and_grad(self._loss, argnums),
-            "second": jax.value_and_grad(self._slope, argnums),
+            "second": jax.value_and_grad(self._squared_gradient, argnums),
             "forces": self._energies_and_gradient,
         }
         function = jax.jit(functions[mode])
@@ -37,7 +37,7 @@ class JaxProgram(Program):
     def _loss(self, *args: Any) -> Any:
         return _square(self.apply(*args))
 
-    def _slope(self, *args: Any) -> Any:
+    def _squared_gradient(self, *args: Any) -> Any:
         return _square(jax.grad(self._loss, 1)(*args))
 
     def _energies_and_gradient(self, *args: Any) -> Any:
@@ -81,7 +81,7 @@ def program(task: Task) -> JaxProgram:
 def module_program(module: Any, task: Task) -> JaxProgram:
     """Return a task done by a Linen module."""
     arrays = jax.tree.map(jnp.asarray, task.arrays)
-    # What runs once need not be fast; most of the time would go into optimising random numbers.
+    # Initialisation runs once, and most of its compilation would optimise random numbers.
     init = jax.jit(task.bind(module.init), compiler_options={"xla_backend_optimization_level": 0})
     params = init(jax.random.key(0), *arrays)
     return JaxProgram(task.bind(module.apply), params, arrays)

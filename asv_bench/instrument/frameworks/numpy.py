@@ -1,4 +1,4 @@
-"""Programs of NumPy: values alone."""
+"""Programs of NumPy, which have values only."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 
 @dataclass(frozen=True)
 class TorchProgram(Program):
-    """A function of tensors; parameters may be those of the modules that it calls."""
+    """A function of tensors; parameters can be those of the modules that it calls."""
 
     compiled: bool = False
 
@@ -44,8 +44,8 @@ class TorchProgram(Program):
 
     def _second(self, apply: Callable[..., Any], leaves: list[Any]) -> Any:
         first = list(_leaves(self.inputs[0]))
-        slope = torch.autograd.grad(_square(apply(self.params, *self.inputs)), first, create_graph=True)
-        return torch.autograd.grad(_square(slope), leaves, allow_unused=True)
+        gradient = torch.autograd.grad(_square(apply(self.params, *self.inputs)), first, create_graph=True)
+        return torch.autograd.grad(_square(gradient), leaves, allow_unused=True)
 
     def _forces(self, apply: Callable[..., Any], _: list[Any], create_graph: bool = False) -> Any:
         energies = apply(self.params, *self.inputs)
@@ -95,6 +95,6 @@ def program(task: Task, compiled: bool = False, kernels: bool = True) -> TorchPr
 
 
 def module_program(module: torch.nn.Module, task: Task, compiled: bool = False, kernels: bool = True) -> TorchProgram:
-    """Return a task done by a module, which is given no other parameters than its own."""
+    """Return a task done by a module with its own parameters."""
     apply = task.bind(lambda _, *inputs, **options: module(*inputs, **options))
     return TorchProgram(apply, dict(module.named_parameters()), tensors(task.arrays), kernels, compiled)

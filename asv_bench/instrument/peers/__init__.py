@@ -1,1 +1,1 @@
-"""Other libraries. Every file has a function for each task that its library can do; it takes the task."""
+"""Other libraries. Every file has a function of the task for each operation that its library has."""

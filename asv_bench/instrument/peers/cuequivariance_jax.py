@@ -1,4 +1,4 @@
-"""cuequivariance with JAX, by the method that it has for CPUs."""
+"""cuequivariance with JAX, by its method for CPUs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""cuequivariance with PyTorch, by the method that it has for CPUs."""
+"""cuequivariance with PyTorch, by its method for CPUs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""e3j, by the method that it has for CPUs: a loop over entries of the table of couplings."""
+"""e3j, by its method for CPUs: a loop over entries of the table of couplings."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def _radial(norm: Any) -> Any:
 
 
 def _built(build: Callable[[], Any], compiled: bool) -> Any:
-    """Return a module for ``torch.compile``, or with TorchScript as by default."""
+    """Return a module for ``torch.compile``, or a module of TorchScript, the default of e3nn."""
     before = e3nn.get_optimization_defaults()
     e3nn.set_optimization_defaults(jit_mode="eager" if compiled else "script")
     try:

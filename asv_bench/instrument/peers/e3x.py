@@ -1,4 +1,4 @@
-"""e3x, whose layers and functions have the names and arguments that e3any's have."""
+"""e3x, whose layers and functions have the same names and arguments as those of e3any."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _translated(value: Any) -> Any:
 
 
 class Energies(linen.Module):
-    """The same model; its basis is one array, since e3x has no other form."""
+    """The same model. Its basis is one array, because e3x has no factored basis."""
 
     features: int
     max_degree: int

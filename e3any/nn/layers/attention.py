@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
 
-from e3any.checks import check_degree, floating_backend
+from e3any.checks import check_count, floating_backend
 from e3any.conventions import degree_slice
 from e3any.layout import Layout
 from e3any.nn.basis import FactoredBasis
@@ -48,10 +48,10 @@ class _Attention(Convolution):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_degree(self.num_heads, "num_heads")
+        check_count(self.num_heads, "num_heads")
         for name in ("qkv_features", "out_features"):
             if getattr(self, name) is not None:
-                check_degree(getattr(self, name), name)
+                check_count(getattr(self, name), name)
         if self.num_heads == 0 or (self.qkv_features or 0) % self.num_heads:
             raise ValueError(
                 f"expected num_heads that divides qkv_features, got {self.num_heads} and {self.qkv_features}"
@@ -158,13 +158,14 @@ class MultiHeadAttention(_Attention):
         a_{ij} = \frac{c_{ij} \exp s_{ij}}{\sum_k c_{ik} \exp s_{ik}} \qquad
         s_{ij} = \frac{1}{\sqrt{d}} \sum_{l_p} e^{(l_p)}_{ij} \, q^{(l_p)}_i \cdot k^{(l_p)}_j
 
-    for every head. Queries q are linear maps of one set of features, keys k and values v of another; e is a linear map
-    of the radial part of the basis, c a cut-off, and d the number of terms of the product of q and k. As the products
-    of queries and keys are invariant, so are the weights a. Without relative positional encodings the factor e, or the
-    filter, is left out.
+    for every head (Vaswani et al., `Attention is all you need <https://arxiv.org/abs/1706.03762>`_, 2017). Queries q
+    are linear maps of one set of features, keys k and values v of another; e is a linear map of the radial part of the
+    basis, c a cut-off, and d the number of terms of the product of q and k. The products of queries and keys are
+    invariant, and therefore the weights a are. Without relative positional encodings the factor e, or the filter, is
+    left out.
 
-    Feature f of queries and keys belongs to head f mod H, feature f of values to head f // (F / H): the layout of
-    e3x, whose checkpoints load.
+    Feature f of queries and keys belongs to head f mod H, feature f of values to head f // (F / H). This is the layout
+    of e3x, so that its checkpoints can be loaded.
 
     Parameters are ``query/...``, ``key/...``, ``value/...`` and ``out/...`` (:class:`Dense`),
     ``relative_positional_encoding/kernel`` of shape (K, P (L+1) F), and those of :class:`MessagePass`.
@@ -172,11 +173,11 @@ class MultiHeadAttention(_Attention):
     Parameters
     ----------
     max_degree, use_basis_bias, include_pseudotensors, cartesian_order, use_fused_tensor : optional
-        See :class:`MessagePass`; ``use_basis_bias`` holds for the encodings of queries and keys as well.
+        See :class:`MessagePass`; ``use_basis_bias`` also applies to the encodings of queries and keys.
     dtype, param_dtype, precision : optional
         See :class:`Dense`.
     dense_kernel_init, dense_bias_init, tensor_kernel_init : Initializer or callable
-        How the parameters of encodings and filters are drawn.
+        Initialisers of the parameters of encodings and filters.
     num_heads : int
         Number of heads H.
     qkv_features : int, optional
@@ -186,7 +187,7 @@ class MultiHeadAttention(_Attention):
     use_relative_positional_encoding_qk, use_relative_positional_encoding_v : bool
         Whether the weights, and the values, depend on the basis.
     query_kernel_init, query_bias_init, query_use_bias : optional
-        Parameters of the queries; those of keys, values and the output are named alike.
+        Parameters of the queries.
     key_kernel_init, key_bias_init, key_use_bias : optional
         Parameters of the keys.
     value_kernel_init, value_bias_init, value_use_bias : optional
@@ -197,10 +198,10 @@ class MultiHeadAttention(_Attention):
     Raises
     ------
     ValueError
-        If a number is no integer >= 0, or a setting neither True nor False,
-        or if ``num_heads`` does not divide ``qkv_features``.
+        If a number is not an integer >= 0, a setting is neither True nor False, or ``num_heads`` does not divide
+        ``qkv_features``.
     TypeError
-        If a dtype is none of floating-point numbers.
+        If a dtype is not a floating-point dtype.
     """
 
     layouts: ClassVar[tuple[str, ...]] = ("inputs_q", "inputs_kv", "basis")
@@ -232,15 +233,16 @@ class MultiHeadAttention(_Attention):
         p : Parameters
             Parameters.
         inputs_q : array of shape (..., N, P, (L+1)**2, F)
-            Features of the N nodes that receive.
+            Features of the N receiving nodes.
         inputs_kv : array of shape (..., N', P', (L'+1)**2, F')
-            Features of the N' nodes that send.
+            Features of the N' sending nodes.
         basis : FactoredBasis or array of shape (..., N, M, 1, (Lb+1)**2, K) or (..., E, 1, (Lb+1)**2, K), optional
             Basis functions of every edge; required for relative positional encodings.
         cutoff_value : array of shape (..., N, M) or (..., E), optional
-            Factors c of the exponentials. Nodes whose factors are all zero get zero.
+            Factors c of the exponentials. The result is zero for nodes whose factors are all zero.
         adj_idx, where, dst_idx, src_idx, num_segments, indices_are_sorted : optional
-            Index list, see :class:`MessagePass`; N nodes receive by default, numbers outside of [0, N') are padding.
+            Index list, see :class:`MessagePass`. By default there are N receiving nodes; senders outside [0, N') are
+            padding.
 
         Returns
         -------
@@ -252,8 +254,8 @@ class MultiHeadAttention(_Attention):
         RuntimeError
             If neither or both kinds of index list are given.
         TypeError
-            If there is no basis for relative positional encodings, a list is no integer array, another input no
-            floating-point array, or if arrays belong to different libraries.
+            If there is no basis for relative positional encodings, a list is not an integer array, another input is not
+            a floating-point array, or arrays belong to different libraries.
         ValueError
             If shapes do not fit, or if the number of heads does not divide that of features.
         """
@@ -351,7 +353,7 @@ def _dots_of_heads(backend: Backend, query: Array, key: Array, encoding: Array |
         total = products if total is None else total + products
     total = total[..., 0, :] if layout.num_parities == 1 else total[..., 0, :] + total[..., 1, :]
     heads = xp.reshape(total, (*total.shape[:-1], layout.features // num_heads, num_heads))
-    # Stored, as a compiler would compute them again for all that reads them.
+    # Store the products: a compiler would compute them again for every operation that reads them.
     return backend.store(backend.sum_components(heads))[0]
 
 

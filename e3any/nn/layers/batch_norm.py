@@ -31,8 +31,8 @@ class BatchNorm(Layer):
         \Bigr\rangle
 
     (Ioffe and Szegedy, `Batch normalization <https://arxiv.org/abs/1502.03167>`_, 2015, with invariant norms).
-    Means are taken over all leading axes. In training they are those of the batch, and running averages of them are
-    kept, :math:`v \leftarrow \alpha v + (1 - \alpha) v_\mathrm{batch}`, which are used otherwise.
+    Means are taken over all leading axes. Training uses the means of the batch, and updates running averages of them,
+    :math:`v \leftarrow \alpha v + (1 - \alpha) v_\mathrm{batch}`. Inference uses the running averages.
 
     Parameters are ``{l}{p}/scale`` of shape (F,) for every irrep, such as ``0+/scale``, and ``0+/bias``; statistics are
     ``0+/mean`` and ``{l}{p}/var`` of shape (F,).
@@ -40,26 +40,26 @@ class BatchNorm(Layer):
     Parameters
     ----------
     momentum : float
-        The weight :math:`\alpha` in [0, 1] of what running averages were before.
+        The weight :math:`\alpha` in [0, 1] of the previous running average.
     epsilon : float
         The number :math:`\epsilon > 0`.
     use_bias : bool
         Whether a learned bias :math:`\beta` is added to scalars.
     use_scale : bool
-        Whether features are multiplied with learned scales :math:`\gamma`.
+        Whether features are multiplied by learned scales :math:`\gamma`.
     dtype : optional
         Dtype of the result; that of inputs and parameters by default. 16-bit numbers are normalised in float32.
     param_dtype : optional
         Dtype that parameters and statistics are created with.
     scale_init, bias_init : Initializer or callable
-        How parameters are drawn.
+        Initialisers of parameters.
 
     Raises
     ------
     ValueError
-        If ``epsilon`` is not positive, or ``momentum`` not in [0, 1].
+        If ``epsilon`` is not positive, or ``momentum`` is not in [0, 1].
     TypeError
-        If a number is none, or a dtype none of floating-point numbers.
+        If ``epsilon`` or ``momentum`` is not a number, or a dtype is not a floating-point dtype.
     """
 
     momentum: float = 0.9
@@ -77,7 +77,7 @@ class BatchNorm(Layer):
         check_fraction(self.momentum, "momentum")
 
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the smallest inputs, which are not normalised by themselves."""
+        """Return the smallest inputs, and an option to normalise them by running averages."""
         inputs, options = super().example(*layouts)
         return inputs, {**options, "use_running_average": True}
 
@@ -89,12 +89,12 @@ class BatchNorm(Layer):
         Parameters
         ----------
         p : Parameters
-            Parameters. In training they must keep statistics, as modules and :class:`e3any.nn.Variables` do.
+            Parameters. In training they must hold statistics, as modules and :class:`e3any.nn.Variables` do.
         inputs : array of shape (..., P, (L+1)**2, F)
             Features.
         use_running_average : bool, optional
-            True for the running averages, False for those of the batch. By default False if, and only if, the module is
-            being trained; Linen modules and functions of NumPy do not know that.
+            True to use the running averages, False to use the means of the batch. By default False if the module is
+            being trained, else True. Linen modules and NumPy functions do not know this and need the argument.
         where : bool array of shape (...), optional
             Which samples count in averages, all by default; others are padding.
 
@@ -106,10 +106,10 @@ class BatchNorm(Layer):
         Raises
         ------
         ValueError
-            If shapes do not fit, or nothing says whether the layer is being trained.
+            If shapes do not fit, or it is unknown whether the layer is being trained.
         TypeError
-            If the inputs are no floating-point array, ``where`` is no bool array of their library, or parameters do not
-            keep statistics.
+            If the inputs are not a floating-point array, ``where`` is not a bool array of their library, or parameters
+            do not hold statistics.
         """
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
         if where is not None:
@@ -159,7 +159,7 @@ def _centred(backend: Backend, block: Array, centre: Array) -> Array:
 
 
 def _average(backend: Backend, x: Array, where: Array | None) -> Array:
-    """Return the mean (P, 1, F) over samples that count and components."""
+    """Return the mean (P, 1, F) over components, and over samples for which ``where`` is True."""
     xp = backend.xp
     count: Any = max(1, math.prod(x.shape[:-3]))
     if where is not None:

@@ -1,4 +1,4 @@
-"""Features degree by degree, and parameters that each of their irreps has."""
+"""Blocks of features by degree, and parameters for every irrep."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def irrep_parameters(p: Parameters, name: str, layout: Layout, init: Any, dtype:
 
 
 def by_degree(backend: Backend, parameters: list[Array], layout: Layout) -> list[Array]:
-    """Stack what :func:`irrep_parameters` returns to one array of shape (P, 1, F) for every degree."""
+    """Stack the result of :func:`irrep_parameters` to one array of shape (P, 1, F) for every degree."""
     step = layout.max_degree + 1
     return [backend.xp.stack(parameters[l::step])[:, None, :] for l in range(step)]

@@ -1,4 +1,4 @@
-"""Continuous convolutions with learned filters: what message passing and attention share."""
+"""Continuous convolutions with learned filters, the common part of message passing and attention."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Convolution(Layer):
     use_basis_bias : bool
         Whether the filters have a bias (scalars only).
     include_pseudotensors : bool
-        Whether the output has both parities. Of inputs of proper tensors it has one in any case if inputs, basis or
-        output are scalars alone.
+        Whether the output has both parities. It always has one if the inputs are proper tensors, and inputs, basis or
+        output have degree 0 only.
     cartesian_order : bool, optional
         Order of components, see :mod:`e3any.conventions`.
     use_fused_tensor : bool, optional
@@ -44,7 +44,7 @@ class Convolution(Layer):
     dtype, param_dtype, precision : optional
         See :class:`Dense`.
     dense_kernel_init, dense_bias_init, tensor_kernel_init : Initializer or callable
-        How parameters are drawn.
+        Initialisers of parameters.
     """
 
     max_degree: int | None = None
@@ -85,9 +85,9 @@ class Convolution(Layer):
         p : Parameters
             Parameters.
         senders : array of shape (..., N, P, (L+1)**2, F)
-            Features of the nodes that send.
+            Features of the sending nodes.
         basis : FactoredBasis or array of shape (*edges, 1, (Lb+1)**2, K), optional
-            Basis functions; without, features are summed as they are.
+            Basis functions; without them, features are summed unchanged.
         edges : Edges
             The edges.
         weights : array that broadcasts to (*edges, F), optional
@@ -108,11 +108,11 @@ class Convolution(Layer):
         return indexed_sum(self.messages(p, gathered, basis), **edges.reduction(senders.shape[-4]))
 
     def messages(self, p: Parameters, gathered: Array, basis: Array | FactoredBasis | None) -> Array:
-        """Couple the features of the node that sends, for every edge, with filters; without a basis return them."""
+        """Couple the features of the sending node of every edge with filters; without a basis, return them."""
         if basis is None:
             return gathered
         functions = basis.array() if isinstance(basis, FactoredBasis) else basis
-        # The filter first: the order in which parameters are asked for is that in which they are drawn.
+        # The filter first: parameters are initialised in the order in which they are requested.
         filters = self.filter(gathered.shape[-1])(p / "filter", functions)
         name, product = self.product
         return product(p / name, filters, gathered)
@@ -143,7 +143,7 @@ class Convolution(Layer):
             senders, kernel, basis.angular, bias, weights, radial, dtype=self.dtype
         )
         if bias is not None:
-            # The bias belongs to the product of radial part and constant harmonic: multiply that out.
+            # The bias is added to the product of the radial part and the constant harmonic: compute that product here.
             scalars = radial[..., :1, :] * angular[..., None, :1]
             scalars = scalars + backend.aligned(bias, scalars)
             radial = backend.xp.concat([scalars, radial[..., 1:, :]], axis=-2)
@@ -159,10 +159,10 @@ class Convolution(Layer):
 
 @dataclass(frozen=True)
 class GatheredConvolution(Convolution):
-    """Sum the products of features that are there for every edge with learned filters, over neighbourhoods.
+    """Sum the products of features of edges with learned filters over neighbourhoods.
 
-    It is the last step of :class:`MessagePass` and of attention, which programs may put others before. Hyper-parameters
-    and parameters are those of :class:`MessagePass`.
+    This is the last step of :class:`MessagePass` and of attention, for programs that compute the features of edges
+    themselves. Hyper-parameters and parameters are those of :class:`MessagePass`.
     """
 
     def forward(
@@ -184,9 +184,9 @@ class GatheredConvolution(Convolution):
         p : Parameters
             Parameters.
         inputs : array of shape (..., N, M, P, (L+1)**2, F) or (..., E, P, (L+1)**2, F)
-            Features of the node that sends, for every edge.
+            Features of the sending node of every edge.
         basis : FactoredBasis or array of shape (..., N, M, 1, (Lb+1)**2, K) or (..., E, 1, (Lb+1)**2, K), optional
-            Basis functions of every edge; without, features are summed as they are.
+            Basis functions of every edge; without them, features are summed unchanged.
         adj_idx, where, dst_idx, num_segments, indices_are_sorted : optional
             Index list, see :func:`e3any.ops.indexed_sum`.
 
@@ -200,7 +200,7 @@ class GatheredConvolution(Convolution):
         RuntimeError
             If neither or both kinds of index list are given.
         TypeError
-            If ``where`` or ``num_segments`` is missing, or an argument is no array of its kind.
+            If ``where`` or ``num_segments`` is missing, or an argument is not an array of its kind.
         ValueError
             If shapes do not fit.
         """
@@ -255,6 +255,6 @@ def _edge_sums(backend: Backend, senders: Array, angular: Array, radial: Array, 
         src_idx,
         dst_idx,
         math.prod(batch) * num_dst,
-        edges.indices_are_sorted and not batch,  # padding comes first, which it does not in the list of a batch
+        edges.indices_are_sorted and not batch,  # padding, -1, is not at the beginning of the list of a batch
     )
     return xp.reshape(sums, (*batch, num_dst, num_basis, *columns))

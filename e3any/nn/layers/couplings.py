@@ -1,13 +1,14 @@
-r"""Which irreps of two features couple to which of a third, as tables for the backends.
+r"""Tables of couplings for the backends: which irreps of two features couple to which irreps of a third.
 
-Parity is kept off the table. The parity of a product is the sum (mod 2) of the parities of its factors, so that for
-two factors with both parities one table of degrees serves all four combinations, as leading axes (s, r):
+The tables list degrees only, without parities. The parity of a product is the sum (mod 2) of the parities of its
+factors. For two factors with both parities, one table of degrees therefore holds for all four combinations, which are
+leading axes (s, r):
 
 .. math:: z^{(r)} = \sum_s x^{(s)} \otimes y^{(s \oplus r)} .
 
-A factor of proper tensors has one slot for both parities, where degree l has parity :math:`l \bmod 2`. It adds the
-*class* :math:`l_1 \bmod 2` (:math:`l_2 \bmod 2`) to the parity of the path; paths of class 0 and 1 end in separate
-blocks, and :func:`couple` puts those where they belong.
+A factor of proper tensors has one slot for both parities, in which degree l has parity :math:`l \bmod 2`. It adds the
+*class* :math:`l_1 \bmod 2` (:math:`l_2 \bmod 2`) to the parity of the path. Paths of class 0 and 1 end in separate
+blocks, which :mod:`e3any_backends.references.parities` moves to their parities.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from e3any_backends import Array
 from e3any_backends.forms.couplings import Coupling, CouplingPlan, Path
 from e3any_backends.forms.tables import host_table
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from e3any.layout import Layout
 from e3any.nn.initializers import allowed_couplings
 from e3any.so3 import clebsch_gordan_for_degrees
 
-__all__ = ["check_leading_axes", "coupling_plan", "output_layout"]
+__all__ = ["coupling_plan", "output_layout"]
 
 Triple = tuple[int, int, int]
 
@@ -40,8 +40,8 @@ def output_layout(x: Layout, y: Layout, max_degree: int | None, include_pseudote
     max_degree : int, optional
         Largest degree of the product; the larger one of the factors' by default.
     include_pseudotensors : bool
-        Whether the product keeps both parities. Two factors of proper tensors produce no pseudotensors if one of
-        the three degrees is zero; the product then has a parity axis of length one in any case.
+        Whether the product has both parities. Two factors of proper tensors produce no pseudotensors if one of the
+        three degrees is zero; the product then always has a parity axis of length one.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def output_layout(x: Layout, y: Layout, max_degree: int | None, include_pseudote
     Raises
     ------
     ValueError
-        If the features differ, or if ``max_degree`` is larger than any coupling reaches.
+        If the numbers of features differ, or if ``max_degree`` is larger than L1 + L2.
     """
     if x.features != y.features:
         raise ValueError(f"expected factors with equal numbers of features, got {x.features} and {y.features}")
@@ -96,7 +96,7 @@ def _triples(n1: int, n2: int, n3: int) -> Iterator[Triple]:
 
 
 def _class(triple: Triple, p1: int, p2: int) -> int:
-    """Return what proper factors add to the parity of a path."""
+    """Return the class of a path: the parity that factors of proper tensors add to it."""
     return ((triple[0] if p1 == 1 else 0) + (triple[1] if p2 == 1 else 0)) % 2
 
 
@@ -105,7 +105,7 @@ def _shifted(s: slice, by: int) -> slice:
 
 
 def _weights(kernel_shape: tuple[int, ...], triples: list[Triple]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return, for every (s, r, path), the position of its weight in the flattened kernel and whether it counts."""
+    """Return, for every (s, r, path), the position of its weight in the flattened kernel, and 1 if it is allowed."""
     p1, _, p2, _, p3, _ = kernel_shape
     sums, outs = (2 if p1 == p2 == 2 else 1), max(p1, p2)
     allowed = allowed_couplings(*kernel_shape)
@@ -120,10 +120,3 @@ def _weights(kernel_shape: tuple[int, ...], triples: list[Triple]) -> tuple[NDAr
                 index[s, r, number] = np.ravel_multi_index((i, l1, j, l2, k, l3), kernel_shape)
                 mask[s, r, number] = allowed[i, l1, j, l2, k, l3]
     return index, mask
-
-
-def check_leading_axes(x: Array, y: Array) -> None:
-    """Raise a ValueError unless the axes of two factors in front of parity, components and features broadcast."""
-    ours, theirs = tuple(x.shape[:-3]), tuple(y.shape[:-3])
-    if any(n != m and 1 not in (n, m) for n, m in zip(reversed(ours), reversed(theirs), strict=False)):
-        raise ValueError(f"expected leading axes that broadcast, got {ours} and {theirs}")

@@ -8,7 +8,7 @@ from typing import Any
 from e3any_backends import Array, backend_of
 from e3any_backends.forms.tables import lookup
 
-from e3any.checks import check_degree, floating_backend
+from e3any.checks import check_count, floating_backend
 from e3any.conventions import parity_names
 from e3any.layout import Layout
 from e3any.nn.initializers import lecun_normal, zeros
@@ -36,17 +36,17 @@ class Dense(Layer):
     param_dtype : optional
         Dtype that parameters are created with.
     precision : optional
-        Precision of matrix products, see ``jax.lax.Precision``; only JAX takes it. By default that of
+        Precision of matrix products, see ``jax.lax.Precision``; only JAX uses it. By default that of
         ``jax.default_matmul_precision`` if it is set, else the highest.
     kernel_init, bias_init : Initializer or callable
-        How parameters are drawn.
+        Initialisers of parameters.
 
     Raises
     ------
     ValueError
-        If a number is no integer >= 0, or a setting neither True nor False.
+        If a number is not an integer >= 0, or a setting is neither True nor False.
     TypeError
-        If a dtype is none of floating-point numbers.
+        If a dtype is not a floating-point dtype.
     """
 
     features: int
@@ -60,7 +60,7 @@ class Dense(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         if type(self.features) is not int or self.features < 0:
-            check_degree(self.features, "features")
+            check_count(self.features, "features")
 
     def forward(self, p: Parameters, inputs: Array) -> Array:
         """Apply the linear map.
@@ -82,7 +82,7 @@ class Dense(Layer):
         ValueError
             If the shape is not that of features.
         TypeError
-            If the inputs are no floating-point array.
+            If the inputs are not a floating-point array.
         """
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
         kernels, bias = self._parameters(p, layout.max_degree, layout.pseudotensors, layout.features)
@@ -90,7 +90,7 @@ class Dense(Layer):
         return backend.dense(inputs, kernels, bias, self.precision)
 
     def radial(self, p: Parameters, radial: Array, max_degree: int) -> tuple[Array, Array | None]:
-        """Apply the kernels of proper tensors to what multiplies the components of each degree.
+        """Apply the kernels of proper tensors to the radial factors of the components of each degree.
 
         If features are :math:`x^{(l)} = g^{(l)} Y^{(l)}`, with one array of components for all features, then the
         linear map acts on :math:`g^{(l)}` alone.
@@ -100,7 +100,7 @@ class Dense(Layer):
         p : Parameters
             Parameters of this layer.
         radial : array of shape (..., 1 or L+1, F_in)
-            The factors :math:`g^{(l)}`, for all degrees together or for each.
+            The factors :math:`g^{(l)}`, one for all degrees or one for each.
         max_degree : int
             Largest degree L.
 
@@ -109,7 +109,7 @@ class Dense(Layer):
         weights : array of shape (..., L+1, F_out)
             The mapped factors of each degree.
         bias : array of shape (F_out,) or None
-            What is to be added to the scalars.
+            The bias of the scalars, which the caller adds.
         """
         backend = backend_of(radial)
         kernels, bias = self._parameters(p, max_degree, False, radial.shape[-1])
@@ -117,7 +117,7 @@ class Dense(Layer):
         xp = backend.xp
         if radial.shape[-2] == 1:
             wide = backend.matmul(radial[..., 0, :], xp.concat(kernels, axis=1), self.precision)
-            # Stored, as its derivative, a sum over components, would be computed in the order of a transposed matrix.
+            # Store it: a compiler would sum its gradient over components in the order of a transposed matrix.
             (wide,) = backend.store(wide)
             return xp.reshape(wide, (*wide.shape[:-1], max_degree + 1, self.features)), bias
         weights = [backend.matmul(radial[..., l, :], kernel, self.precision) for l, kernel in enumerate(kernels)]

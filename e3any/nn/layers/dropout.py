@@ -23,9 +23,9 @@ class Dropout(Layer):
         y^{(l_p)}_{mf} = \frac{b^{(l_p)}_f}{1 - q}\, x^{(l_p)}_{mf} \qquad b^{(l_p)}_f \in \{0, 1\}, \quad
         P(b = 0) = q
 
-    All components of a feature of an irrep are dropped together, so that what is left is rotated as it was (Srivastava
-    et al., `Dropout <https://jmlr.org/papers/v15/srivastava14a.html>`_, 2014). Every sample, degree, parity and feature
-    is decided on by itself. There are no parameters.
+    All components of a feature of an irrep are dropped together, so that the layer stays equivariant (Srivastava et
+    al., `Dropout <https://jmlr.org/papers/v15/srivastava14a.html>`_, 2014). Samples, degrees, parities and features are
+    dropped independently. There are no parameters.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Dropout(Layer):
     ValueError
         If ``rate`` is not in [0, 1].
     TypeError
-        If ``rate`` is no number.
+        If ``rate`` is not a number.
     """
 
     rate: float
@@ -47,7 +47,7 @@ class Dropout(Layer):
         check_fraction(self.rate, "rate")
 
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the smallest inputs, of which nothing is dropped."""
+        """Return the smallest inputs, and an option to drop nothing."""
         inputs, options = super().example(*layouts)
         return inputs, {**options, "deterministic": True}
 
@@ -57,25 +57,25 @@ class Dropout(Layer):
         Parameters
         ----------
         p : Parameters
-            Where random numbers come from: the stream ``dropout`` of Flax, the global generator of PyTorch, or that of
+            Source of random numbers: the stream ``dropout`` of Flax, the global generator of PyTorch, or that of
             :class:`e3any.nn.Variables`.
         inputs : array of shape (..., P, (L+1)**2, F)
             Features.
         deterministic : bool, optional
-            True for features as they are. By default False if, and only if, the module is being trained; Linen modules
-            and functions of NumPy do not know that.
+            True to return features unchanged. By default False if the module is being trained, else True. Linen modules
+            and NumPy functions do not know this and need the argument.
 
         Returns
         -------
         array of shape (..., P, (L+1)**2, F)
-            What is left.
+            Features, some of which are zero.
 
         Raises
         ------
         ValueError
-            If the shape is not that of features, or nothing says whether the layer is being trained.
+            If the shape is not that of features, or it is unknown whether the layer is being trained.
         TypeError
-            If the inputs are no floating-point array, or there is no generator of their library.
+            If the inputs are not a floating-point array, or there is no generator of their library.
         """
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
         if not is_training(p, deterministic, "deterministic") or self.rate == 0.0:

@@ -1,4 +1,4 @@
-"""Lists of edges, dense or sparse, as layers receive them."""
+"""Dense and sparse lists of edges, as arguments of layers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Edges"]
 
 @dataclass(frozen=True)
 class Edges:
-    """Edges between nodes that send and nodes that receive.
+    """Edges from sending to receiving nodes.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ class Edges:
     dst_idx, src_idx : integer arrays of shape (..., E), optional
         Sparse list.
     num_segments : int, optional
-        Number of nodes that receive, with a sparse list.
+        Number of receiving nodes, with a sparse list.
     indices_are_sorted : bool
-        A promise that ``dst_idx`` ascends.
+        Promise that ``dst_idx`` is in ascending order.
     """
 
     adj_idx: Array | None
@@ -63,7 +63,7 @@ class Edges:
         RuntimeError
             If neither or both kinds of index list are given.
         TypeError
-            If a list or mask is of a wrong kind, or half of a sparse list is missing.
+            If a list or mask has a wrong type, or half of a sparse list is missing.
         ValueError
             If shapes do not fit, or ``indices_are_sorted`` is neither True nor False.
         """
@@ -94,7 +94,7 @@ class Edges:
         return self.dst_idx if self.adj_idx is None else self.adj_idx
 
     def sparse(self) -> Edges:
-        """Return a dense list as a sparse one (..., N M), sorted, where -1 sends to padding."""
+        """Convert a dense list to a sorted sparse list (..., N M), in which padding has the sender -1."""
         backend = backend_of(self.adj_idx)
         xp, sent = backend.xp, self._sent
         if self.where is not None:
@@ -106,22 +106,22 @@ class Edges:
         return Edges(None, None, dst_idx, src_idx, num, True)
 
     def gather_src(self, x: Array) -> Array:
-        """Return for every edge the values of the node that sends; zero for padding."""
+        """Return the values of the sending node of every edge; zero for padding."""
         return gather_src(x, adj_idx=self.adj_idx, src_idx=self.src_idx)
 
     def gather_dst(self, x: Array) -> Array:
-        """Return for every edge the values of the node that receives."""
+        """Return the values of the receiving node of every edge."""
         return gather_dst(x, adj_idx=self.adj_idx, dst_idx=self.dst_idx)
 
     def with_own_senders(self, gathered: Array, num_src: int) -> tuple[Array, Edges]:
-        """Return nodes that send to one edge each, and the edges from them.
+        """Return one sending node for every edge, and the same edges from these nodes.
 
         Parameters
         ----------
         gathered : array of shape (*edges, ...)
-            Values of the node that sends, for every edge.
+            Values of the sending node of every edge.
         num_src : int
-            Number of nodes that send now.
+            Current number of sending nodes.
 
         Returns
         -------
@@ -142,11 +142,11 @@ class Edges:
 
     @property
     def _sent(self) -> Any:
-        """For every edge the node that sends."""
+        """The sending node of every edge."""
         return self.src_idx if self.adj_idx is None else self.adj_idx
 
     def reduction(self, num_src: int) -> dict[str, Any]:
-        """Return the arguments of reductions such as :func:`e3any.ops.indexed_sum`.
+        """Return the arguments of a reduction, for example of :func:`e3any.ops.indexed_sum`.
 
         Edges from nodes outside [0, num_src) are padding.
         """

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from e3any_backends import Array, backend_of
 
-from e3any.checks import check_degree
+from e3any.checks import check_count
 from e3any.nn.initializers import VarianceScaling
 from e3any.nn.layer import Layer, Parameters
 
@@ -34,14 +34,14 @@ class Embed(Layer):
     param_dtype : optional
         Dtype that the parameter is created with.
     embedding_init : Initializer or callable
-        How the parameter is drawn.
+        Initialiser of the parameter.
 
     Raises
     ------
     ValueError
-        If a number is no integer >= 0, or a setting neither True nor False.
+        If a number is not an integer >= 0, or a setting is neither True nor False.
     TypeError
-        If a dtype is none of floating-point numbers.
+        If a dtype is not a floating-point dtype.
     """
 
     layouts: ClassVar[tuple[str, ...]] = ()
@@ -54,15 +54,15 @@ class Embed(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_degree(self.num_embeddings, "num_embeddings")
-        check_degree(self.features, "features")
+        check_count(self.num_embeddings, "num_embeddings")
+        check_count(self.features, "features")
 
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return one integer."""
         return layouts or (np.zeros((1,), np.int32),), {}
 
     def forward(self, p: Parameters, inputs: Array) -> Array:
-        """Look integers up.
+        """Look up the features of integers.
 
         Parameters
         ----------
@@ -79,7 +79,7 @@ class Embed(Layer):
         Raises
         ------
         ValueError
-            If the inputs are no integers.
+            If the inputs are not integers.
         """
         backend = backend_of(inputs)
         if not backend.is_integer(inputs):

@@ -32,7 +32,7 @@ class ExponentialBasis(Layer):
     Parameters
     ----------
     initial_gamma : float
-        The rate to begin with.
+        The initial rate.
     param_dtype : optional
         Dtype that the parameter is created with.
 
@@ -41,7 +41,7 @@ class ExponentialBasis(Layer):
     ValueError
         If ``initial_gamma`` is not positive.
     TypeError
-        If ``initial_gamma`` is no number, or ``param_dtype`` none of floating-point numbers.
+        If ``initial_gamma`` is not a number, or ``param_dtype`` is not a floating-point dtype.
     """
 
     layouts: ClassVar[tuple[str, ...]] = ()
@@ -69,15 +69,15 @@ class ExponentialBasis(Layer):
         r : array of shape (..., 3)
             Displacement vectors.
         radial_fn : callable
-            ``radial_fn(norm, num, gamma=)`` returns radial functions of shape (..., num), such as
+            ``radial_fn(norm, num, gamma=)`` returns radial functions of shape (..., num), for example
             :func:`e3any.nn.exponential_bernstein`.
         **options
-            What :func:`e3any.nn.basis` takes.
+            Options of :func:`e3any.nn.basis`.
 
         Returns
         -------
         array or tuple
-            What :func:`e3any.nn.basis` returns.
+            The result of :func:`e3any.nn.basis`.
 
         Raises
         ------

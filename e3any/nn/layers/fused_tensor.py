@@ -12,12 +12,12 @@ from e3any_backends import Array
 from e3any_backends.forms.matrices import PRODUCTS, MatrixCoupling, MatrixForm
 from e3any_backends.forms.tables import host_table
 
-from e3any.checks import check_degree, floating_backend
+from e3any.checks import check_broadcast, check_degree, floating_backend
 from e3any.conventions import component_degrees
 from e3any.layout import Layout
 from e3any.nn.initializers import fused_tensor_normal
 from e3any.nn.layer import Layer, Parameters
-from e3any.nn.layers.couplings import check_leading_axes, output_layout
+from e3any.nn.layers.couplings import output_layout
 from e3any.so3 import clebsch_gordan_for_degrees
 
 __all__ = ["FusedTensor"]
@@ -29,9 +29,9 @@ _PARITIES = "eo"
 class FusedTensor(Layer):
     r"""Couple two features by products of matrices.
 
-    All degrees of a feature are one matrix for every parity, by the coupling of degree
-    :math:`\tilde l = \lceil \max(L_1, L_2, L_3) / 2 \rceil` with itself, with a weight for every degree. The product is
-    taken apart in the same way:
+    All degrees of a feature form one matrix for every parity, by the coupling of degree
+    :math:`\tilde l = \lceil \max(L_1, L_2, L_3) / 2 \rceil` with itself, with a weight for every degree. The product of
+    two matrices is decomposed into degrees in the same way:
 
     .. math::
         X^{(p)}_{ik} &= \sum_{lm} w^{(p)}_l C^{\tilde l \tilde l l}_{i k m} \, x^{(l_p)}_m \qquad
@@ -39,7 +39,7 @@ class FusedTensor(Layer):
         z^{(l_r)}_m &= \sum_{p \cdot q = r} w''^{(pq)}_l
         \sum_{ij} C^{\tilde l \tilde l l}_{i j m} \bigl(X^{(p)} Y^{(q)}\bigr)_{ij}
 
-    It has fewer weights than :class:`Tensor` and grows with :math:`L^4` instead of :math:`L^6`.
+    It has fewer weights than :class:`Tensor`, and its cost grows with :math:`L^4` instead of :math:`L^6`.
 
     Parameters are ``kernel_e1`` and ``kernel_o1`` of shape (L1+1, F), ``kernel_e2`` and ``kernel_o2`` of shape
     (L2+1, F), for factors of even and odd parity, and ``kernel_eee``, ``kernel_ooe``, ``kernel_eoo`` and
@@ -50,8 +50,8 @@ class FusedTensor(Layer):
     max_degree : int, optional
         Largest degree of the product; the larger one of the factors' by default.
     include_pseudotensors : bool
-        Whether the product has both parities. Of two factors of proper tensors it has one in any case if one of the
-        three degrees is zero: no coupling of these gives pseudotensors.
+        Whether the product has both parities. It always has one if both factors are proper tensors and one of the
+        three degrees is zero, because no coupling gives pseudotensors then.
     cartesian_order : bool, optional
         Order of components, see :mod:`e3any.conventions`; by default that of :class:`e3any.Config`.
     dtype : optional
@@ -67,9 +67,9 @@ class FusedTensor(Layer):
     Raises
     ------
     ValueError
-        If a number is no integer >= 0, or a setting neither True nor False.
+        If a number is not an integer >= 0, or a setting is neither True nor False.
     TypeError
-        If a dtype is none of floating-point numbers.
+        If a dtype is not a floating-point dtype.
     """
 
     layouts: ClassVar[tuple[str, ...]] = ("inputs1", "inputs2")
@@ -110,11 +110,11 @@ class FusedTensor(Layer):
             If shapes are not those of features, features differ, leading axes do not broadcast, or ``max_degree`` is
             out of reach.
         TypeError
-            If an input is no floating-point array, or they belong to different libraries.
+            If an input is not a floating-point array, or inputs belong to different libraries.
         """
         backend = floating_backend(inputs1=inputs1, inputs2=inputs2)
         x, y = Layout.of(inputs1, "inputs1"), Layout.of(inputs2, "inputs2")
-        check_leading_axes(inputs1, inputs2)
+        check_broadcast("leading axes", inputs1.shape[:-3], inputs2.shape[:-3])
         z = output_layout(x, y, self.max_degree, self.include_pseudotensors)
         kernels = self._kernels(p, x, y, z)
         inputs1, inputs2, *kernels = backend.promote(inputs1, inputs2, *kernels, dtype=self.dtype)
@@ -133,10 +133,10 @@ class FusedTensor(Layer):
         kernels = []
         for number, layout in enumerate((x, y), start=1):
             for parity, letter in enumerate(_PARITIES):
-                init = partial(_draw_factor, self.kernel_init, scale, layout, parity)
+                init = partial(_init_factor, self.kernel_init, scale, layout, parity)
                 kernels.append(p.param(f"kernel_{letter}{number}", *self._spec(layout, init)))
         for i, j in PRODUCTS:
-            init = partial(_draw_product, self.kernel_init, x, y, z, i ^ j)
+            init = partial(_init_product, self.kernel_init, x, y, z, i ^ j)
             name = f"kernel_{_PARITIES[i]}{_PARITIES[j]}{_PARITIES[i ^ j]}"
             kernels.append(p.param(name, *self._spec(z, init)))
         return kernels
@@ -150,16 +150,16 @@ def _with_rank(xp: Any, x: Array, rank: int) -> Array:
     return xp.reshape(x, (*(1,) * (rank - x.ndim), *x.shape))
 
 
-# Masks are made when a parameter is drawn: compilers cannot trace what checks their values.
+# Masks are made when a parameter is initialised, because compilers can't trace the checks of their values.
 
 
-def _draw_factor(make: Any, scale: float, layout: Layout, parity: int, *arguments: Any) -> Array:
-    """Draw the weights of one parity of a factor."""
+def _init_factor(make: Any, scale: float, layout: Layout, parity: int, *arguments: Any) -> Array:
+    """Initialise the weights of one parity of a factor."""
     return make(scale, _present(layout, parity))(*arguments)
 
 
-def _draw_product(make: Any, x: Layout, y: Layout, z: Layout, parity: int, *arguments: Any) -> Array:
-    """Draw the weights of a product."""
+def _init_product(make: Any, x: Layout, y: Layout, z: Layout, parity: int, *arguments: Any) -> Array:
+    """Initialise the weights of a product."""
     return make(*_product_scale_and_mask(x, y, z, parity))(*arguments)
 
 
@@ -169,11 +169,9 @@ def _present(layout: Layout, parity: int) -> Any:
 
 
 def _product_scale_and_mask(x: Layout, y: Layout, z: Layout, parity: int) -> tuple[Any, Any]:
-    """Return the variance of the weights of a product, and which degrees they have.
-
-    Outputs are to have variance one. Two products of factors with both parities add up in every output. Of proper
-    tensors only scalars are made by one product alone, and no pseudoscalars.
-    """
+    """Return the variance of the weights of a product, which makes the variance of outputs one, and their degrees."""
+    # With both parities in both factors, every output is the sum of two products. With proper tensors, scalars come
+    # from one product only, and there are no pseudoscalars.
     if x.pseudotensors or y.pseudotensors:
         return (0.5 if x.pseudotensors and y.pseudotensors else 1.0), True
     degrees = np.arange(z.max_degree + 1)[:, None]

@@ -25,8 +25,8 @@ class Gate(Layer):
     .. math::
         y = \mathrm{gate}\bigl(x, g\bigr) \qquad g = x^{(0_+)} W + b
 
-    with :func:`e3any.nn.gate`. Unlike the plain activations, which gate all components of a feature by its own scalar,
-    it has a gate for every feature of every irrep.
+    with :func:`e3any.nn.gate`. There is a gate for every feature of every irrep; activations such as
+    :func:`e3any.nn.silu` gate all components of a feature by its own scalar.
 
     Parameters are ``dense/0+/kernel`` of shape (F, K F), for K = P (L+1) - 1 gated irreps, and ``dense/0+/bias``. If
     there are no gated irreps, there are no parameters.
@@ -34,20 +34,20 @@ class Gate(Layer):
     Parameters
     ----------
     activation : callable
-        What scalars are activated by, such as :func:`e3any.nn.silu`.
+        Activation of scalars, for example :func:`e3any.nn.silu`.
     gate_activation : callable, optional
-        What gates are activated by; the logistic function by default.
+        Activation of gates; the logistic function by default.
     use_bias : bool
         Whether gates have a bias.
     dtype, param_dtype, precision : optional
         See :class:`Dense`.
     kernel_init, bias_init : Initializer or callable
-        How parameters are drawn.
+        Initialisers of parameters.
 
     Raises
     ------
     TypeError
-        If a function is none, or a dtype none of floating-point numbers.
+        If a function can't be called, or a dtype is not a floating-point dtype.
     """
 
     activation: Any = silu
@@ -85,7 +85,7 @@ class Gate(Layer):
         ValueError
             If the shape is not that of features.
         TypeError
-            If the inputs are no floating-point array.
+            If the inputs are not a floating-point array.
         """
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
         num_gated = layout.num_parities * (layout.max_degree + 1) - 1

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from e3any_backends import Array
 
-from e3any.checks import floating_backend
+from e3any.checks import check_broadcast, floating_backend
 from e3any.layout import Layout
 from e3any.nn.basis import FactoredBasis
 from e3any.nn.layer import Parameters
@@ -45,24 +45,24 @@ class MessagePass(Convolution):
     use_basis_bias : bool
         Whether the filters have a bias (scalars only).
     include_pseudotensors : bool
-        Whether the output has both parities. Of inputs of proper tensors it has one in any case if inputs, basis or
-        output are scalars alone.
+        Whether the output has both parities. It always has one if the inputs are proper tensors, and inputs, basis or
+        output have degree 0 only.
     cartesian_order : bool, optional
         Order of components, see :mod:`e3any.conventions`; by default that of :class:`e3any.Config`.
     use_fused_tensor : bool, optional
-        Whether features are coupled by :class:`FusedTensor`, edge by edge, instead of :class:`Tensor`; by default what
-        :class:`e3any.Config` says.
+        Whether features are coupled by :class:`FusedTensor`, edge by edge, instead of :class:`Tensor`; by default the
+        setting of :class:`e3any.Config`.
     dtype, param_dtype, precision : optional
         See :class:`Dense`.
     dense_kernel_init, dense_bias_init, tensor_kernel_init : Initializer or callable
-        How parameters are drawn.
+        Initialisers of parameters.
 
     Raises
     ------
     ValueError
-        If a number is no integer >= 0, or a setting neither True nor False.
+        If a number is not an integer >= 0, or a setting is neither True nor False.
     TypeError
-        If a dtype is none of floating-point numbers.
+        If a dtype is not a floating-point dtype.
     """
 
     layouts: ClassVar[tuple[str, ...]] = ("inputs", "basis")
@@ -100,17 +100,17 @@ class MessagePass(Convolution):
         basis : FactoredBasis or array of shape (..., N, M, 1, (Lb+1)**2, K) or (..., E, 1, (Lb+1)**2, K)
             Basis functions of every edge, for a dense or a sparse list.
         weights : array that broadcasts to the gathered inputs, optional
-            Weights of edges, such as shape (..., E, 1, 1, 1).
+            Weights of edges, for example of shape (..., E, 1, 1, 1).
         adj_idx : integer array of shape (..., N, M), optional
-            For every node the numbers of its neighbours; numbers outside [0, N) are padding.
+            The neighbours of every node; entries outside [0, N) are padding.
         where : bool array of shape (..., N, M), optional
-            Which neighbours count, all but padding by default; passed over with a sparse list.
+            Which neighbours count, all but padding by default; ignored with a sparse list.
         dst_idx, src_idx : integer arrays of shape (..., E), optional
-            For every edge the node that receives, and the one that sends; numbers out of range are padding.
+            The receiving and the sending node of every edge; entries out of range are padding.
         num_segments : int, optional
-            Number of nodes that receive, N by default; sparse lists only.
+            Number of receiving nodes, N by default; sparse lists only.
         indices_are_sorted : bool
-            A promise that ``dst_idx`` ascends; sparse lists only.
+            Promise that ``dst_idx`` is in ascending order; sparse lists only.
 
         Returns
         -------
@@ -122,10 +122,10 @@ class MessagePass(Convolution):
         RuntimeError
             If neither or both kinds of index list are given.
         TypeError
-            If there is no basis, a list is no integer array, another input no floating-point array, or if arrays
+            If there is no basis, a list is not an integer array, another input is not a floating-point array, or arrays
             belong to different libraries.
         ValueError
-            If shapes do not fit, or ``num_segments`` is no integer >= 0.
+            If shapes do not fit, or ``num_segments`` is not an integer >= 0.
         """
         if basis is None:
             raise TypeError("expected a basis, got None")
@@ -146,19 +146,11 @@ class MessagePass(Convolution):
         if weights is not None:
             xp = floating_backend(inputs=inputs, weights=weights).xp
             gathered = (*edges.indices.shape, *inputs.shape[-3:])
-            check_broadcastable(weights, gathered)
+            check_broadcast("weights", weights.shape, to=gathered)
             weights = xp.reshape(weights, (*(1,) * (len(gathered) - weights.ndim), *weights.shape))
-            if any(n != 1 for n in weights.shape[-3:-1]):  # components that differ can't wait for the filters
+            if any(n != 1 for n in weights.shape[-3:-1]):  # weights of components must come before the filters
                 senders, edges = edges.with_own_senders(edges.gather_src(inputs) * weights, inputs.shape[-4])
                 weights = None
             else:
                 weights = weights[..., 0, 0, :]
         return self.convolve(p, senders, basis, edges, weights)
-
-
-def check_broadcastable(weights: Array, theirs: tuple[int, ...]) -> None:
-    """Raise a ValueError unless weights broadcast to gathered inputs of a shape."""
-    ours = tuple(weights.shape)
-    pairs = zip(reversed(ours), reversed(theirs), strict=False)
-    if len(ours) > len(theirs) or any(n not in (1, m) for n, m in pairs):
-        raise ValueError(f"expected weights that broadcast to gathered inputs of shape {theirs}, got {ours}")

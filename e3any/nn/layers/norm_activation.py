@@ -20,7 +20,7 @@ __all__ = ["NormActivation"]
 
 @dataclass(frozen=True)
 class NormActivation(Layer):
-    r"""Activate the norm of every irrep, and leave its direction; see :func:`e3any.nn.norm_activation`.
+    r"""Activate the norm of every irrep, and keep its direction; see :func:`e3any.nn.norm_activation`.
 
     .. math::
         y^{(l_p)}_m = \phi\bigl(\lVert x^{(l_p)}\rVert + b^{(l_p)}\bigr)\,
@@ -31,7 +31,7 @@ class NormActivation(Layer):
     Parameters
     ----------
     activation : callable
-        What norms are activated by, such as :func:`e3any.nn.silu`.
+        Activation of norms, for example :func:`e3any.nn.silu`.
     use_bias : bool
         Whether norms have a bias.
     normalize : bool
@@ -41,14 +41,14 @@ class NormActivation(Layer):
     param_dtype : optional
         Dtype that parameters are created with.
     bias_init : Initializer or callable
-        How biases are drawn.
+        Initialiser of biases.
 
     Raises
     ------
     ValueError
         If a flag is neither True nor False.
     TypeError
-        If the function is none, or a dtype none of floating-point numbers.
+        If the function can't be called, or a dtype is not a floating-point dtype.
     """
 
     activation: Any = silu
@@ -82,7 +82,7 @@ class NormActivation(Layer):
         ValueError
             If the shape is not that of features.
         TypeError
-            If the inputs are no floating-point array.
+            If the inputs are not a floating-point array.
         """
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
         biases = irrep_parameters(p, "bias", layout, self.bias_init, self.param_dtype) if self.use_bias else []

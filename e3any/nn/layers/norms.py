@@ -26,8 +26,8 @@ class RMSNorm(Layer):
         y^{(l_p)}_{mf} = \gamma^{(l_p)}_f \frac{x^{(l_p)}_{mf}}{\sqrt{\epsilon + \frac{1}{(2l+1) F}
         \sum_{m'f'} \bigl(x^{(l_p)}_{m'f'}\bigr)^2}}
 
-    The mean square over components and features is invariant, so that the layer is equivariant. Of scalars alone it
-    is RMSNorm (Zhang and Sennrich, `Root mean square layer normalization <https://arxiv.org/abs/1910.07467>`_, 2019).
+    The mean square over components and features is invariant, so that the layer is equivariant. For scalars it is
+    RMSNorm (Zhang and Sennrich, `Root mean square layer normalization <https://arxiv.org/abs/1910.07467>`_, 2019).
 
     Parameters are ``{l}{p}/scale`` of shape (F,) for every irrep, such as ``0+/scale``.
 
@@ -42,14 +42,14 @@ class RMSNorm(Layer):
     param_dtype : optional
         Dtype that parameters are created with.
     scale_init : Initializer or callable
-        How scales are drawn.
+        Initialiser of scales.
 
     Raises
     ------
     ValueError
         If ``epsilon`` is not positive.
     TypeError
-        If ``epsilon`` is no number, or a dtype none of floating-point numbers.
+        If ``epsilon`` is not a number, or a dtype is not a floating-point dtype.
     """
 
     epsilon: float = 1e-6
@@ -82,7 +82,7 @@ class RMSNorm(Layer):
         ValueError
             If the shape is not that of features.
         TypeError
-            If the inputs are no floating-point array.
+            If the inputs are not a floating-point array.
         """
         return _normalized(self, p, inputs, None, centre=False)
 
@@ -95,8 +95,8 @@ class LayerNorm(Layer):
         y^{(l_p)} = \gamma^{(l_p)} \odot \mathrm{rms}_\epsilon\bigl(x^{(l_p)} - \delta_{l_p=0_+} \bar x\bigr)
         + \beta\, \delta_{l_p=0_+} \qquad \bar x = \frac1F \sum_f x^{(0_+)}_f
 
-    with the division by the root mean square of :class:`RMSNorm`. Of scalars alone it is layer normalisation (Ba et
-    al., `Layer normalization <https://arxiv.org/abs/1607.06450>`_, 2016).
+    with the division by the root mean square of :class:`RMSNorm`. For scalars it is layer normalisation (Ba et al.,
+    `Layer normalization <https://arxiv.org/abs/1607.06450>`_, 2016).
 
     Parameters are ``{l}{p}/scale`` of shape (F,) for every irrep, such as ``0+/scale``, and ``0+/bias``.
 
@@ -113,14 +113,14 @@ class LayerNorm(Layer):
     param_dtype : optional
         Dtype that parameters are created with.
     scale_init, bias_init : Initializer or callable
-        How parameters are drawn.
+        Initialisers of parameters.
 
     Raises
     ------
     ValueError
         If ``epsilon`` is not positive.
     TypeError
-        If ``epsilon`` is no number, or a dtype none of floating-point numbers.
+        If ``epsilon`` is not a number, or a dtype is not a floating-point dtype.
     """
 
     epsilon: float = 1e-6
@@ -160,7 +160,7 @@ def _normalized(layer: Any, p: Parameters, inputs: Array, bias: Array | None, ce
 
 
 def with_scalars(backend: Backend, block: Array, function: Any) -> Array:
-    """Change the scalars of even parity among those of both parities."""
+    """Apply a function to the scalars of even parity in the block of degree 0."""
     even = function(block[..., :1, :, :])
     return even if block.shape[-3] == 1 else backend.xp.concat([even, block[..., 1:, :, :]], axis=-3)
 
@@ -168,7 +168,7 @@ def with_scalars(backend: Backend, block: Array, function: Any) -> Array:
 def affine(
     backend: Backend, blocks: list[Array], scales: list[Array], bias: Array | None, layout: Layout, dtype: Any
 ) -> Array:
-    """Multiply the blocks of all degrees with scales of their irreps, add a bias to scalars, and join them."""
+    """Multiply the blocks of all degrees by the scales of their irreps, add a bias to scalars, and join them."""
     if scales:
         scales = by_degree(backend, [backend.widened(scale) for scale in scales], layout)
         blocks = [block * backend.aligned(scale, block) for block, scale in zip(blocks, scales, strict=True)]
@@ -183,13 +183,11 @@ def _mean(backend: Backend, x: Array) -> Array:
 
 
 def _divided(backend: Backend, block: Array, epsilon: float) -> Array:
-    """Divide the components and features of each irrep by their root mean square.
-
-    They are divided by their largest value first, on which the result does not depend, so that no square overflows.
-    """
-    if 0 in block.shape:  # there is no largest value of nothing
+    """Divide the components and features of each irrep by their root mean square."""
+    if 0 in block.shape:  # libraries raise for the maximum of an empty array
         return block
     xp = backend.xp
+    # Divide by the largest value first, so that no square overflows. The result does not depend on it.
     largest = backend.stop_gradient(xp.max(xp.abs(block), axis=(-2, -1), keepdims=True))
     unit = xp.where(largest < 1.0, xp.ones_like(largest), largest)
     block, rest = block / unit, math.sqrt(epsilon) / unit

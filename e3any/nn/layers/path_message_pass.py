@@ -1,4 +1,4 @@
-"""Messages between nodes whose weights, of every edge and path, a small network learns from the distance."""
+"""Messages between nodes, with weights for every edge and path that a small network computes from the distance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from e3any_backends import Array, Backend
 from e3any_backends.forms.tables import host_table
 from numpy.typing import NDArray
 
-from e3any.checks import check_callable, check_degree, check_degrees, floating_backend
+from e3any.checks import check_callable, check_counts, check_degree, floating_backend
 from e3any.layout import Layout
 from e3any.nn.activations import silu
 from e3any.nn.basis import FactoredBasis
@@ -36,13 +36,15 @@ class PathMessagePass(Layer):
 
     with radial functions g and the number :math:`n_c` of paths that end in an irrep c. This is
     the convolution of NequIP (Batzner et al., `E(3)-equivariant graph neural networks
-    <https://arxiv.org/abs/2101.03164>`_, 2022) and MACE with one difference: they keep the sums of all paths apart, for
-    a learned matrix to mix; here those that end in an irrep are added, and a matrix that follows sees their sum.
-    :class:`MessagePass` is its cheaper relative, in which the weight of a path is a product of one that depends on the
-    distance and b, and one that depends on b, a and c; it stores nothing for every edge and path.
+    <https://arxiv.org/abs/2101.03164>`_, 2022) and MACE with one difference. They keep the sums of all paths separate,
+    and a learned matrix mixes them. Here the paths that end in the same irrep are added.
 
-    The network has no biases, so that weights are zero where radial functions are, beyond a cut-off, if the activation
-    of zero is zero. Parameters are ``mlp0/0+/kernel``, ``mlp1/0+/kernel``, ..., the last one of shape (H, paths * F).
+    :class:`MessagePass` is cheaper. Its weight of a path is the product of a weight for the distance and b, and a
+    weight for b, a and c, and it stores nothing for every edge and path.
+
+    The network has no biases: if the activation of zero is zero, weights are zero where the radial functions are, for
+    example beyond a cut-off. Parameters are ``mlp0/0+/kernel``, ``mlp1/0+/kernel``, ..., the last one of shape
+    (H, paths * F).
 
     Parameters
     ----------
@@ -51,23 +53,23 @@ class PathMessagePass(Layer):
     hidden : sequence of int
         Sizes of the hidden layers of the network.
     activation : callable
-        What follows the hidden layers, such as :func:`e3any.nn.silu`.
+        Activation after each hidden layer, for example :func:`e3any.nn.silu`.
     include_pseudotensors : bool
-        Whether the output has both parities. Of inputs of proper tensors it has one in any case if inputs, basis or
-        output are scalars alone.
+        Whether the output has both parities. It always has one if the inputs are proper tensors, and inputs, basis or
+        output have degree 0 only.
     cartesian_order : bool, optional
         Order of components, see :mod:`e3any.conventions`; by default that of :class:`e3any.Config`.
     dtype, param_dtype, precision : optional
         See :class:`Dense`.
     kernel_init : Initializer or callable
-        How parameters are drawn.
+        Initialiser of parameters.
 
     Raises
     ------
     ValueError
-        If a number is no integer >= 0, or a setting neither True nor False.
+        If a number is not an integer >= 0, or a setting is neither True nor False.
     TypeError
-        If ``hidden`` is no sequence, the activation no function, or a dtype none of floating-point numbers.
+        If ``hidden`` is not a sequence, the activation can't be called, or a dtype is not a floating-point dtype.
     """
 
     layouts: ClassVar[tuple[str, ...]] = ("inputs", "basis")
@@ -86,7 +88,7 @@ class PathMessagePass(Layer):
         super().__post_init__()
         if self.max_degree is not None:
             check_degree(self.max_degree)
-        check_degrees(self.hidden, "hidden")
+        check_counts(self.hidden, "hidden")
         object.__setattr__(self, "hidden", tuple(self.hidden))
         check_callable(self.activation, "activation")
 
@@ -137,10 +139,10 @@ class PathMessagePass(Layer):
         RuntimeError
             If neither or both kinds of index list are given.
         TypeError
-            If the basis is not factored, a list is no integer array, another input no floating-point array, or if
-            arrays belong to different libraries.
+            If the basis is not factored, a list is not an integer array, another input is not a floating-point array,
+            or arrays belong to different libraries.
         ValueError
-            If shapes do not fit, or ``num_segments`` is no integer >= 0.
+            If shapes do not fit, or ``num_segments`` is not an integer >= 0.
         """
         if not isinstance(basis, FactoredBasis):
             raise TypeError(f"expected a factored basis, see nn.basis(..., factored=True), got {type(basis).__name__}")
@@ -171,7 +173,7 @@ class PathMessagePass(Layer):
     def _weights(
         self, backend: Backend, p: Parameters, radial: Array, kernel_shape: tuple[int, ...], features: int
     ) -> Array:
-        """Return the weights (1, R, *edges, paths, F) of the table's paths."""
+        """Return the weights (1, R, *edges, paths, F) of the paths of the table."""
         xp, lead = backend.xp, tuple(radial.shape[:-2])
         x = xp.reshape(radial, (*lead, 1, 1, radial.shape[-2] * radial.shape[-1]))
         num = num_weights(kernel_shape)
@@ -190,7 +192,7 @@ class PathMessagePass(Layer):
 
 @host_table
 def num_weights(kernel_shape: tuple[int, ...]) -> int:
-    """Return how many paths are allowed by parity."""
+    """Return the number of paths that parity allows."""
     return int(_allowed(kernel_shape).sum())
 
 
@@ -200,13 +202,13 @@ def _allowed(kernel_shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _weight_of_path(kernel_shape: tuple[int, ...]) -> NDArray[np.intp]:
-    """Number the paths that are allowed; others have any number."""
+    """Return the index of the weight of every allowed path; forbidden paths have any index."""
     allowed = _allowed(kernel_shape)
     return np.where(allowed, np.cumsum(allowed).reshape(allowed.shape) - 1, 0)
 
 
 def _factor_of_path(kernel_shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return one divided by the root of the number of paths that end in the same irrep; zero for what is forbidden."""
+    r"""Return :math:`1 / \sqrt{n_c}` for every path, which ends in irrep c; zero for forbidden paths."""
     allowed = _allowed(kernel_shape)
     index = coupling_plan(kernel_shape, True).weight_index[0]
     *_, parity, degree = np.unravel_index(index, kernel_shape)

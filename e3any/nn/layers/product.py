@@ -1,4 +1,4 @@
-"""The choice between the two tensor products, which several layers offer."""
+"""The choice between the two tensor products, for layers that offer both."""
 
 from __future__ import annotations
 

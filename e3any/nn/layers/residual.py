@@ -23,22 +23,22 @@ class Residual(Layer):
     .. math:: y = \mathrm{layer}(x, \dots) + \begin{cases} x & F_\mathrm{out} = F_\mathrm{in} \\
         \mathrm{dense}(x) & \text{else} \end{cases}
 
-    Largest degrees and parities are aligned as :func:`e3any.nn.add` does it. Parameters are ``layer/...``, those of the
+    Largest degrees and parities can differ, as in :func:`e3any.nn.add`. Parameters are ``layer/...``, those of the
     layer, and ``skip/...`` (:class:`Dense` without bias) if numbers of features differ.
 
     Parameters
     ----------
     layer : Layer
-        The layer, which maps features (and whatever else) to features.
+        The layer, which maps features, and further inputs if it has any, to features.
     param_dtype, precision : optional
         See :class:`Dense`.
     kernel_init : Initializer or callable
-        How the parameters of the linear map are drawn.
+        Initialiser of the linear map.
 
     Raises
     ------
     TypeError
-        If ``layer`` is no description of a layer, or a dtype none of floating-point numbers.
+        If ``layer`` is not a layer, or a dtype is not a floating-point dtype.
     """
 
     layer: Layer
@@ -64,7 +64,7 @@ class Residual(Layer):
         inputs : array of shape (..., P, (L+1)**2, F)
             Features.
         *others, **options
-            What else the layer takes.
+            Further arguments of the layer.
 
         Returns
         -------
@@ -76,7 +76,7 @@ class Residual(Layer):
         ValueError
             If the shape is not that of features, or the layer refuses its inputs.
         TypeError
-            If the inputs are no floating-point array, or the layer refuses its inputs.
+            If the inputs are not a floating-point array, or the layer refuses its inputs.
         """
         layout = Layout.of(inputs)
         outputs = self.layer(p / "layer", inputs, *others, **options)

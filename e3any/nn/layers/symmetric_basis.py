@@ -1,11 +1,11 @@
 r"""Bases of the symmetric couplings of several copies of one feature, as tables.
 
 A polynomial :math:`B_M(x) = \sum_{i \le j \le k} c_{M,ijk}\, x_i x_j x_k` in the components of a feature that rotates
-as an irrep L is a coupling of x with itself. All of them are linear combinations of chains of couplings of two,
-:math:`((x^{(a)} x^{(b)})_l\, x^{(c)})_L`. Of the chains of irreps :math:`a \le b \le c` those are kept, in order, that
-do not depend on the ones before, orthonormal as symmetric tensors: :math:`\langle c, c' \rangle = \sum_{ijk} c_{ijk}
-c'_{ijk} / \mu_{ijk}`, where :math:`\mu` counts the permutations of i, j, k. The order makes the basis the same
-everywhere.
+as an irrep L is a coupling of x with itself. All such polynomials are linear combinations of chains of couplings of
+two, :math:`((x^{(a)} x^{(b)})_l\, x^{(c)})_L`. Chains of irreps :math:`a \le b \le c` are orthonormalised one after the
+other as symmetric tensors, and linearly dependent ones are left out. The inner product is :math:`\langle c, c' \rangle
+= \sum_{ijk} c_{ijk} c'_{ijk} / \mu_{ijk}`, where :math:`\mu` counts the permutations of i, j, k. The fixed order makes
+the basis the same on all machines.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from e3any.so3 import clebsch_gordan_for_degrees
 
 __all__ = ["monomial_indices", "num_couplings", "symmetric_couplings"]
 
-# What is left of a chain that depends on others is rounding, of one that does not, a fair part of its norm.
+# The rest of a linearly dependent chain is rounding; the rest of an independent one is a fair part of its norm.
 _DEPENDENT = 1e-6
 
 Chain = NDArray[np.float64]
@@ -33,12 +33,12 @@ Chain = NDArray[np.float64]
 
 @cache
 def _monomials(size: int, order: int) -> dict[tuple[int, ...], int]:
-    """Number the products of components."""
+    """Return the index of every product of components."""
     return {m: n for n, m in enumerate(itertools.combinations_with_replacement(range(size), order))}
 
 
 def monomial_indices(size: int, order: int) -> NDArray[np.intp]:
-    """Return, for every product of components, the number of the product of all but the last, and the last."""
+    """Return, for every product of components, the index of the product of all but the last, and the last."""
     shorter = _monomials(size, order - 1)
     return np.asarray([(shorter[m[:-1]], m[-1]) for m in _monomials(size, order)], np.intp).reshape(-1, 2)
 
@@ -101,7 +101,7 @@ def _independent(
         np.add.at(c.T, np.asarray(where), chain.reshape(-1, 2 * degree + 1))
         c = c / np.sqrt(permutations)
         norm = float(np.linalg.norm(c))
-        for _ in range(2):  # once more, for the rounding of the first time
+        for _ in range(2):  # twice is enough against rounding: https://doi.org/10.1007/s00211-005-0615-4
             for other in kept:
                 c = c - np.vdot(other, c) / (2 * degree + 1) * other
         if np.linalg.norm(c) > _DEPENDENT * max(1.0, norm):
@@ -120,20 +120,20 @@ def _products(used: list[tuple[int, int, int]]) -> Iterator[tuple[int, ...]]:
 
 
 def _numbers_of(used: list[tuple[int, int, int]], size: int) -> list[int]:
-    """Return the numbers of the different products of irreps among all products."""
+    """Return the indices of the distinct products of irreps among all products."""
     numbers = _monomials(size, len(used))
     return [numbers[m] for m in dict.fromkeys(_products(used))]
 
 
 def _monomials_of(used: list[tuple[int, int, int]], size: int) -> tuple[list[int], NDArray[np.float64]]:
-    """Return, for every product of components, which one it is of those that differ, and permutations of these."""
+    """Return the index of every product among the distinct products, and the numbers of permutations of these."""
     position = {m: n for n, m in enumerate(dict.fromkeys(_products(used)))}
     counts = [math.factorial(len(m)) / math.prod(map(math.factorial, Counter(m).values())) for m in position]
     return [position[m] for m in _products(used)], np.asarray(counts)
 
 
 def _chains(degrees: list[int], degree: int, cartesian_order: bool) -> Iterator[Chain]:
-    """Yield the couplings (2 l1 + 1, 2 l2 + 1, ..., 2 l + 1) of irreps one after the other."""
+    """Yield the chains of couplings of irreps, of shape (2 l1 + 1, 2 l2 + 1, ..., 2 l + 1)."""
     *others, last = degrees
     if not others:
         if last == degree:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
 
-from e3any.checks import check_degree, check_integer, floating_backend, shown
+from e3any.checks import check_count, check_degree, check_integer, floating_backend, shown
 from e3any.conventions import parity_names
 from e3any.layout import Layout
 from e3any.nn.initializers import VarianceScaling
@@ -21,16 +21,16 @@ __all__ = ["SymmetricContraction"]
 
 @dataclass(frozen=True)
 class SymmetricContraction(Layer):
-    r"""Sum all couplings of up to ``correlation`` copies of a feature with weights that depend on a category.
+    r"""Sum all couplings of up to ``correlation`` copies of a feature, with weights for every category.
 
     .. math::
         y^{(L_p)}_{Mf} = \sum_{\nu=1}^{\mathrm{correlation}} \sum_\eta w^{(\nu L_p)}_{z \eta f}\,
         B^{(\nu L_p)}_{\eta M}(x_f)
 
     with a basis of the polynomials of order :math:`\nu` in the components of one feature that rotate as an irrep, see
-    :mod:`e3any.nn.layers.symmetric_basis`: the contraction of MACE (Batatia et al., `MACE: higher order equivariant
-    message passing <https://arxiv.org/abs/2206.07697>`_, 2022), with a basis that has no dependent members. The
-    category z is a chemical element there.
+    :mod:`e3any.nn.layers.symmetric_basis`. This is the contraction of MACE (Batatia et al., `MACE: higher order
+    equivariant message passing <https://arxiv.org/abs/2206.07697>`_, 2022), with a linearly independent basis. In MACE
+    the category z is the chemical element.
 
     Parameters are ``{L}{p}/weight{nu}`` of shape (num_embeddings, K, F) for every irrep of the output and every order
     that has K > 0 couplings to it, such as ``0+/weight3``.
@@ -44,20 +44,20 @@ class SymmetricContraction(Layer):
     max_degree : int, optional
         Largest degree of the output; that of the inputs by default.
     include_pseudotensors : bool, optional
-        Whether the output has both parities; as the inputs by default.
+        Whether the output has both parities; by default if the inputs have.
     cartesian_order : bool, optional
         Order of components, see :mod:`e3any.conventions`; by default that of :class:`e3any.Config`.
     dtype, param_dtype, precision : optional
         See :class:`Dense`.
     weight_init : Initializer or callable, optional
-        How weights are drawn; by default from a normal distribution of variance 1/K.
+        Initialiser of weights; by default a normal distribution of variance 1/K.
 
     Raises
     ------
     ValueError
-        If a number is no integer, or too small, or a setting neither True nor False.
+        If a number is not an integer or too small, or a setting is neither True nor False.
     TypeError
-        If a dtype is none of floating-point numbers.
+        If a dtype is not a floating-point dtype.
     """
 
     num_embeddings: int
@@ -72,7 +72,7 @@ class SymmetricContraction(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_degree(self.num_embeddings, "num_embeddings")
+        check_count(self.num_embeddings, "num_embeddings")
         check_integer(self.correlation, "correlation", least=1)
         if self.max_degree is not None:
             check_degree(self.max_degree)
@@ -106,7 +106,7 @@ class SymmetricContraction(Layer):
         ValueError
             If shapes do not fit.
         TypeError
-            If the inputs are no floating-point array, or the categories no integer array of their library.
+            If the inputs are not a floating-point array, or the categories are not an integer array of their library.
         """
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
         _check_categories(inputs, categories)
@@ -129,7 +129,8 @@ class SymmetricContraction(Layer):
     def _weights(self, p: Parameters, layout: Layout, l: int, parity: int, name: str) -> dict[int, Array]:
         """Return the weights of all orders that couple to an irrep."""
         found, init = {}, self.weight_init
-        if init is None:  # whose fan counts all categories
+        if init is None:
+            # The fan of a parameter counts all categories.
             init = VarianceScaling(float(self.num_embeddings), distribution="normal")
         for order in range(1, self.correlation + 1):
             num = num_couplings(layout.max_degree, layout.num_parities, order, l, parity)
@@ -177,7 +178,7 @@ def _monomial_indices(size: int, order: int, which: int) -> Any:
 
 
 def _couplings(*kind: Any) -> Any:
-    # Compilers hand on functions, but not what caches them.
+    # Compilers accept a function as an argument, but not an object of functools.cache.
     return symmetric_couplings(*kind)
 
 

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from e3any_backends import Array
 
-from e3any.checks import check_degree, floating_backend
+from e3any.checks import check_broadcast, check_degree, floating_backend
 from e3any.layout import Layout
 from e3any.nn.initializers import tensor_lecun_normal
 from e3any.nn.layer import Layer, Parameters
-from e3any.nn.layers.couplings import check_leading_axes, coupling_plan, output_layout
+from e3any.nn.layers.couplings import coupling_plan, output_layout
 
 __all__ = ["Tensor"]
 
@@ -36,8 +36,8 @@ class Tensor(Layer):
     max_degree : int, optional
         Largest degree of the product; the larger one of the factors' by default.
     include_pseudotensors : bool
-        Whether the product has both parities. Of two factors of proper tensors it has one in any case if one of the
-        three degrees is zero: no coupling of these gives pseudotensors.
+        Whether the product has both parities. It always has one if both factors are proper tensors and one of the
+        three degrees is zero, because no coupling gives pseudotensors then.
     cartesian_order : bool, optional
         Order of components, see :mod:`e3any.conventions`; by default that of :class:`e3any.Config`.
     dtype : optional
@@ -47,14 +47,14 @@ class Tensor(Layer):
     precision : optional
         Accepted for compatibility: the product is summed term by term in at least float32.
     kernel_init : Initializer or callable
-        How the parameter is drawn.
+        Initialiser of the parameter.
 
     Raises
     ------
     ValueError
-        If a number is no integer >= 0, or a setting neither True nor False.
+        If a number is not an integer >= 0, or a setting is neither True nor False.
     TypeError
-        If a dtype is none of floating-point numbers.
+        If a dtype is not a floating-point dtype.
     """
 
     layouts: ClassVar[tuple[str, ...]] = ("inputs1", "inputs2")
@@ -95,11 +95,11 @@ class Tensor(Layer):
             If shapes are not those of features, features differ, leading axes do not broadcast, or ``max_degree`` is
             out of reach.
         TypeError
-            If an input is no floating-point array, or they belong to different libraries.
+            If an input is not a floating-point array, or inputs belong to different libraries.
         """
         backend = floating_backend(inputs1=inputs1, inputs2=inputs2)
         x, y = Layout.of(inputs1, "inputs1"), Layout.of(inputs2, "inputs2")
-        check_leading_axes(inputs1, inputs2)
+        check_broadcast("leading axes", inputs1.shape[:-3], inputs2.shape[:-3])
         kernel = self.kernel(p, x, y)
         inputs1, inputs2, kernel = backend.promote(inputs1, inputs2, kernel, dtype=self.dtype)
         return backend.couple_features(inputs1, inputs2, kernel, self.plan(kernel))

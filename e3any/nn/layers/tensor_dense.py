@@ -35,24 +35,24 @@ class TensorDense(Layer):
     use_bias : bool
         Whether the linear maps add a bias to the scalars.
     include_pseudotensors : bool
-        Whether the product has both parities. Of two factors of proper tensors it has one in any case if one of the
-        three degrees is zero: no coupling of these gives pseudotensors.
+        Whether the product has both parities. It always has one if both factors are proper tensors and one of the
+        three degrees is zero, because no coupling gives pseudotensors then.
     cartesian_order : bool, optional
         Order of components, see :mod:`e3any.conventions`; by default that of :class:`e3any.Config`.
     use_fused_tensor : bool, optional
-        Whether maps are coupled by :class:`FusedTensor` instead of :class:`Tensor`; by default what
-        :class:`e3any.Config` says.
+        Whether maps are coupled by :class:`FusedTensor` instead of :class:`Tensor`; by default the setting of
+        :class:`e3any.Config`.
     dtype, param_dtype, precision : optional
         See :class:`Dense`.
     dense_kernel_init, dense_bias_init, tensor_kernel_init : Initializer or callable
-        How parameters are drawn.
+        Initialisers of parameters.
 
     Raises
     ------
     ValueError
-        If a number is no integer >= 0, or a setting neither True nor False.
+        If a number is not an integer >= 0, or a setting is neither True nor False.
     TypeError
-        If a dtype is none of floating-point numbers.
+        If a dtype is not a floating-point dtype.
     """
 
     features: int | None = None
@@ -94,7 +94,7 @@ class TensorDense(Layer):
         ValueError
             If the shape is not that of features, or ``max_degree`` is out of reach.
         TypeError
-            If the inputs are no floating-point array.
+            If the inputs are not a floating-point array.
         """
         features = Layout.of(inputs).features if self.features is None else self.features
         dense = Dense(

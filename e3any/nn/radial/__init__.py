@@ -1,4 +1,4 @@
-"""Radial basis functions of distances, one family a file. Derivatives are finite everywhere."""
+"""Radial basis functions of distances, one file per family. Derivatives are finite everywhere."""
 
 from e3any.nn.radial.arguments import check_num
 from e3any.nn.radial.bernstein import basic_bernstein

@@ -19,10 +19,9 @@ def check_num(num: Any) -> None:
 
 
 def scaled(x: Array, num: Any, limit: Array | float) -> tuple[Backend, Array]:
-    """Check the arguments of a function with a limit; return the backend and x in units of the limit.
-
-    Far away, where numbers are multiples of two limits, it is constant: quotients and their derivatives overflow.
-    """
+    """Check the arguments of a function with a limit; return the backend and x in units of the limit."""
+    # The result is constant at far distances, where neighbouring numbers are two limits apart: the quotient and its
+    # derivatives would overflow.
     backend = checked_backend(x)
     check_num(num)
     check_positive(limit, "limit")

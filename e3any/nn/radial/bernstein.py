@@ -11,7 +11,7 @@ from e3any.nn.radial.arguments import scaled
 
 __all__ = ["basic_bernstein", "bernstein"]
 
-# Powers below this one are multiplied out: derivatives of orders below it are precise at the ends.
+# Powers below this one are products instead of exponentials: derivatives of lower orders are precise at the ends.
 _EXACT_POWERS = 5
 # Stands in for the logarithm of zero: the exponential of a few times this is zero in every dtype.
 _LOG_ZERO = -1000.0
@@ -31,7 +31,7 @@ def basic_bernstein(x: Array, num: int, limit: Array | float = 1.0) -> Array:
         Number of functions K.
     limit : float or array, optional
         The limit :math:`x_\mathrm{max} > 0`, in the unit of ``x``: give the cut-off. By default it is 1, and all
-        distances above 1 give the same values, [0, ..., 0, 1]. Arrays may be traced and differentiated.
+        distances above 1 give the same values, [0, ..., 0, 1]. Arrays can be traced and differentiated.
 
     Returns
     -------
@@ -41,9 +41,10 @@ def basic_bernstein(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1, or ``limit`` is a number that is not positive, or does not broadcast with ``x``.
+        If ``num`` is not an integer >= 1, or ``limit`` is a number that is not positive or an array that does not
+        broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array, or ``limit`` neither a number nor an array of its library.
+        If ``x`` is not a floating-point array, or ``limit`` is neither a number nor an array of its library.
 
     Examples
     --------
@@ -82,11 +83,9 @@ def _by_products(backend: Backend, u: Array, n: int) -> Array:
 
 
 def _by_exponentials(backend: Backend, u: Array, n: int) -> Array:
-    """Return polynomials as exponentials of logarithms, which libraries fuse and differentiate best.
-
-    Low powers of u and of 1 - u are multiplied out: differentiated a few times, they do not vanish at zero,
-    where their logarithms have no derivatives. Higher powers vanish there.
-    """
+    """Return polynomials as exponentials of logarithms, which libraries fuse and differentiate best."""
+    # Low powers of u and of 1 - u are products: their derivatives do not vanish at zero, where the logarithm has none.
+    # Derivatives of higher powers do vanish there.
     xp = backend.xp
     # Below this, exact zeros: the fourth power of the inverse, which derivatives contain, is finite above.
     tiny = min(float(xp.finfo(u.dtype).smallest_normal) ** (1.0 / _EXACT_POWERS), 1e-7)
@@ -106,7 +105,7 @@ def _by_exponentials(backend: Backend, u: Array, n: int) -> Array:
 
 
 def _powers(backend: Backend, t: Array, degree: int) -> list[Array]:
-    """Return the powers 0..degree by few multiplications."""
+    """Return the powers 0..degree, by few multiplications."""
     powers = [backend.xp.ones_like(t), t]
     for k in range(2, degree + 1):
         powers.append(powers[k // 2] * powers[k - k // 2])

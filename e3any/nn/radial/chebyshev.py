@@ -25,7 +25,7 @@ def basic_chebyshev(x: Array, num: int, limit: Array | float = 1.0) -> Array:
         Number of functions K.
     limit : float or array, optional
         The limit :math:`x_\mathrm{max} > 0`, in the unit of ``x``: give the cut-off. By default it is 1, and all
-        distances above 1 give the same values, [1, ..., 1]. Arrays may be traced and differentiated.
+        distances above 1 give the same values, [1, ..., 1]. Arrays can be traced and differentiated.
 
     Returns
     -------
@@ -35,9 +35,10 @@ def basic_chebyshev(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1, or ``limit`` is a number that is not positive, or does not broadcast with ``x``.
+        If ``num`` is not an integer >= 1, or ``limit`` is a number that is not positive or an array that does not
+        broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array, or ``limit`` neither a number nor an array of its library.
+        If ``x`` is not a floating-point array, or ``limit`` is neither a number nor an array of its library.
 
     Examples
     --------
@@ -52,19 +53,17 @@ def basic_chebyshev(x: Array, num: int, limit: Array | float = 1.0) -> Array:
 
 
 def chebyshev(backend: Backend, t: Array, rest: Array, num: int) -> Array:
-    r"""Return the polynomials :math:`T_k(2t - 1)` along a new last axis, for t between 0 and 1 and the rest 1 - t.
-
-    By the recursion :math:`T_{k+1} = T_k + d_{k+1}`, :math:`d_{k+1} = d_k + 2 (y - 1) T_k`, which is precise for
-    y near 1, and for y < 0 by :math:`T_k(y) = (-1)^k\, T_k(-y)`. The arc cosine has no derivatives at the ends.
-    """
+    r"""Return the polynomials :math:`T_k(2t - 1)` along a new last axis, for t between 0 and 1 and the rest 1 - t."""
+    # Recursion T_{k+1} = T_k + d_{k+1}, d_{k+1} = d_k + 2 (y - 1) T_k, which is precise for y near 1. For y < 0,
+    # T_k(y) = (-1)^k T_k(-y). The arc cosine would have no derivatives at the ends.
     xp = backend.xp
     lower = t < 0.5
-    slope = -4.0 * xp.where(lower, t, rest)  # 2 (|y| - 1)
-    polynomial, difference = xp.ones_like(t), 0.5 * slope
+    factor = -4.0 * xp.where(lower, t, rest)  # 2 (|y| - 1)
+    polynomial, difference = xp.ones_like(t), 0.5 * factor
     polynomials = [polynomial]
     for _ in range(1, num):
         polynomial = polynomial + difference
-        difference = difference + slope * polynomial
+        difference = difference + factor * polynomial
         polynomials.append(polynomial)
     values = xp.stack(polynomials, axis=-1)
     signs = backend.aligned(backend.table(_signs, num, like=t), values)

@@ -1,4 +1,4 @@
-"""Gaussians at equal distances."""
+"""Gaussians with equally spaced centres."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["basic_gaussian", "gaussian"]
 
 
 def basic_gaussian(x: Array, num: int, limit: Array | float = 1.0) -> Array:
-    r"""Return Gaussians of a distance, with centres at equal distances between 0 and the limit.
+    r"""Return Gaussians of a distance, with equally spaced centres between 0 and the limit.
 
     .. math::
         g_k(t) = \exp\left(-\sqrt{2K}\,(K-1) \left(t - \frac{k}{K-1}\right)^2\right) \qquad
         t = x / x_\mathrm{max} \qquad k = 0, \dots, K - 1
 
-    A single one is the constant 1.
+    For K = 1 the function is the constant 1.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def basic_gaussian(x: Array, num: int, limit: Array | float = 1.0) -> Array:
         Number of functions K.
     limit : float or array, optional
         The limit :math:`x_\mathrm{max} > 0`, in the unit of ``x``: give the cut-off. By default it is 1, and far above
-        it all functions are zero. Arrays may be traced and differentiated.
+        it all functions are zero. Arrays can be traced and differentiated.
 
     Returns
     -------
@@ -40,9 +40,10 @@ def basic_gaussian(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1, or ``limit`` is a number that is not positive, or does not broadcast with ``x``.
+        If ``num`` is not an integer >= 1, or ``limit`` is a number that is not positive or an array that does not
+        broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array, or ``limit`` neither a number nor an array of its library.
+        If ``x`` is not a floating-point array, or ``limit`` is neither a number nor an array of its library.
     """
     return gaussian(*scaled(x, num, limit), num)
 
@@ -54,7 +55,7 @@ def gaussian(backend: Backend, t: Array, num: int) -> Array:
         return xp.ones_like(t)[..., None]
     rate = math.sqrt(2 * num) * (num - 1)
     distance = t[..., None] - backend.aligned(backend.table(_centres, num, like=t), t[..., None])
-    # Beyond, the exponential is zero, but its derivatives would multiply that with infinity.
+    # Beyond, the exponential is zero, but its derivatives would multiply it by infinity.
     reach = math.sqrt(-math.log(float(xp.finfo(t.dtype).smallest_normal)) / rate)
     inside = xp.abs(distance) < reach
     distance = xp.where(inside, distance, xp.zeros_like(distance))

@@ -1,4 +1,4 @@
-"""Radial functions of distances that are mapped to (0, 1], for all of the half line."""
+"""Radial functions without a limit: distances are mapped to (0, 1] first."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def reciprocal_bernstein(
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1, ``kind`` is unknown, or a flag neither True nor False.
+        If ``num`` is not an integer >= 1, ``kind`` is unknown, or a flag is neither True nor False.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is not a floating-point array.
     """
     return _of_reciprocal(bernstein, x, num, kind, use_reciprocal_weighting)
 
@@ -108,6 +108,8 @@ def exponential_bernstein(
 ) -> Array:
     r"""Return Bernstein polynomials :math:`B_k(1 - \epsilon(x))` of an exponential mapping.
 
+    (Unke et al., `SpookyNet <https://arxiv.org/abs/2105.00304>`_, 2021.)
+
     Parameters
     ----------
     x : array of shape (...)
@@ -115,7 +117,7 @@ def exponential_bernstein(
     num : int
         Number of functions K.
     gamma : float or array, optional
-        Rate :math:`\gamma` of the mapping. Arrays may be traced and differentiated.
+        Rate :math:`\gamma` of the mapping. Arrays can be traced and differentiated.
     cuspless : bool, optional
         Which mapping :math:`\epsilon`, see :func:`exponential_mapping`.
     use_exponential_weighting : bool, optional
@@ -129,10 +131,10 @@ def exponential_bernstein(
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1, ``gamma`` is NaN or does not broadcast with ``x``, or a flag is neither True nor
-        False.
+        If ``num`` is not an integer >= 1, ``gamma`` is NaN or does not broadcast with ``x``, or a flag is neither True
+        nor False.
     TypeError
-        If ``x`` is no floating-point array, or ``gamma`` neither a number nor an array of its library.
+        If ``x`` is not a floating-point array, or ``gamma`` is neither a number nor an array of its library.
     """
     return _of_exponential(bernstein, x, num, gamma, cuspless, use_exponential_weighting)
 
@@ -202,7 +204,7 @@ def _of_exponential(
 
 
 def _of_mapping(backend: Backend, family: Family, mapping: Array, rest: Array, num: int, use_weighting: bool) -> Array:
-    """Return the functions of what a mapping lacks to one, where those of Chebyshev's end."""
+    """Evaluate a family of functions of the rest, 1 - mapping; Chebyshev polynomials are functions of the mapping."""
     if family is chebyshev:
         functions = chebyshev(backend, mapping, rest, num)
     else:

@@ -45,7 +45,7 @@ def reciprocal_mapping(x: Array, kind: ReciprocalMapping = "shifted") -> Array:
     ValueError
         If ``kind`` is unknown.
     TypeError
-        If ``x`` is no floating-point array.
+        If ``x`` is not a floating-point array.
     """
     return reciprocal_mapping_and_rest(x, kind)[0]
 
@@ -61,9 +61,9 @@ def exponential_mapping(x: Array, gamma: Array | float = 1.0, cuspless: bool = F
     x : array
         Distances.
     gamma : float or array, optional
-        Rate :math:`\gamma`. Arrays may be traced and differentiated.
+        Rate :math:`\gamma`. Arrays can be traced and differentiated.
     cuspless : bool, optional
-        Whether to take the second form, whose derivative is zero at x = 0.
+        Whether to use the second form, whose derivative is zero at x = 0.
 
     Returns
     -------
@@ -75,13 +75,13 @@ def exponential_mapping(x: Array, gamma: Array | float = 1.0, cuspless: bool = F
     ValueError
         If ``gamma`` is NaN or does not broadcast with ``x``, or ``cuspless`` is neither True nor False.
     TypeError
-        If ``x`` is no floating-point array, or ``gamma`` neither a number nor an array of its library.
+        If ``x`` is not a floating-point array, or ``gamma`` is neither a number nor an array of its library.
     """
     return exponential_mapping_and_rest(x, gamma, cuspless)[0]
 
 
 def reciprocal_mapping_and_rest(x: Array, kind: ReciprocalMapping) -> tuple[Array, Array]:
-    """Return a reciprocal mapping and what it lacks to one, which is precise near x = 0."""
+    """Return a reciprocal mapping and the rest, 1 - mapping, which is precise near x = 0."""
     backend = checked_backend(x)
     if kind not in get_args(ReciprocalMapping):
         raise ValueError(f"expected kind to be one of {get_args(ReciprocalMapping)}, got {shown(kind)}")
@@ -96,7 +96,7 @@ def reciprocal_mapping_and_rest(x: Array, kind: ReciprocalMapping) -> tuple[Arra
 
 
 def exponential_mapping_and_rest(x: Array, gamma: Array | float, cuspless: bool) -> tuple[Array, Array]:
-    """Return an exponential mapping and what it lacks to one, which is precise near x = 0."""
+    """Return an exponential mapping and the rest, 1 - mapping, which is precise near x = 0."""
     backend = checked_backend(x)
     check_flag(cuspless, "cuspless")
     xp = backend.xp

@@ -13,13 +13,13 @@ from e3any.nn.radial.arguments import scaled
 
 __all__ = ["basic_fourier", "bessel", "fourier", "sinc"]
 
-# Terms of the series of sin(z)/z, and up to where they are enough for float64.
+# Terms of the series of sin(z)/z, and the largest z for which they suffice in float64.
 _TERMS = 10
 _SMALL = 1.0
 
 
 def sinc(x: Array, num: int, limit: Array | float = 1.0) -> Array:
-    r"""Return the spherical waves of a sphere, zero at its surface and beyond.
+    r"""Return the spherical waves in a sphere, which are zero at its surface and beyond.
 
     .. math::
         f_k(t) = \begin{cases} \dfrac{\sin(\pi k t)}{\pi k t} & t \le 1 \\ 0 & t > 1 \end{cases} \qquad
@@ -33,7 +33,7 @@ def sinc(x: Array, num: int, limit: Array | float = 1.0) -> Array:
         Number of functions K.
     limit : float or array, optional
         The limit :math:`x_\mathrm{max} > 0`, in the unit of ``x``: give the cut-off. By default it is 1, and all
-        functions of distances above 1 are zero. Arrays may be traced and differentiated.
+        functions of distances above 1 are zero. Arrays can be traced and differentiated.
 
     Returns
     -------
@@ -43,9 +43,10 @@ def sinc(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1, or ``limit`` is a number that is not positive, or does not broadcast with ``x``.
+        If ``num`` is not an integer >= 1, or ``limit`` is a number that is not positive or an array that does not
+        broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array, or ``limit`` neither a number nor an array of its library.
+        If ``x`` is not a floating-point array, or ``limit`` is neither a number nor an array of its library.
     """
     backend, t = scaled(x, num, limit)
     xp = backend.xp
@@ -64,7 +65,7 @@ def bessel(x: Array, num: int, limit: Array | float = 1.0) -> Array:
         \int_0^c f_k(x) f_{k'}(x)\, x^2 dx = \delta_{kk'}
 
     (Gasteiger et al., `Directional message passing for molecular graphs <https://arxiv.org/abs/2003.03123>`_, 2020).
-    They go on beyond the limit, where they are zero for the first time: multiply them with a cut-off, such as
+    They are zero at the limit but not beyond it: multiply them by a cut-off, for example
     :func:`e3any.nn.polynomial_cutoff`.
 
     Parameters
@@ -74,7 +75,7 @@ def bessel(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     num : int
         Number of functions K.
     limit : float or array, optional
-        The limit c > 0, in the unit of ``x``. Arrays may be traced and differentiated.
+        The limit c > 0, in the unit of ``x``. Arrays can be traced and differentiated.
 
     Returns
     -------
@@ -84,9 +85,10 @@ def bessel(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1, or ``limit`` is a number that is not positive, or does not broadcast with ``x``.
+        If ``num`` is not an integer >= 1, or ``limit`` is a number that is not positive or an array that does not
+        broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array, or ``limit`` neither a number nor an array of its library.
+        If ``x`` is not a floating-point array, or ``limit`` is neither a number nor an array of its library.
     """
     backend, t = scaled(x, num, limit)
     frequencies = _frequencies(backend, 1, num, t)
@@ -110,7 +112,7 @@ def basic_fourier(x: Array, num: int, limit: Array | float = 1.0) -> Array:
         Number of functions K.
     limit : float or array, optional
         The limit :math:`x_\mathrm{max} > 0`, in the unit of ``x``: give the cut-off. By default it is 1, and values
-        repeat beyond it. Arrays may be traced and differentiated.
+        repeat beyond it. Arrays can be traced and differentiated.
 
     Returns
     -------
@@ -120,9 +122,10 @@ def basic_fourier(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1, or ``limit`` is a number that is not positive, or does not broadcast with ``x``.
+        If ``num`` is not an integer >= 1, or ``limit`` is a number that is not positive or an array that does not
+        broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array, or ``limit`` neither a number nor an array of its library.
+        If ``x`` is not a floating-point array, or ``limit`` is neither a number nor an array of its library.
     """
     backend, t = scaled(x, num, limit)
     return fourier(backend, _in_period(backend, t), num)
@@ -143,12 +146,12 @@ def _multiples_of_pi(first: int, last: int) -> NDArray[np.float64]:
 
 
 def _in_period(backend: Backend, t: Array) -> Array:
-    """Return t up to multiples of 2, the period of all functions: multiples of far distances would overflow."""
+    """Return t modulo 2, the period of all functions; frequencies times far distances would overflow."""
     return t - 2.0 * backend.stop_gradient(backend.xp.round(0.5 * t))
 
 
 def _sine_over(backend: Backend, z: Array, phase: Array) -> Array:
-    """Return sin(z)/z, where the sine is that of a phase, z up to multiples of its period."""
+    """Return sin(phase)/z, where the phase is z modulo its period; by a series near zero."""
     xp = backend.xp
     small = xp.abs(z) < _SMALL
     near = xp.where(small, z, xp.zeros_like(z))

@@ -1,4 +1,4 @@
-"""Windows at equal distances between 0 and a limit."""
+"""Windows of equal width between 0 and a limit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def rectangular_window(x: Array, num: int, limit: Array | float = 1.0) -> Array:
         Number of functions K.
     limit : float or array, optional
         The limit :math:`x_\mathrm{max} > 0`, in the unit of ``x``: give the cut-off. By default it is 1, and windows
-        end there. Arrays may be traced.
+        end there. Arrays can be traced.
 
     Returns
     -------
@@ -38,9 +38,10 @@ def rectangular_window(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     Raises
     ------
     ValueError
-        If ``num`` is no integer >= 1, or ``limit`` is a number that is not positive, or does not broadcast with ``x``.
+        If ``num`` is not an integer >= 1, or ``limit`` is a number that is not positive or an array that does not
+        broadcast with ``x``.
     TypeError
-        If ``x`` is no floating-point array, or ``limit`` neither a number nor an array of its library.
+        If ``x`` is not a floating-point array, or ``limit`` is neither a number nor an array of its library.
     """
     backend, _ = scaled(x, num, limit)
     xp, unit = backend.xp, scalar_like(backend, limit, x)
@@ -56,7 +57,7 @@ def triangular_window(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     .. math::
         f_k(x) = \max\bigl(1 - |K x / x_\mathrm{max} - k|, 0\bigr) \qquad k = 0, \dots, K - 1
 
-    Parameters, results and errors are those of :func:`rectangular_window`; limits may be differentiated.
+    Parameters, results and errors are those of :func:`rectangular_window`; limits can be differentiated.
     """
     backend, y = _offsets(x, num, limit)
     xp = backend.xp
@@ -71,7 +72,7 @@ def smooth_window(x: Array, num: int, limit: Array | float = 1.0) -> Array:
         f_k(x) = S(y + 1) - S(y) \qquad y = K x / x_\mathrm{max} - k \qquad k = 0, \dots, K - 1
 
     with the function S of :func:`e3any.nn.smooth_switch`. Parameters, results and errors are those of
-    :func:`rectangular_window`; limits may be differentiated.
+    :func:`rectangular_window`; limits can be differentiated.
     """
     _, y = _offsets(x, num, limit)
     return smooth_switch(y + 1.0) - smooth_switch(y)

@@ -1,4 +1,4 @@
-"""Radial, cut-off, damping, switch and window functions, in the files that they have in e3x."""
+"""Radial, cut-off, damping, switch and window functions, in the same files as in e3x."""
 
 from e3any_flax.nn.functions.bernstein import *
 from e3any_flax.nn.functions.chebyshev import *
