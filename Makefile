@@ -35,7 +35,7 @@ coverage: .venv/.installed-flax,torch,examples,test  ## Run the tests and show w
 	$(PYTHON) -m pytest -n 2 --dist loadfile --cov --cov-report= $(ARGS)
 	$(PYTHON) -m coverage report --show-missing --skip-covered --fail-under=95
 
-fuzz: .venv/.installed-flax,torch,examples,test  ## Compare random calls with reference forms (ARGS="--cases 3000 --seed 1 --library torch")
+fuzz: .venv/.installed-flax,torch,examples,test  ## Compare random calls with references (ARGS="--cases 3000 --seed 1 --library torch")
 	PYTHONPATH=tests nice $(PYTHON) -m fuzz $(ARGS)
 
 mutants: .venv/.installed-flax,torch,examples,test,mutants  ## Change the library in 120 places, one by one, and count what tests notice

@@ -25,15 +25,16 @@ PAGES = [page for page in sorted(DOCS.rglob("*.md")) if not {"_build", "generate
 NOTEBOOKS = [page for page in PAGES if "file_format: mystnb" in page.read_text(encoding="utf-8")]
 
 
-def blocks(page: Path) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+def blocks(page: Path, language: str = "python") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
 README = blocks(ROOT / "README.md")
 PROGRAMS = {page.relative_to(DOCS).as_posix(): program for page in PAGES if (program := "\n".join(blocks(page)))}
+OUTPUTS = {page.relative_to(DOCS).as_posix(): text for page in PAGES if (text := "".join(blocks(page, "text")))}
 
 
-def run(program: str, folder: Path) -> None:
+def run(program: str, folder: Path) -> str:
     path = os.pathsep.join(str(ROOT / name) for name in (".", "backends", "adapters"))
     result = subprocess.run(
         [sys.executable, "-c", program],
@@ -44,6 +45,7 @@ def run(program: str, folder: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 @pytest.mark.parametrize("program", README, ids=["flax", "torch", "numpy", "description"])
@@ -51,9 +53,14 @@ def test_programs_of_the_readme_run_one_by_one(program, tmp_path):
     run(program, tmp_path)
 
 
-@pytest.mark.parametrize("page", PROGRAMS)
+@pytest.mark.parametrize("page", sorted(PROGRAMS.keys() - OUTPUTS.keys()))
 def test_programs_of_a_page_run_one_after_the_other(page, tmp_path):
     run(PROGRAMS[page], tmp_path)
+
+
+@pytest.mark.parametrize("page", OUTPUTS)
+def test_programs_of_a_page_print_what_it_shows(page, tmp_path):
+    assert run(PROGRAMS[page], tmp_path) == OUTPUTS[page]
 
 
 def test_the_tree_of_the_architecture_is_that_of_the_sources():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,6 +106,62 @@ def test_a_backend_imports_only_the_library_of_its_name() -> None:
         packages = {package for _, package in imported_packages(file.read_text(encoding="utf-8"))}
         allowed = {name for name in ("jax", "torch") if name == file.parent.name}
         assert packages & FRAMEWORKS <= allowed, f"{file.name} imports {sorted(packages & FRAMEWORKS)}"
+
+
+# What the modules of a package of backends, or one module, may import of the others, in functions too.
+ALLOWED_WITHIN_BACKENDS = {
+    "forms": ("forms",),
+    "arrays": ("forms",),
+    "references": ("references", "arrays", "forms"),
+    "generic": ("references", "arrays", "forms"),
+    "kernels": ("kernels", "references", "arrays", "forms"),
+    "jax": ("jax", "kernels", "generic", "references", "arrays", "numpy_arrays", "forms"),
+    "torch": ("torch", "kernels", "kernel_backend", "generic", "references", "arrays", "numpy_arrays", "forms"),
+}
+# Not split yet.
+LONG_FILES = {"jax/edges.py", "kernels/harmonics.py", "kernels/xla/operations.py"}
+
+
+@pytest.fixture(scope="module")
+def source_counts() -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location("source_counts", ROOT / "docs" / "source_counts.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def not_allowed(source_counts: types.ModuleType, sources: dict[str, ast.Module]) -> list[str]:
+    """Return imports between packages of backends that the table above does not allow."""
+    return [
+        f"{name} imports {found}"
+        for name, module in sources.items()
+        if (package := name.split(".")[1:2]) and package[0] in ALLOWED_WITHIN_BACKENDS
+        for found in sorted(source_counts.imports(module, set(sources), when_called=True))
+        if found.split(".")[1:2] and found.split(".")[1] not in ALLOWED_WITHIN_BACKENDS[package[0]]
+    ]
+
+
+def test_packages_of_backends_import_one_way(source_counts: types.ModuleType) -> None:
+    sources = source_counts.modules()
+    assert {name.split(".")[1] for name in sources if "." in name} >= ALLOWED_WITHIN_BACKENDS.keys()
+    assert not_allowed(source_counts, sources) == []
+    sources["e3any_backends.forms.tables"] = ast.parse("def f():\n    from e3any_backends.torch import eager")
+    sources["e3any_backends.jax.edges"] = ast.parse("import e3any_backends.torch.modes")
+    assert not_allowed(source_counts, sources) == [
+        "e3any_backends.forms.tables imports e3any_backends.torch.eager",
+        "e3any_backends.jax.edges imports e3any_backends.torch.modes",
+    ]
+
+
+def test_modules_of_backends_import_each_other_in_no_circle(source_counts: types.ModuleType) -> None:
+    sources = source_counts.modules()
+    assert source_counts.circles(sources) == []
+    sources["e3any_backends.forms.tables"] = ast.parse("from e3any_backends.forms import couplings")
+    assert source_counts.circles(sources) == [("e3any_backends.forms.couplings", "e3any_backends.forms.tables")]
+
+
+def test_files_of_backends_are_short(source_counts: types.ModuleType) -> None:
+    assert {name for name, num in source_counts.lines().items() if num > source_counts.MOST_LINES} <= LONG_FILES
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Learn the inertia tensor of point masses, a symmetric 3x3 matrix that turns with them.
+"""Learn the inertia tensor of point masses, a symmetric 3x3 matrix that rotates with them.
 
 python docs/examples/moment_of_inertia.py --framework flax
 """

@@ -1,4 +1,4 @@
-"""Molecules of QM9, of the package ``qm9pack``: reading, batches, turning and mirroring.
+"""Molecules of QM9, of the package ``qm9pack``: reading, batches, rotating and mirroring.
 
 The numbers of some coordinates are written as ``1.*^-6``. The data are those of R. Ramakrishnan et al., Scientific Data
 1, 140022 (2014), https://doi.org/10.1038/sdata.2014.22.

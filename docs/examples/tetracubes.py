@@ -1,4 +1,4 @@
-"""Tell the eight tetracubes apart, whichever way they are turned.
+"""Tell the eight tetracubes apart, in any orientation.
 
 Two of them, the screws, are mirror images of each other. Only a pseudoscalar, whose sign a reflection changes, can tell
 them apart: with one the classifier is right every time, without one at most in seven cases of eight.
@@ -59,15 +59,15 @@ class Classifier(nn.Layer):
 
 
 def tetracubes(count: int, rng: np.random.Generator, noise: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
-    """Return shapes (8 * count, 4, 3), with noise and turned at random, and the number of the class of each.
+    """Return shapes (8 * count, 4, 3), with noise and rotated at random, and the number of the class of each.
 
     Every left screw is the mirror image of a right one, noise included.
     """
     shapes = np.repeat(np.asarray(list(SHAPES.values()), np.float64), count, axis=0)
     shapes += noise * rng.normal(size=shapes.shape)
     shapes[7 * count :] = shapes[6 * count : 7 * count] * [1, 1, -1]
-    turned = shapes @ so3.random_rotation(rng, num=len(shapes))
-    return turned.astype(np.float32), np.repeat(np.arange(len(SHAPES)), count)
+    rotated = shapes @ so3.random_rotation(rng, num=len(shapes))
+    return rotated.astype(np.float32), np.repeat(np.arange(len(SHAPES)), count)
 
 
 def confusion(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
