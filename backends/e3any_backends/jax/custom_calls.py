@@ -1,8 +1,7 @@
-"""Primitives, and kernels as custom calls of XLA on CPUs.
+"""Registration of primitives, and CPU kernels as custom calls of XLA.
 
-A custom call fits into every compiled program, but the machine must have e3any when the program runs: exported
-programs are made without. XLA cannot split a custom call over devices. Where there is no kernel, the plain form is
-compiled, which is the specification.
+A custom call fits into every compiled program, but XLA cannot split it over devices, and the machine must have e3any
+when the program runs. So exported programs, and those for several devices, are compiled from the reference.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 
 from e3any_backends import kernels
 from e3any_backends.arrays import Array
+from e3any_backends.jax.private import Lowering, set_batching, set_derivatives, set_lowering
 
-__all__ = ["call", "define"]
+__all__ = ["Rule", "call", "define"]
 
 Rule = Callable[..., Any]
 Shape = tuple[int, ...]
 
-# How many parts there may be of a kernel's work; when it runs, there are no more than XLA has threads.
+# The largest number of shares of a kernel's work; when it runs, there are no more than XLA has threads.
 _MOST_PARTS = 256
 
 
@@ -36,9 +35,9 @@ def define(
     jvp: Rule,
     transpose: Rule,
     batch: Rule,
-    plain: Rule,
+    reference: Rule,
     by_kernel: Rule,
-    plain_on_cpu: Rule | None = None,
+    reference_on_cpu: Rule | None = None,
 ) -> None:
     """Give a primitive, whose one parameter is a ``program``, its rules.
 
@@ -47,18 +46,18 @@ def define(
     primitive : Primitive
         The primitive.
     operation : str
-        What to call it where the reason is logged why no kernel is used.
+        Name of the operation in the log, which tells why no kernel is used.
     jvp, transpose, batch : callable
-        What JAX asks for to differentiate and to vectorise.
-    plain : callable
-        A function of the operands and the program, which returns a list of results.
+        The rules of JAX for derivatives and for :func:`jax.vmap`.
+    reference : callable
+        A function of the operands and the program that returns a list of results.
     by_kernel : callable
-        The same on CPUs, by a kernel. It may return None.
-    plain_on_cpu : callable, optional
-        The plain form that is compiled for CPUs, if it is another one.
+        The same by a kernel, for CPUs; None stands for operands that the kernel does not support.
+    reference_on_cpu : callable, optional
+        The reference that is compiled for CPUs, if it is another one.
     """
-    jvp, transpose, batch, plain, by_kernel = map(_by_own_settings, (jvp, transpose, batch, plain, by_kernel))
-    plain_on_cpu = plain if plain_on_cpu is None else _by_own_settings(plain_on_cpu)
+    rules = jvp, transpose, batch, reference, by_kernel, reference if reference_on_cpu is None else reference_on_cpu
+    jvp, transpose, batch, reference, by_kernel, reference_on_cpu = map(_with_own_settings, rules)
 
     @lru_cache(maxsize=512)
     def compiled(program: Any, *_: Any) -> Any:
@@ -69,15 +68,14 @@ def define(
         with jax.disable_jit(False):  # else it would call itself
             return compiled(program, kernels.used(), kernels.most_threads())(*operands)
 
-    ad.primitive_jvps[primitive] = jvp
-    ad.primitive_transposes[primitive] = transpose
-    batching.primitive_batchers[primitive] = batch
-    mlir.register_lowering(primitive, mlir.lower_fun(plain, multiple_results=True))
-    mlir.register_lowering(primitive, _lowering(operation, by_kernel, plain_on_cpu), platform="cpu")
+    set_derivatives(primitive, jvp, transpose)
+    set_batching(primitive, batch)
+    set_lowering(primitive, lambda _: reference)
+    set_lowering(primitive, _rule_on_cpu(operation, by_kernel, reference_on_cpu), platform="cpu")
 
 
-def _by_own_settings(rule: Rule) -> Rule:
-    """Return a rule for which the user's settings of promotion do not hold: they are about the user's own arrays."""
+def _with_own_settings(rule: Rule) -> Rule:
+    """Return a rule that ignores the user's settings of promotion: they are about the user's own arrays."""
 
     @wraps(rule)
     def run(*arguments: Any, **options: Any) -> Any:
@@ -87,40 +85,36 @@ def _by_own_settings(rule: Rule) -> Rule:
     return run
 
 
-def _lowering(operation: str, by_kernel: Rule, plain: Rule) -> Rule:
-    """Return the lowering for CPUs."""
+def _rule_on_cpu(operation: str, by_kernel: Rule, reference: Rule) -> Callable[[Lowering], Rule]:
+    """Return a function that chooses between a kernel, which may still not support the operands, and the reference."""
 
-    def evaluate(*operands: Array, program: Any) -> Any:
+    def by_kernel_if_supported(*operands: Array, program: Any) -> Any:
         results = None
         with suppress(kernels.KernelError):
             results = by_kernel(*operands, program=program)
         if results is None:
             kernels.log_fallback(operation, f"operands of shape {', '.join(str(o.shape) for o in operands)}")
-            results = plain(*operands, program=program)
+            results = reference(*operands, program=program)
         return results
 
-    def lower(context: Any, *operands: Any, program: Any) -> Any:
-        obstacle = _obstacle(context)
+    def choose(lowering: Lowering) -> Rule:
+        obstacle = _obstacle(lowering)
         if obstacle:
             kernels.log_fallback(operation, obstacle)
-        rule = mlir.lower_fun(plain if obstacle else evaluate, multiple_results=True)
-        return rule(context, *operands, program=program)
+        return reference if obstacle else by_kernel_if_supported
 
-    return lower
+    return choose
 
 
-def _obstacle(context: Any) -> str:
-    """Return why a kernel can't serve a program."""
-    module = context.module_context
+def _obstacle(lowering: Lowering) -> str:
+    """Return why kernels do not support a program, empty if they do."""
     if not kernels.used():
         return "kernels are switched off or do not work here"
-    if module.lowering_parameters.for_export:
+    if lowering.is_exported:
         return "exported programs run without e3any"
-    if getattr(module.axis_context, "num_devices", 0) != 1:
+    if lowering.num_devices != 1:
         return "the program is for several devices"
-    if any(not isinstance(n, int) for aval in context.avals_in for n in aval.shape):
-        return "sizes are symbols"
-    return ""
+    return "sizes are symbols" if lowering.has_symbolic_sizes else ""
 
 
 def call(
@@ -139,17 +133,17 @@ def call(
     name : str
         A key of :data:`e3any_backends.kernels.xla.operations.OPERATIONS`.
     dtype : str
-        The dtype of results and of operands that are not integers.
+        Dtype of results and of floating-point operands.
     shapes : sequence of tuple of int
         Shapes of the results.
     *operands : array
-        Arrays of JAX, and tables as arrays of NumPy, which become constants of the program.
+        JAX arrays, and NumPy arrays, which become constants of the program.
     program : Program or EdgeProgram, optional
-        Code for an operation that takes it.
+        Machine code of the operation, if it has its own for these operands.
     shared : int
-        How many words of eight bytes the parts of the work share.
+        Size, in words of eight bytes, of the scratch memory that all shares of the work use.
     **amount : int
-        How much work it is, as :func:`e3any_backends.kernels.parallel.pool.num_parts` takes it.
+        Arguments of :func:`e3any_backends.kernels.parallel.pool.num_parts`, which say how much work it is.
 
     Returns
     -------
@@ -170,10 +164,10 @@ def call(
 
 @cache
 def _target(name: str, dtype: str, program: Any) -> str | None:
-    """Compile a kernel and register it; return the name that XLA knows it by, or None if XLA refuses it."""
+    """Compile and register a kernel; return its name in XLA, or None if XLA refuses it."""
     target: str = f"e3any_{name}_{dtype}" if program is None else program.name
     try:
-        jax.devices("cpu")  # without a client XLA would register the kernel, and refuse it, later
+        jax.devices("cpu")  # without a client XLA would register the kernel later, where a refusal is no exception
         jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(_handler(name, dtype, program)), platform="cpu")
     except RuntimeError as error:
         kernels.log_fallback(name, f"jaxlib refuses the kernel: {error}")
@@ -182,6 +176,7 @@ def _target(name: str, dtype: str, program: Any) -> str | None:
 
 
 def _handler(name: str, dtype: str, program: Any) -> Any:
+    """Return a kernel for XLA, which is kept alive: XLA has its address."""
     from e3any_backends.kernels.xla.handlers import handler
 
     return handler(name, dtype, program)

@@ -1,14 +1,13 @@
-r"""Sums of products over edges as one JAX primitive, closed under differentiation, in bounded memory.
+r"""Sums of products over edges as one JAX primitive, in bounded memory.
 
 .. math:: \phi(x, Y, g, A) = \sum_e \sum_{mkf} Y_{em} \, g_{el(m)f} \, x_{s(e)kf} \, A_{r(e)mkf}
 
-is linear in each of four slots. The sum over edges is its derivative with respect to A, and the derivatives of the
-sum are those with respect to other slots. The primitive evaluates a list of such contractions together; its tangents
-and its transposes are again such lists, as in ``_jax_coupling.py``.
+is linear in each of four slots. The sum over edges is the contraction for the slot of A, and the derivatives of the sum
+are the contractions for the other slots, see :mod:`e3any_backends.jax.multilinear`.
 
 Edges are laid out in rows of a fixed width, every row for one receiver, so that shapes do not depend on the degrees of
-nodes: E edges to N nodes need at most E // width + N rows. Blocks of rows are worked off by a loop. Nothing is kept
-for every edge but what the contraction returns, and what is computed for a block stays in the cache of the processor.
+nodes: E edges to N nodes need at most E // width + N rows. A loop goes through blocks of rows. In memory there is
+nothing for every edge but operands and results; intermediate values of a block stay in the cache of the processor.
 """
 
 from __future__ import annotations
@@ -16,31 +15,30 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Primitive
-from jax.interpreters import ad
 
-from e3any_backends.jax.custom_calls import call, define
+from e3any_backends.arrays import Array
+from e3any_backends.jax.custom_calls import call
+from e3any_backends.jax.multilinear import MultilinearPrimitive, Program, Shape
 from e3any_backends.jax.store import stored
-
-Array: TypeAlias = Any
-Shape: TypeAlias = tuple[Any, ...]
 
 __all__ = ["sum_edges"]
 
+# Slots: components of nodes (N, K, F), angular parts (E, M), radial parts (E, L+1, F), sums (num, M, K, F). Programs
+# have the shapes of all four as their form.
 _X, _Y, _G, _A = range(4)
 _WIDTH = 8
-# What the products of a block of rows take.
+# Memory for the products of a block of rows.
 _BLOCK_BYTES = 2**22
 
 
 class _Rows(NamedTuple):
-    """Edges in rows: integer operands of the primitive.
+    """Edges in rows: the integer operands of the primitive.
 
     Parameters
     ----------
@@ -49,38 +47,12 @@ class _Rows(NamedTuple):
     senders : array of shape (E,)
         The node that sends, for every edge.
     receivers : array of shape (R,)
-        The node that receives, for every row; its number is that of receivers in rows that are not used.
+        The node that receives, for every row; ``num`` in rows without edges.
     """
 
     edges: Array
     senders: Array
     receivers: Array
-
-
-@dataclass(frozen=True)
-class _Program:
-    """What to compute: the static parameter of the primitive.
-
-    Parameters
-    ----------
-    shapes : tuple of tuple of int
-        The shapes (N, K, F), (E, M), (E, L+1, F) and (num, M, K, F) of what the four slots take.
-    slots, outs : tuple of int
-        The slot of each operand and of each output.
-    terms : tuple
-        For each contraction the number of its output and of its three operands, in ascending order of their slots.
-    """
-
-    shapes: tuple[Shape, ...]
-    slots: tuple[int, ...]
-    outs: tuple[int, ...]
-    terms: tuple[tuple[int, tuple[int, ...]], ...]
-
-    @property
-    def rows_per_block(self) -> int:
-        """How many rows are worked off at once."""
-        _, num_basis, size, features = self.shapes[_A]
-        return int(max(1, _BLOCK_BYTES // (4 * num_basis * size * features)))
 
 
 def sum_edges(
@@ -93,24 +65,15 @@ def sum_edges(
         return jnp.zeros(shape, dtype)
     operands = [jnp.asarray(a, dtype) for a in (x, angular, radial)]
     rows = _rows(src, dst, x.shape[0], num, indices_are_sorted)
-    shapes = (*(tuple(a.shape) for a in operands), shape)
-    return _bind(rows, operands, _Program(shapes, (_X, _Y, _G), (_A,), ((0, (0, 1, 2)),)))[0]
-
-
-def _bind(rows: _Rows, operands: Sequence[Array], program: _Program) -> list[Array]:
-    """Bind the primitive to the operands that terms use."""
-    used = sorted({o for _, term in program.terms for o in term})
-    number = {o: i for i, o in enumerate(used)}
-    terms = tuple((out, tuple(number[o] for o in term)) for out, term in program.terms)
-    program = _Program(program.shapes, tuple(program.slots[o] for o in used), program.outs, terms)
-    return _primitive.bind(*rows, *(operands[o] for o in used), program=program)
+    program = Program((*(tuple(a.shape) for a in operands), shape), (_X, _Y, _G), ((_A, shape),), ((0, (0, 1, 2)),))
+    return _primitive.bind(*rows, *operands, program=program)[0]
 
 
 def _rows(src: Array, dst: Array, num_senders: Any, num: Any, indices_are_sorted: bool) -> _Rows:
     """Lay out edges in rows."""
     num_edges = dst.shape[0]
     width, num_rows = _sizes(num_edges, num)
-    # One dtype for all numbers of edges, nodes and rows: lists may be wider, and of two dtypes.
+    # One dtype for the indices of edges, nodes and rows: those of lists can be wider, and differ.
     int32 = jnp.int32
     before = jnp.sum(dst < 0, dtype=int32) if indices_are_sorted else 0  # padding in front of the first node
     valid = (src >= 0) & (src < num_senders)
@@ -134,7 +97,7 @@ def _starts(counts: Array) -> Array:
 
 
 def _sizes(num_edges: Any, num: Any) -> tuple[int, Any]:
-    """Return a width of rows, at most half of the mean degree, and how many rows there can be."""
+    """Return the width of rows, at most half of the mean degree, and the largest possible number of rows."""
     if not (isinstance(num_edges, int) and isinstance(num, int)):  # symbolic sizes can't be compared
         return _WIDTH, num_edges // _WIDTH + num
     width = _WIDTH
@@ -143,101 +106,58 @@ def _sizes(num_edges: Any, num: Any) -> tuple[int, Any]:
     return width, min(num_edges, num_edges // width + num)
 
 
-# -- evaluation ---------------------------------------------------------------------------------------------
+# -- without a kernel ---------------------------------------------------------------------------------------
 
 
-def _evaluate_by_kernel(*operands: Array, program: _Program) -> list[Array] | None:
-    from e3any_backends.kernels import edges
-    from e3any_backends.kernels.code.edges import edge_program
-    from e3any_backends.kernels.xla.operations import edge_scratch_words
-
-    rows, dtype = operands[:3], operands[3].dtype
-    wide = jnp.promote_types(dtype, jnp.float32)
-    x, angular = (jax.ShapeDtypeStruct(program.shapes[slot], wide) for slot in (_X, _Y))
-    size, shared = edges.work(x, angular), edge_scratch_words(program.shapes[_A][0], angular.shape[0])
-    arrays: dict[int | None, Array] = dict(enumerate(o.astype(wide) for o in operands[3:]))
-    totals: dict[int, Array] = {}
-    for outs, factors in _calls(program):
-        is_slope = len(factors) == 4
-        shapes = program.shapes[:_A] if is_slope else program.shapes[_A:]
-        factors_ = (jnp.zeros(program.shapes[slot], wide) if o is None else arrays[o] for slot, o in enumerate(factors))
-        name = "edge_gradients" if is_slope else "edge_products"
-        code = edge_program(name, program.shapes[1][1], program.shapes[0][2], wide.name)
-        amount = {"work": 3 * size, "copied": x.size} if is_slope else {"work": size}
-        values = call(name, wide.name, shapes, *rows, *factors_, program=code, shared=shared, **amount)
-        if values is None:
-            return None
-        for numbers, value in zip(outs, values, strict=True):
-            for out in numbers:
-                totals[out] = totals[out] + value if out in totals else value
-    return [totals[out].astype(dtype) for out in range(len(program.outs))]
-
-
-_Point = tuple[int | None, ...]
-
-
-def _calls(program: _Program) -> Iterator[tuple[list[list[int]], _Point]]:
-    """Yield calls of kernels: the outputs that each of their results is part of, and operands.
-
-    One kernel sums products over edges, for three operands. The other one takes all first derivatives, for four: these
-    are three contractions, of which a program needs some. None stands for any operand of a slot that has none.
-    """
-    wanted: dict[tuple[int, _Point], list[int]] = {}
-    for out, factors in program.terms:
-        wanted.setdefault((program.outs[out], factors), []).append(out)
-    for key in [key for key in wanted if key[0] == _A]:
-        yield [wanted.pop(key)], key[1]
-    operands: list[list[int | None]] = [[o for o, s in enumerate(program.slots) if s == slot] for slot in range(4)]
-    points = list(itertools.product(*(numbers or [None] for numbers in operands)))
-    while wanted:
-        point = max(points, key=lambda point: sum(slope in wanted for slope in _slopes(point)))
-        yield [wanted.pop(slope, []) for slope in _slopes(point)], point
-
-
-def _slopes(point: _Point) -> list[tuple[int, _Point]]:
-    """Return the contractions that the first derivatives are: output and operands."""
-    return [(slot, (*point[:slot], *point[slot + 1 :])) for slot in (_X, _Y, _G)]
-
-
-def _evaluate(*operands: Array, program: _Program, store: bool) -> list[Array]:
+def _sums_by_blocks(*operands: Array, program: Program, store: bool) -> list[Array]:
+    """Evaluate a program by a loop over blocks of rows."""
     rows, arrays = _Rows(*operands[:3]), list(operands[3:])
     dtype = arrays[0].dtype
     wide = jnp.promote_types(dtype, jnp.float32)
     for i, slot in enumerate(program.slots):
-        if slot == _X:  # one more node, which sends zeros to padding
+        if slot == _X:  # one more node: padding receives zeros from it
             arrays[i] = jnp.concatenate([arrays[i], jnp.zeros_like(arrays[i][:1])])
 
     def step(totals: list[Array], block: tuple[Array, Array]) -> tuple[list[Array], None]:
-        contractions = _Contractions(program, arrays, *block, rows.senders, wide, store)
-        return [contractions.add(out, total) for out, total in enumerate(totals)], None
+        sums = _BlockSums(program, arrays, *block, rows.senders, wide, store)
+        return [sums.add(out, total) for out, total in enumerate(totals)], None
 
-    totals = [jnp.zeros(program.shapes[slot], wide) for slot in program.outs]
+    totals = [jnp.zeros(shape, wide) for _, shape in program.outs]
     totals, _ = jax.lax.scan(step, totals, _blocks(rows, program))
     return [total.astype(dtype) for total in totals]
 
 
-def _blocks(rows: _Rows, program: _Program) -> tuple[Array, Array]:
+def _blocks(rows: _Rows, program: Program) -> tuple[Array, Array]:
     """Return the edges (blocks, rows, width) and receivers (blocks, rows) of blocks of rows."""
-    (num_rows, width), size = rows.edges.shape, program.rows_per_block
+    num_receivers, num_basis, num_components, features = program.form[_A]
+    num_rows, width = rows.edges.shape
+    size = int(max(1, _BLOCK_BYTES // (4 * num_basis * num_components * features)))
     if isinstance(num_rows, int):
         size = min(size, num_rows)
     num_blocks = (num_rows + size - 1) // size
     padding = num_blocks * size - num_rows
-    edges = jnp.concatenate([rows.edges, jnp.full((padding, width), program.shapes[_Y][0], jnp.int32)])
-    receivers = jnp.concatenate([rows.receivers, jnp.full((padding,), program.shapes[_A][0], jnp.int32)])
+    edges = jnp.concatenate([rows.edges, jnp.full((padding, width), program.form[_Y][0], jnp.int32)])
+    receivers = jnp.concatenate([rows.receivers, jnp.full((padding,), num_receivers, jnp.int32)])
     return jnp.reshape(edges, (num_blocks, size, width)), jnp.reshape(receivers, (num_blocks, size))
 
 
-class _Contractions:
+class _BlockSums:
     """The contractions of a block of B rows of D edges.
 
-    Views of operands have the shapes (B, D, K, F), (B, D, M), (B, D, M, F), for every component of the angular part
-    the radial one, and (B, M, K, F). Padding reads what there is; its products are masked or not returned.
+    Views hold the entries of operands that belong to its rows or edges. Those of padding are arbitrary: their products
+    are masked or dropped.
+
+    | slot | shape of the view |
+    |---|---|
+    | x | (B, D, K, F) |
+    | angular | (B, D, M) |
+    | radial | (B, D, M, F), repeated for the components of each degree |
+    | sums | (B, M, K, F) |
     """
 
     def __init__(
         self,
-        program: _Program,
+        program: Program,
         arrays: list[Array],
         edges: Array,
         receivers: Array,
@@ -246,15 +166,15 @@ class _Contractions:
         store: bool,
     ) -> None:
         self._program, self._arrays, self._dtype, self._is_stored = program, arrays, dtype, store
-        num_edges, self._num_radial, _ = program.shapes[_G]
+        num_edges, self._num_radial, _ = program.form[_G]
         self._present = edges < num_edges
-        sent = jnp.where(self._present, senders.at[edges].get(mode="clip"), program.shapes[_X][0])
+        sent = jnp.where(self._present, senders.at[edges].get(mode="clip"), program.form[_X][0])
         self._rows = {_X: sent, _Y: edges, _G: edges, _A: receivers}
         self._known: dict[Any, Array] = {}
 
     def add(self, out: int, total: Array) -> Array:
         """Add the terms of an output to its total."""
-        slot = self._program.outs[out]
+        slot, _ = self._program.outs[out]
         terms = [operands for number, operands in self._program.terms if number == out]
         value = functools.reduce(jnp.add, (self._term(slot, *operands) for operands in terms))
         rows = jnp.reshape(self._rows[slot], (-1,))
@@ -296,7 +216,7 @@ class _Contractions:
         return self._stored((x, sums), products)
 
     def _view(self, operand: int) -> Array:
-        """Return what edges or rows have of an operand."""
+        """Return the view of an operand."""
         slot, array = self._program.slots[operand], self._arrays[operand]
         rows = self._rows[slot]
         if slot == _G:
@@ -306,7 +226,7 @@ class _Contractions:
         return self._stored(operand, lambda: array.at[rows].get(mode="clip").astype(self._dtype))
 
     def _stored(self, key: Any, function: Any) -> Array:
-        """Compute an array once; on CPUs have XLA store it, which else computes it again in each loop that reads it."""
+        """Compute an array once; for CPUs, store it: XLA would compute it again in each loop that reads it."""
         if key not in self._known:
             value = function()
             self._known[key] = stored(value)[0] if self._is_stored else value
@@ -318,104 +238,94 @@ def _sum(terms: Any) -> Array:
     return functools.reduce(jnp.add, terms)
 
 
-# -- rules --------------------------------------------------------------------------------------------------
-
-_primitive = Primitive("e3any_edges")
-_primitive.multiple_results = True
+# -- by kernels ---------------------------------------------------------------------------------------------
 
 
-@_primitive.def_abstract_eval
-def _abstract(*operands: Any, program: _Program) -> list[Any]:
-    return [jax.core.ShapedArray(program.shapes[slot], operands[-1].dtype) for slot in program.outs]
+def _sums_by_kernel(*operands: Array, program: Program) -> list[Array] | None:
+    from e3any_backends.kernels import edges
+    from e3any_backends.kernels.code.edges import edge_program
+    from e3any_backends.kernels.xla.operations import edge_scratch_words
+
+    rows, dtype, shapes = operands[:3], operands[3].dtype, program.form
+    wide = jnp.promote_types(dtype, jnp.float32)
+    x, angular = (jax.ShapeDtypeStruct(shapes[slot], wide) for slot in (_X, _Y))
+    size, shared = edges.work(x, angular), edge_scratch_words(shapes[_A][0], angular.shape[0])
+    arrays: dict[int | None, Array] = dict(enumerate(o.astype(wide) for o in operands[3:]))
+    totals: dict[int, Array] = {}
+    for outs, factors in _calls(program):
+        is_gradient = len(factors) == 4
+        name, results = ("edge_gradients", shapes[:_A]) if is_gradient else ("edge_products", shapes[_A:])
+        amount = {"work": 3 * size, "copied": x.size} if is_gradient else {"work": size}
+        values = [jnp.zeros(shapes[slot], wide) if o is None else arrays[o] for slot, o in enumerate(factors)]
+        code = edge_program(name, angular.shape[1], x.shape[2], wide.name)
+        found = call(name, wide.name, results, *rows, *values, program=code, shared=shared, **amount)
+        if found is None:
+            return None
+        for numbers, value in zip(outs, found, strict=True):
+            for out in numbers:
+                totals[out] = totals[out] + value if out in totals else value
+    return [totals[out].astype(dtype) for out in range(len(program.outs))]
 
 
-def _bind_present(
-    rows: _Rows, operands: list[Array], slots: list[int], outs: tuple[int, ...], terms: list[Any], shapes: Any
-) -> dict[int, Array]:
-    """Bind only the outputs that have terms, and return those by their numbers."""
-    present = sorted({out for out, _ in terms})
-    if not present:
-        return {}
-    number = {out: i for i, out in enumerate(present)}
-    numbered = tuple((number[out], term) for out, term in terms)
-    program = _Program(shapes, tuple(slots), tuple(outs[out] for out in present), numbered)
-    return dict(zip(present, _bind(rows, operands, program), strict=True))
+_Point = tuple[int | None, ...]
 
 
-def _jvp(primals: Sequence[Array], tangents: Sequence[Any], *, program: _Program) -> tuple[list[Array], list[Any]]:
-    rows, operands, slots = _Rows(*primals[:3]), list(primals[3:]), list(program.slots)
-    tangent_of = {}
-    for i, tangent in enumerate(tangents[3:]):
-        if not isinstance(tangent, ad.Zero):
-            tangent_of[i] = len(operands)
-            operands.append(tangent)
-            slots.append(program.slots[i])
-    terms = [
-        (out, (*term[:position], tangent_of[o], *term[position + 1 :]))
-        for out, term in program.terms
-        for position, o in enumerate(term)
-        if o in tangent_of
-    ]
-    primal_outs = _primitive.bind(*primals, program=program)
-    values = _bind_present(rows, operands, slots, program.outs, terms, program.shapes)
-    return primal_outs, [values.get(i, ad.Zero(jax.typeof(p).to_tangent_aval())) for i, p in enumerate(primal_outs)]
+def _calls(program: Program) -> Iterator[tuple[list[list[int]], _Point]]:
+    """Yield calls of kernels: for each result the outputs that it is added to, and the operands.
+
+    There are two kernels. One sums products of three operands over edges. The other takes four operands, one for each
+    slot, and returns the gradients with respect to x, Y and g, three contractions at once. Calls are chosen such that
+    each returns as many of the remaining contractions of the program as possible. For example, the three gradients of
+    one sum take one call. An operand is None if the program has none for its slot: then only the gradient with respect
+    to that slot is used.
+    """
+    wanted: dict[tuple[int, _Point], list[int]] = {}
+    for out, factors in program.terms:
+        wanted.setdefault((program.outs[out][0], factors), []).append(out)
+    for key in [key for key in wanted if key[0] == _A]:
+        yield [wanted.pop(key)], key[1]
+    operands: list[list[int | None]] = [[o for o, s in enumerate(program.slots) if s == slot] for slot in range(4)]
+    points = list(itertools.product(*(numbers or [None] for numbers in operands)))
+    while wanted:
+        point = max(points, key=lambda point: sum(gradient in wanted for gradient in _gradients_at(point)))
+        yield [wanted.pop(gradient, []) for gradient in _gradients_at(point)], point
 
 
-def _transpose(cotangents: Sequence[Any], *operands: Any, program: _Program) -> list[Any]:
-    rows, factors = _Rows(*operands[:3]), operands[3:]
-    unknown = [i for i, o in enumerate(factors) if ad.is_undefined_primal(o)]
-    known: list[Array] = []
-    slots: list[int] = []
-    number: dict[tuple[str, int], int] = {}
-    arrays = [("operand", i, o, program.slots[i]) for i, o in enumerate(factors) if i not in unknown]
-    arrays += [("cotangent", i, c, program.outs[i]) for i, c in enumerate(cotangents) if not isinstance(c, ad.Zero)]
-    for kind, i, array, slot in arrays:
-        number[kind, i] = len(known)
-        known.append(array)
-        slots.append(slot)
-    terms = []
-    for out, term in program.terms:
-        if ("cotangent", out) in number:
-            (target,) = (o for o in term if o in unknown)
-            members = [number["cotangent", out], *(number["operand", o] for o in term if o != target)]
-            terms.append((unknown.index(target), tuple(sorted(members, key=lambda m: slots[m]))))
-    outs = tuple(program.slots[u] for u in unknown)
-    values = _bind_present(rows, known, slots, outs, terms, program.shapes)
-    results: list[Any] = [None] * len(operands)
-    for position, u in enumerate(unknown):
-        results[3 + u] = values.get(position, ad.Zero(factors[u].aval))
-    return results
+def _gradients_at(point: _Point) -> list[tuple[int, _Point]]:
+    """Return slot and operands of the contractions that are the gradients for one operand of each slot."""
+    return [(slot, (*point[:slot], *point[slot + 1 :])) for slot in (_X, _Y, _G)]
 
 
-def _batch(operands: Sequence[Array], axes: Sequence[Any], *, program: _Program) -> tuple[list[Array], list[Any]]:
+# -- batches ------------------------------------------------------------------------------------------------
+
+
+def _batch_graphs(operands: Sequence[Array], axes: Sequence[Any], *, program: Program) -> tuple[list[Array], list[int]]:
     """Make one graph of a batch of graphs."""
     size = next(o.shape[a] for o, a in zip(operands, axes, strict=True) if a is not None)
     edges, senders, receivers, *factors = (
         jnp.broadcast_to(o, (size, *o.shape)) if a is None else jnp.moveaxis(o, a, 0)
         for o, a in zip(operands, axes, strict=True)
     )
-    num_senders, num_edges, num = (program.shapes[slot][0] for slot in (_X, _Y, _A))
+    num_senders, num_edges, num = (program.form[slot][0] for slot in (_X, _Y, _A))
     first = jnp.arange(size, dtype=edges.dtype)[:, None]
     rows = _Rows(
         jnp.where(edges < num_edges, edges + first[..., None] * num_edges, size * num_edges),
         senders + first * num_senders,
         jnp.where(receivers < num, receivers + first * num, size * num),
     )
-    shapes = tuple((size * shape[0], *shape[1:]) for shape in program.shapes)
-    values = _primitive.bind(
-        *(jnp.reshape(o, (-1, *o.shape[2:])) for o in (*rows, *factors)),
-        program=_Program(shapes, program.slots, program.outs, program.terms),
-    )
+    shapes: list[Shape] = [(size * shape[0], *shape[1:]) for shape in program.form]
+    outs = tuple((slot, shapes[slot]) for slot, _ in program.outs)
+    merged = (jnp.reshape(o, (-1, *o.shape[2:])) for o in (*rows, *factors))
+    values = _primitive.bind(*merged, program=replace(program, form=tuple(shapes), outs=outs))
     return [jnp.reshape(v, (size, -1, *v.shape[1:])) for v in values], [0] * len(values)
 
 
-define(
-    _primitive,
+_primitive = MultilinearPrimitive(
+    "e3any_edges",
     "edge_products",
-    jvp=_jvp,
-    transpose=_transpose,
-    batch=_batch,
-    plain=functools.partial(_evaluate, store=False),
-    by_kernel=_evaluate_by_kernel,
-    plain_on_cpu=functools.partial(_evaluate, store=True),
+    batch=_batch_graphs,
+    reference=functools.partial(_sums_by_blocks, store=False),
+    by_kernel=_sums_by_kernel,
+    reference_on_cpu=functools.partial(_sums_by_blocks, store=True),
+    num_indices=len(_Rows._fields),
 )

@@ -1,13 +1,15 @@
-r"""Harmonics as one JAX primitive, closed under differentiation.
+r"""Harmonics as one JAX primitive that is closed under differentiation.
 
-With :math:`R(r)` for the harmonics of a vector, and :math:`D_c = c \cdot \nabla` for the derivative along a vector c
-that does not depend on r, the primitive evaluates
+Let :math:`R(r)` be the harmonics of a vector, and :math:`D_c = c \cdot \nabla` the derivative along a direction c that
+does not depend on r. The primitive evaluates
 
 .. math:: D_{c_1} \dots D_{c_k} R(r) \qquad \text{or} \qquad \nabla D_{c_1} \dots D_{c_k} \, g \cdot R(r).
 
-Both are linear in every c and in g. The derivatives by r are those for one direction more, and each one transposed,
-with respect to g or to a direction, is of the other form or of its own. So derivatives of every order, in forward and
-in reverse mode, never leave the primitive. On a CPU kernels do what first and second derivatives need.
+Both are linear in every c and in g, but not in r, so this is no multilinear map. The jvp with respect to r has one
+direction more. The transpose of the first form with respect to a direction is the second form, with the cotangent for
+g. That of the second form with respect to g is the first form, and with respect to a direction the second form again.
+So derivatives of every order, in forward and in reverse mode, never leave the primitive. On a CPU kernels evaluate
+the cases that first and second derivatives need.
 """
 
 from __future__ import annotations
@@ -16,21 +18,21 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
-from jax.interpreters import ad
 
+from e3any_backends.arrays import Array
 from e3any_backends.jax.arrays import ARRAYS
 from e3any_backends.jax.custom_calls import call, define
+from e3any_backends.jax.private import is_unknown, is_zero, shaped_array, zero
 from e3any_backends.references.harmonics import harmonics_by_recursion
-
-Array: TypeAlias = Any
 
 __all__ = ["harmonics"]
 
+# Kernel for each form, whether it is a gradient, and number of directions.
 _KERNELS = {
     (False, 0): "harmonics_value",
     (False, 1): "harmonics_jvp",
@@ -40,16 +42,16 @@ _KERNELS = {
 
 
 @dataclass(frozen=True)
-class _Program:
-    """What to compute: the static parameter of the primitive.
+class _Derivative:
+    """Which derivative of which harmonics: the static parameter of the primitive.
 
     Parameters
     ----------
     factors, order, unit
-        Those of :meth:`e3any_backends.generic.Backend.harmonics`.
+        See :meth:`e3any_backends.generic.Backend.harmonics`.
     is_gradient : bool
-        Whether it is the gradient of weighted harmonics. Then the operands are vectors, weights and directions; else
-        vectors and directions.
+        Whether it is the second form, the gradient of weighted harmonics. Then the operands are vectors, weights and
+        directions; else vectors and directions.
     """
 
     factors: tuple[float, ...]
@@ -60,13 +62,13 @@ class _Program:
 
 def harmonics(r: Array, factors: tuple[float, ...], order: tuple[int, ...], unit: bool) -> Array:
     """Evaluate harmonics; see :meth:`e3any_backends.generic.Backend.harmonics`."""
-    return _primitive.bind(jnp.asarray(r), program=_Program(factors, order, unit))
+    return _primitive.bind(jnp.asarray(r), program=_Derivative(factors, order, unit))
 
 
 # -- evaluation ---------------------------------------------------------------------------------------------
 
 
-def _evaluate(*operands: Array, program: _Program) -> list[Array]:
+def _derivative_by_jvp(*operands: Array, program: _Derivative) -> list[Array]:
     r, directions = operands[0], operands[1 + program.is_gradient :]
     reference: Callable[[Array], Array] = functools.partial(
         harmonics_by_recursion, ARRAYS, factors=program.factors, order=program.order, unit=program.unit
@@ -76,11 +78,11 @@ def _evaluate(*operands: Array, program: _Program) -> list[Array]:
 
 
 def _along(function: Callable[[Array], Array], direction: Array) -> Callable[[Array], Array]:
-    """Return the derivative of a function along a vector."""
+    """Return the derivative of a function along a direction."""
     return lambda r: jax.jvp(function, (r,), (direction,))[1]
 
 
-def _evaluate_by_kernel(*operands: Array, program: _Program) -> list[Array] | None:
+def _derivative_by_kernel(*operands: Array, program: _Derivative) -> list[Array] | None:
     from e3any_backends.kernels.harmonics import tables, work
 
     name = _KERNELS.get((program.is_gradient, len(operands) - 1 - program.is_gradient))
@@ -94,7 +96,7 @@ def _evaluate_by_kernel(*operands: Array, program: _Program) -> list[Array] | No
     return None if results is None else [jnp.reshape(results[0], shape)]
 
 
-def _result_shape(shape: tuple[Any, ...], program: _Program) -> tuple[Any, ...]:
+def _result_shape(shape: tuple[Any, ...], program: _Derivative) -> tuple[Any, ...]:
     return shape if program.is_gradient else (*shape[:-1], len(program.order))
 
 
@@ -104,36 +106,38 @@ _primitive = Primitive("e3any_harmonics")
 
 
 @_primitive.def_abstract_eval
-def _abstract(r: Any, *operands: Any, program: _Program) -> Any:
-    return jax.core.ShapedArray(_result_shape(r.shape, program), r.dtype)
+def _abstract_derivative(r: Any, *operands: Any, program: _Derivative) -> Any:
+    return shaped_array(_result_shape(r.shape, program), r.dtype)
 
 
-def _jvp(primals: Sequence[Array], tangents: Sequence[Any], *, program: _Program) -> tuple[Array, Any]:
+def _derivative_and_jvp(
+    primals: Sequence[Array], tangents: Sequence[Any], *, program: _Derivative
+) -> tuple[Array, Any]:
     value = _primitive.bind(*primals, program=program)
     changes = []
     for i, tangent in enumerate(tangents):
-        if not isinstance(tangent, ad.Zero):
+        if not is_zero(tangent):
             operands = [*primals, tangent] if i == 0 else [*primals[:i], tangent, *primals[i + 1 :]]
             changes.append(_primitive.bind(*operands, program=program))
     return value, functools.reduce(jnp.add, changes)
 
 
-def _transpose(cotangent: Any, *operands: Any, program: _Program) -> list[Any]:
-    (unknown,) = (i for i, o in enumerate(operands) if ad.is_undefined_primal(o))
+def _transposed_derivative(cotangent: Any, *operands: Any, program: _Derivative) -> list[Any]:
+    (unknown,) = (i for i, o in enumerate(operands) if is_unknown(o))
     result: list[Any] = [None] * len(operands)
-    if isinstance(cotangent, ad.Zero):
-        result[unknown] = ad.Zero(operands[unknown].aval)
+    if is_zero(cotangent):
+        result[unknown] = zero(operands[unknown])
         return result
     r, *others = (o for i, o in enumerate(operands) if i != unknown)
-    if not program.is_gradient:  # by a direction
+    if not program.is_gradient:  # with respect to a direction
         members, is_gradient = [r, cotangent, *others], True
-    else:  # by the weights, or by a direction
+    else:  # with respect to the weights, or to a direction
         members, is_gradient = [r, *others, cotangent], unknown != 1
     result[unknown] = _primitive.bind(*members, program=replace(program, is_gradient=is_gradient))
     return result
 
 
-def _batch(operands: Sequence[Array], axes: Sequence[Any], *, program: _Program) -> tuple[Array, int]:
+def _batch_vectors(operands: Sequence[Array], axes: Sequence[Any], *, program: _Derivative) -> tuple[Array, int]:
     size = next(o.shape[a] for o, a in zip(operands, axes, strict=True) if a is not None)
     stacked = [
         jnp.broadcast_to(o, (size, *o.shape)) if a is None else jnp.moveaxis(o, a, 0)
@@ -145,9 +149,9 @@ def _batch(operands: Sequence[Array], axes: Sequence[Any], *, program: _Program)
 define(
     _primitive,
     "harmonics",
-    jvp=_jvp,
-    transpose=_transpose,
-    batch=_batch,
-    plain=_evaluate,
-    by_kernel=_evaluate_by_kernel,
+    jvp=_derivative_and_jvp,
+    transpose=_transposed_derivative,
+    batch=_batch_vectors,
+    reference=_derivative_by_jvp,
+    by_kernel=_derivative_by_kernel,
 )

@@ -1,146 +1,99 @@
-r"""Linear maps with a matrix for every component as one JAX primitive, closed under differentiation.
+r"""Linear maps with a matrix for every component as one JAX primitive.
 
-.. math:: \phi(x, W, y) = \sum_{nc} x_{nc} \cdot W_{k(c)} y_{nc}
+.. math:: \phi(x, W, y, b) = \sum_{nc} x_{nc} \cdot W_{k(c)} y_{nc} + \sum_n b \cdot y_{n0}
 
-is linear in each of three slots. The map is its derivative by y, and the derivatives of the map are those by the other
-slots. On CPUs kernels evaluate all three. The map may come with a bias, so that its result need not be read and written
-once more.
+is linear in every slot, in each of its two terms. The map with its bias is the contraction for the slot of y; its
+derivatives are the contractions for the other slots, see :mod:`e3any_backends.jax.multilinear`. A kernel adds the bias
+while it writes the result, which then need not be read and written once more.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Primitive
-from jax.interpreters import ad
 
-from e3any_backends.jax.custom_calls import call, define
-
-Array: TypeAlias = Any
+from e3any_backends.arrays import Array
+from e3any_backends.jax.custom_calls import call
+from e3any_backends.jax.multilinear import MultilinearPrimitive, Program
 
 __all__ = ["multiply"]
 
-_X, _W, _Y = range(3)
-
-
-@dataclass(frozen=True)
-class _Program:
-    """What to compute: the static parameter of the primitive.
-
-    Parameters
-    ----------
-    shapes : tuple of tuple of int
-        The shapes (N, C, F), (K, F, G) and (N, C, G) of what the slots take.
-    out : int
-        The slot of the result. The operands are which matrix acts on each component, and what the other slots take.
-    has_bias : bool
-        Whether there is one more operand, to add to component 0 of the map.
-    """
-
-    shapes: tuple[tuple[Any, ...], ...]
-    out: int
-    has_bias: bool = False
-
-    @property
-    def slots(self) -> tuple[int, ...]:
-        """The slots of the operands."""
-        return tuple(slot for slot in range(3) if slot != self.out)
+# Slots: rows (N, C, F), matrices (K, F, G), results (N, C, G), a bias (G,).
+_X, _W, _Y, _B = range(4)
 
 
 def multiply(x: Array, w: Array, which: Array, bias: Array | None) -> Array:
     """Multiply components (N, C, F) with matrices (K, F, G); see :meth:`e3any_backends.generic.Backend.linear`."""
-    program = _Program((tuple(x.shape), tuple(w.shape), (*x.shape[:2], w.shape[2])), _Y, bias is not None)
-    return _primitive.bind(which.astype(jnp.int32), x, w, *([] if bias is None else [bias]), program=program)
+    out = _Y, (*x.shape[:2], w.shape[2])
+    program = Program(None, (_X, _W), (out,), ((0, (0, 1)),))
+    if bias is None:
+        return _primitive.bind(which.astype(jnp.int32), x, w, program=program)[0]
+    program = replace(program, slots=(_X, _W, _B), terms=((0, (0, 1)), (0, (2,))))
+    return _primitive.bind(which.astype(jnp.int32), x, w, bias, program=program)[0]
 
 
-# -- evaluation ---------------------------------------------------------------------------------------------
+# Every program has one output, and at most one operand of each slot: derivatives bind one contraction at a time.
 
 
-def _evaluate(which: Array, a: Array, b: Array, *bias: Array, program: _Program) -> list[Array]:
+def _linear(which: Array, *operands: Array, program: Program) -> list[Array]:
+    """Evaluate a program by products of matrices."""
+    ((slot, shape),), given = program.outs, dict(zip(program.slots, operands, strict=True))
     einsum = functools.partial(jnp.einsum, precision="highest")
-    if program.out == _Y:
-        y = einsum("ncf,cfg->ncg", a, b[which])
-        return [y.at[:, 0].add(bias[0]) if bias else y]
-    if program.out == _X:
-        return [einsum("cfg,ncg->ncf", a[which], b)]
-    return [jnp.zeros(program.shapes[_W], a.dtype).at[which].add(einsum("ncf,ncg->cfg", a, b))]
+    if slot == _X:
+        return [einsum("cfg,ncg->ncf", given[_W][which], given[_Y])]
+    if slot == _W:
+        products = einsum("ncf,ncg->cfg", given[_X], given[_Y])
+        return [jnp.zeros(shape, products.dtype).at[which].add(products)]
+    if slot == _B:
+        return [jnp.sum(given[_Y][:, 0], axis=0)]
+    has_product = _X in given
+    y = einsum("ncf,cfg->ncg", given[_X], given[_W][which]) if has_product else jnp.zeros(shape, operands[0].dtype)
+    return [y.at[:, 0].add(given[_B]) if _B in given else y]
 
 
-def _evaluate_by_kernel(which: Array, a: Array, b: Array, *bias: Array, program: _Program) -> list[Array] | None:
+def _linear_by_kernel(which: Array, *operands: Array, program: Program) -> list[Array] | None:
     from e3any_backends.kernels import linear
 
-    if 0 in program.shapes[_X]:
+    ((slot, shape),), given = program.outs, dict(zip(program.slots, operands, strict=True))
+    if len(given) == 1:  # of a bias alone
+        return _linear(which, *operands, program=program)
+    dtype = operands[0].dtype
+    x, w = (jax.ShapeDtypeStruct(shape if s == slot else given[s].shape, dtype) for s in (_X, _W))
+    if 0 in x.shape:
         return None
-    name, operands = "linear_matrix_vjp", (a, b)
-    if program.out != _W:
-        name, operands = "linear_product", (a, b) if program.out == _Y else (b, jnp.swapaxes(a, 1, 2))
-        bias = bias or (jnp.zeros(program.shapes[program.out][-1], a.dtype),)
-    x, w = (jax.ShapeDtypeStruct(program.shapes[slot], a.dtype) for slot in (_X, _W))
-    amount = {"work": linear.work(x, w), "copied": w.size if program.out == _W else 0}
-    return call(name, a.dtype.name, [program.shapes[program.out]], *operands, which, *bias, **amount)
+    if slot == _W:
+        amount = {"work": linear.work(x, w), "copied": w.size}
+        return call("linear_matrix_vjp", dtype.name, [shape], given[_X], given[_Y], which, **amount)
+    factors = (given[_X], given[_W]) if slot == _Y else (given[_Y], jnp.swapaxes(given[_W], 1, 2))
+    bias = given[_B] if _B in given else jnp.zeros(shape[-1], dtype)
+    return call("linear_product", dtype.name, [shape], *factors, which, bias, work=linear.work(x, w))
 
 
-# -- rules --------------------------------------------------------------------------------------------------
-
-_primitive = Primitive("e3any_linear")
-
-
-@_primitive.def_abstract_eval
-def _abstract(which: Any, a: Any, *others: Any, program: _Program) -> Any:
-    return jax.core.ShapedArray(program.shapes[program.out], a.dtype)
-
-
-def _jvp(primals: Sequence[Array], tangents: Sequence[Any], *, program: _Program) -> tuple[Array, Any]:
-    which, a, b, *_ = primals
-    _, da, db, *bias = tangents
-    slope = functools.partial(_primitive.bind, which, program=replace(program, has_bias=False))
-    changes = [slope(da, b)] if not isinstance(da, ad.Zero) else []
-    changes += [slope(a, db)] if not isinstance(db, ad.Zero) else []
-    change = functools.reduce(jnp.add, changes) if changes else jnp.zeros(program.shapes[program.out], a.dtype)
-    if bias and not isinstance(bias[0], ad.Zero):
-        change = change.at[:, 0].add(bias[0])
-    return _primitive.bind(*primals, program=program), change
+def _batch_linear(operands: Sequence[Array], axes: Sequence[Any], *, program: Program) -> tuple[list[Array], list[int]]:
+    """Merge a batch of rows into their first axis; a batch of matrices is left to products of matrices."""
+    ((slot, shape),) = program.outs
+    are_rows = (False, *(s in (_X, _Y) for s in program.slots))
+    if slot not in (_X, _Y) or any(a is not None for a, is_row in zip(axes, are_rows, strict=True) if not is_row):
+        return jax.vmap(functools.partial(_linear, program=program), in_axes=tuple(axes))(*operands), [0]
+    rows = are_rows.index(True)
+    stacked = jnp.moveaxis(operands[rows], axes[rows], 0)
+    size, num, *rest = stacked.shape
+    merged = [*operands[:rows], jnp.reshape(stacked, (size * num, *rest)), *operands[rows + 1 :]]
+    (value,) = _primitive.bind(*merged, program=replace(program, outs=((slot, (size * num, *shape[1:])),)))
+    return [jnp.reshape(value, (size, *shape))], [0]
 
 
-def _transpose(cotangent: Any, which: Array, *operands: Any, program: _Program) -> list[Any]:
-    (unknown,) = (i for i, o in enumerate(operands) if ad.is_undefined_primal(o))
-    result: list[Any] = [None, None, None]
-    if isinstance(cotangent, ad.Zero):
-        result[1 + unknown] = ad.Zero(operands[unknown].aval)
-        return result
-    taken = {program.out: cotangent, program.slots[1 - unknown]: operands[1 - unknown]}
-    by = replace(program, out=program.slots[unknown])
-    result[1 + unknown] = _primitive.bind(which, *(taken[slot] for slot in by.slots), program=by)
-    return result
-
-
-def _batch(operands: Sequence[Array], axes: Sequence[Any], *, program: _Program) -> tuple[Array, int]:
-    rows = [1 + position for position, slot in enumerate(program.slots) if slot != _W]
-    if program.out == _W or any(axis is not None for i, axis in enumerate(axes) if i not in rows):
-        plain = functools.partial(_evaluate, program=program)
-        return jax.vmap(plain, in_axes=tuple(axes))(*operands)[0], 0
-    size = next(o.shape[a] for o, a in zip(operands, axes, strict=True) if a is not None)
-    merged = [
-        o if a is None else jnp.reshape(jnp.moveaxis(o, a, 0), (-1, *program.shapes[program.slots[i - 1]][1:]))
-        for i, (o, a) in enumerate(zip(operands, axes, strict=True))
-    ]
-    (num, *x), w, (_, *y) = program.shapes
-    shapes = (size * num, *x), w, (size * num, *y)
-    value = _primitive.bind(*merged, program=replace(program, shapes=shapes))
-    return jnp.reshape(value, (size, num, *value.shape[1:])), 0
-
-
-define(
-    _primitive,
+_primitive = MultilinearPrimitive(
+    "e3any_linear",
     "linear",
-    jvp=_jvp,
-    transpose=_transpose,
-    batch=_batch,
-    plain=_evaluate,
-    by_kernel=_evaluate_by_kernel,
+    batch=_batch_linear,
+    reference=_linear,
+    by_kernel=_linear_by_kernel,
+    num_indices=1,
+    one_by_one=True,
 )

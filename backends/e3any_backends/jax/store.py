@@ -1,8 +1,8 @@
 """Arrays that XLA for CPUs stores in memory before they are read.
 
-It fuses what computes an array into every loop that reads the array, however expensive that is, and repeats it there.
-Its optimisation barriers end before fusion. A conditional is not fused through; that it always goes one way must not be
-known to the compiler.
+XLA fuses the computation of an array into every loop that reads the array, however expensive it is, and repeats it
+there. :func:`jax.lax.optimization_barrier` does not prevent this on CPUs: barriers are removed before fusion. But XLA
+does not fuse through a conditional, as long as it cannot know which branch is taken.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 
 from e3any_backends.arrays import Array
+from e3any_backends.jax.private import is_zero, set_batching, set_derivatives, set_lowering
 
 __all__ = ["store", "stored"]
 
@@ -37,9 +37,9 @@ def store(*arrays: Array) -> tuple[Array, ...]:
 
 
 def stored(*arrays: Array) -> tuple[Array, ...]:
-    """Do what :func:`store` stands for, on CPUs; without rules for derivatives."""
+    """Return arrays as :func:`store` compiles them for CPUs; it has no rules for derivatives."""
     barrier = jax.lax.optimization_barrier
-    # The barrier hides the constant until conditionals are no longer simplified.
+    # The barrier hides that the predicate is constant until XLA no longer simplifies conditionals.
     results: tuple[Array, ...] = jax.lax.cond(
         barrier(jnp.ones((), bool)), lambda *a: a, lambda *a: tuple(map(barrier, a)), *arrays
     )
@@ -52,25 +52,25 @@ _primitive.def_impl(lambda *arrays: list(arrays))
 _primitive.def_abstract_eval(lambda *arrays: list(arrays))
 
 
-def _bind_present(arrays: Sequence[Any]) -> list[Any]:
-    present = iter(store(*(a for a in arrays if not isinstance(a, ad.Zero))))
-    return [a if isinstance(a, ad.Zero) else next(present) for a in arrays]
+def _store_present(arrays: Sequence[Any]) -> list[Any]:
+    """Store arrays among symbolic zeros."""
+    present = iter(store(*(a for a in arrays if not is_zero(a))))
+    return [a if is_zero(a) else next(present) for a in arrays]
 
 
-def _jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[list[Array], list[Any]]:
-    return _primitive.bind(*primals), _bind_present(tangents)
+def _store_and_tangents(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[list[Array], list[Any]]:
+    return _primitive.bind(*primals), _store_present(tangents)
 
 
-def _transpose(cotangents: Sequence[Any], *operands: Any) -> list[Any]:
-    return _bind_present(cotangents)
+def _store_cotangents(cotangents: Sequence[Any], *operands: Any) -> list[Any]:
+    return _store_present(cotangents)
 
 
-def _batch(operands: Sequence[Array], axes: Sequence[Any]) -> tuple[list[Array], list[Any]]:
+def _store_batches(operands: Sequence[Array], axes: Sequence[Any]) -> tuple[list[Array], list[Any]]:
     return _primitive.bind(*operands), list(axes)
 
 
-ad.primitive_jvps[_primitive] = _jvp
-ad.primitive_transposes[_primitive] = _transpose
-batching.primitive_batchers[_primitive] = _batch
-mlir.register_lowering(_primitive, mlir.lower_fun(lambda *arrays: arrays, multiple_results=True))
-mlir.register_lowering(_primitive, mlir.lower_fun(stored, multiple_results=True), platform="cpu")
+set_derivatives(_primitive, _store_and_tangents, _store_cotangents)
+set_batching(_primitive, _store_batches)
+set_lowering(_primitive, lambda _: lambda *arrays: arrays)
+set_lowering(_primitive, lambda _: stored, platform="cpu")
