@@ -160,7 +160,7 @@ class Edges:
 
     def check_basis(self, basis: Array | FactoredBasis) -> None:
         """Raise an error unless a basis has one entry for every edge."""
-        indices = self.indices
+        indices: Any = self.dst_idx if self.adj_idx is None else self.adj_idx
         if isinstance(basis, FactoredBasis):
             basis.check(indices)
             shape = basis.radial.shape[:-2]
