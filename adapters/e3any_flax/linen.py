@@ -10,8 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen
-from flax.core import Scope, init
+from flax.core import Scope, init, meta
+from flax.errors import ScopeParamShapeError
 
 from e3any.nn import Layer, Parameters
 from e3any.nn.layer import check_layer, check_layer_class
@@ -24,22 +26,29 @@ __all__ = ["LayerModule", "linen_class", "to_linen"]
 class _ScopeParameters(Parameters):
     """Parameters in a scope of Flax, which creates them when a module is initialised."""
 
-    def __init__(self, scope: Scope | None) -> None:
+    def __init__(self, scope: Scope, is_initializing: bool) -> None:
+        self._scope, self._is_initializing = scope, is_initializing
+        self._children: dict[str, _ScopeParameters] = {}
+        self._statistics: dict[str, Any] = {}
+        # Whoever initialises a module need not say whether it is trained.
+        self.training = False if is_initializing else None
+
+    @classmethod
+    def of(cls, scope: Scope | None) -> _ScopeParameters:
+        """Return the parameters of the scope of a module."""
         if scope is None:
             raise ValueError("expected a bound module, got one outside of init and apply")
-        self._scope = scope
-        self._children: dict[str, _ScopeParameters] = {}
-        self._shared: dict[str, Any] = {}
-        self._statistics: dict[str, Any] = {}
-        # Initialisation needs no mode: layers behave as in inference.
-        self.training = False if self._is_initializing else None
+        return cls(scope, bool(scope.get_flag("initializing", False)))
 
     def param(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Any:
-        # A scope returns every parameter once, but a layer can be applied twice.
-        known = self._shared.get(name)
-        if known is None or known.shape != tuple(shape):
-            known = self._shared[name] = self._scope.param(name, init, shape, jnp.dtype(dtype or "float32"))
-        return known
+        # Scope.param is for parameters that are created, or missing. It would evaluate the initialiser of others as
+        # well, only to learn the shape, and would refuse to return one twice, to layers that are applied twice.
+        value = meta.unbox(self._scope.get_variable("params", name))
+        if value is None:
+            value = self._scope.param(name, init, shape, jnp.dtype(dtype or "float32"))
+        if np.shape(value) != tuple(shape):
+            raise ScopeParamShapeError(name, self._scope.path_text, np.shape(value), tuple(shape))
+        return value
 
     def statistic(self, name: str, shape: tuple[int, ...], init: Any, dtype: Any = None) -> Any:
         if name not in self._statistics:
@@ -57,14 +66,10 @@ class _ScopeParameters(Parameters):
     def uniform(self, shape: tuple[int, ...], like: Any) -> Any:
         return jax.random.uniform(self._scope.make_rng("dropout"), shape, jnp.promote_types(like.dtype, "float32"))
 
-    @property
-    def _is_initializing(self) -> bool:
-        return bool(self._scope.get_flag("initializing", False))
-
     def __truediv__(self, name: str) -> _ScopeParameters:
         # One child per name: a scope that is pushed again would repeat its random numbers.
         if name not in self._children:
-            self._children[name] = _ScopeParameters(self._scope.push(name, reuse=True))
+            self._children[name] = _ScopeParameters(self._scope.push(name, reuse=True), self._is_initializing)
         return self._children[name]
 
 
@@ -91,7 +96,7 @@ def draw(specs: Mapping[str, Any], key: Any) -> dict[str, Any]:
             else:
                 (p.statistic if spec.is_statistic else p.param)(name, spec.shape, spec.init, spec.dtype)
 
-    _, variables = init(lambda scope: fill(_ScopeParameters(scope), specs))({"params": key})
+    _, variables = init(lambda scope: fill(_ScopeParameters.of(scope), specs))({"params": key})
     return merged(variables.get("params", {}), variables.get("batch_stats", {}))
 
 
@@ -107,7 +112,7 @@ def merged(*trees: Mapping[str, Any]) -> dict[str, Any]:
 def _apply(description: Layer, scope: Scope | None, inputs: Any, options: dict[str, Any]) -> Any:
     inputs, options = as_jax((inputs, options))
     with in_words_of_e3x():
-        return description(_ScopeParameters(scope), *inputs, **options)
+        return description(_ScopeParameters.of(scope), *inputs, **options)
 
 
 class LayerModule(linen.Module):

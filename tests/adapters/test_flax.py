@@ -199,6 +199,33 @@ def test_missing_and_misshapen_parameters_are_refused(x):
         e3any_flax.nn.Dense(5).apply(variables, x)
 
 
+def test_initialisers_are_evaluated_when_parameters_are_created_alone(x):
+    shapes = []
+
+    def record(key, shape, dtype):
+        shapes.append(shape)
+        return jnp.ones(shape, dtype)
+
+    module = e3any_flax.nn.Dense(4, kernel_init=record)
+    variables = module.init(KEY, x)
+    assert shapes == [(3, 4)] * 4
+    module.apply(variables, x)
+    assert len(shapes) == 4
+
+
+def test_initialisers_may_add_metadata_of_flax(x):
+    init = linen.with_partitioning(linen.initializers.ones, ("in", "out"))
+    module, plain = (e3any_flax.nn.Dense(4, kernel_init=i) for i in (init, linen.initializers.ones))
+    variables = module.init(KEY, x)
+    assert variables["params"]["0+"]["kernel"].names == ("in", "out")
+    np.testing.assert_array_equal(module.apply(variables, x), plain.apply(plain.init(KEY, x), x))
+
+
+def test_initialisers_of_another_shape_are_refused(x):
+    with pytest.raises(errors.ScopeParamShapeError, match=r"shape \(3, 4\).* shape \(4, 3\)"):
+        e3any_flax.nn.Dense(4, kernel_init=lambda key, shape, dtype: jnp.ones(shape[::-1], dtype)).init(KEY, x)
+
+
 def test_module_outside_of_init_and_apply_is_refused(x):
     with pytest.raises(errors.CallCompactUnboundModuleError):
         e3any_flax.nn.Dense(4)(x)

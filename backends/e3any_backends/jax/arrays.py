@@ -16,7 +16,8 @@ from e3any_backends.numpy_arrays import native
 
 __all__ = ["ARRAYS", "JaxArrays"]
 
-_MAX_COPIES = 32  # see scale_components
+# See JaxArrays.scale_components.
+_MAX_COPIES = 32
 
 
 class JaxArrays(Arrays):
@@ -30,11 +31,11 @@ class JaxArrays(Arrays):
     classes = (jax.Array, np.ndarray, np.generic)
 
     def owns(self, x: Any) -> bool:
-        """Return whether ``x`` is an array of JAX or NumPy, which JAX computes with alike."""
+        """Return whether ``x`` is an array of JAX or NumPy: JAX computes with both."""
         return isinstance(x, jax.Array | np.ndarray | np.generic)
 
     def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
-        """Return a table or Python number in the dtype of ``like``; it is placed where it is used."""
+        """Return a table or Python number in the dtype of ``like``; JAX puts it on the device that uses it."""
         return jnp.asarray(np.asarray(table), dtype=like.dtype if dtype is None else dtype)
 
     def index(self, table: Any, like: Array) -> Array:
@@ -47,10 +48,10 @@ class JaxArrays(Arrays):
         return jnp.reshape(x, (*(1,) * missing, *x.shape)) if missing > 0 else x
 
     def as_index(self, x: Array) -> Array:
-        """Cast integers to int32 unless they are wider already; they ascend as before."""
+        """Cast integers to int32, or those of 64 bits to int64; sorted ones stay sorted."""
         dtype = jnp.int64 if x.dtype.itemsize == 8 else jnp.int32
         if x.dtype in (jnp.uint32, jnp.uint64):
-            x = jnp.minimum(x, np.asarray(np.iinfo(dtype).max, x.dtype))  # which is padding in any case
+            x = jnp.minimum(x, np.asarray(np.iinfo(dtype).max, x.dtype))  # any such index is padding
         return x.astype(dtype)
 
     def is_floating(self, x: Array) -> bool:
@@ -63,8 +64,8 @@ class JaxArrays(Arrays):
 
     def promote(self, *arrays: Array | None, dtype: Any = None) -> list[Any]:
         """Cast arrays to ``dtype`` or to their common one; arrays of NumPy become arrays of JAX."""
-        arrays = tuple(jnp.asarray(native(a)) if isinstance(a, np.ndarray) else a for a in arrays)
-        return super().promote(*arrays, dtype=dtype)
+        ours = [jnp.asarray(native(a)) if isinstance(a, np.ndarray) else a for a in arrays]
+        return super().promote(*ours, dtype=dtype)
 
     def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
         """Multiply matrices with a precision of XLA; the default is JAX's own if it is set, else the highest."""
@@ -82,7 +83,7 @@ class JaxArrays(Arrays):
         return lambda x: jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
 
     def pieces(self, x: Array, sizes: Sequence[int], axis: int) -> list[Array]:
-        """Return the slices of these sizes that an axis (counted from the end) consists of."""
+        """Split an axis (counted from the end) into slices of these sizes."""
         # Slicing by indexing would transpose to a chain of padded additions; a split transposes to one concatenation.
         return list(jax.lax.split(x, tuple(sizes), axis=x.ndim + axis))
 
@@ -91,7 +92,7 @@ class JaxArrays(Arrays):
         return [jnp.squeeze(part, -1) for part in self.pieces(x, (1,) * x.shape[-1], -1)]
 
     def quotient(self, x: Array, scale: Array) -> Array:
-        """Return ``x / scale``: XLA turns x / s / r into x / (s r), where the largest vectors have an infinite s r."""
+        """Return ``x / scale``; XLA rewrites x / s / r as x / (s r), and s r overflows for the largest vectors."""
         factor = jnp.where(scale > 1, 0.25, 1.0).astype(scale.dtype)
         return (x * factor) / (scale * factor)
 
@@ -107,7 +108,7 @@ class JaxArrays(Arrays):
         """Return rows of ``x``; rows of indices out of range are zero."""
         if x.shape[0] == 0:
             return jnp.zeros((indices.shape[0], *x.shape[1:]), x.dtype)
-        # The derivative of a gather is a sum over edges.
+        # The cotangent of a gather is a sum over edges, taken in at least float32.
         wide = self.widened(x).at[_one_padding(self.as_index(indices), x.shape[0])]
         return wide.get(mode="fill", fill_value=0).astype(x.dtype)
 
@@ -127,8 +128,8 @@ class JaxArrays(Arrays):
 
     def scale_components(self, x: Array, w: Array) -> Array:
         """Multiply all components of features ``x`` (..., P, M, F or 1) by factors ``w`` (..., F)."""
-        # XLA for CPUs is slow at reductions over several axes, of which the derivative by w has two, and does not
-        # vectorise one over one axis. Derivatives of copies of w are sums of slices, which are faster if they are few.
+        # The gradient with respect to w is a reduction over two axes. XLA for CPUs is slow at these, and does not
+        # vectorise a reduction over one axis. For copies of w the gradient is a sum of slices, faster if they are few.
         *lead, slots, size, features = x.shape
         if slots == 2 and size > 4:  # a reduction that is vectorised
             return x * w[..., None, None, :]
@@ -141,7 +142,7 @@ class JaxArrays(Arrays):
         return jnp.reshape(product, (*x.shape[:-1], product.shape[-1]))
 
     def sum_components(self, x: Array) -> Array:
-        """Sum over the last axis but one by additions, which XLA for CPUs vectorises, as it does not a reduction."""
+        """Sum over the last axis but one by additions: XLA for CPUs vectorises these, but not a reduction."""
         parts = self.pieces(x, (1,) * x.shape[-2], -2)
         return functools.reduce(jnp.add, [jnp.squeeze(p, -2) for p in parts]) if parts else super().sum_components(x)
 
@@ -167,13 +168,13 @@ ARRAYS = JaxArrays()
 
 
 def _is_zero(num: Any) -> bool:
-    """Return whether there are no segments: of these JAX has no derivative. Symbolic sizes can't be compared."""
+    """Return whether there are no segments, which JAX cannot differentiate; symbolic sizes can't be compared."""
     return isinstance(num, int) and num == 0
 
 
 def _one_padding(indices: Array, num: int) -> Array:
     """Return indices in which all padding is ``num``.
 
-    JAX counts from the end where indices are negative, and casts them to int32, in which large ones may number a row.
+    JAX counts negative indices from the end, and casts all to int32, where large ones wrap around to valid rows.
     """
     return jnp.where((indices < 0) | (indices >= num), num, indices)

@@ -24,7 +24,7 @@ from e3any_backends.references.linear import dense_by_component
 
 __all__ = ["JaxBackend"]
 
-# Larger matrices take longer to compile than they gain.
+# For larger matrices unrolled products take longer to compile than they gain.
 _MAX_UNROLLED_MATRIX = 7
 
 
@@ -32,7 +32,7 @@ class JaxBackend(JaxArrays, Backend):
     """Operations on JAX arrays: primitives that are closed under differentiation, with kernels on CPUs."""
 
     def supports(self, operation: str, *arrays: Array) -> bool:
-        """Return whether programs are compiled for CPUs and kernels used, as far as known before compilation."""
+        """Return whether a kernel is used, as far as is known while tracing; :mod:`.custom_calls` has the last word."""
         if not (jax.default_backend() == "cpu" and kernels.used()):
             return False
         if operation != "linear":
@@ -41,7 +41,7 @@ class JaxBackend(JaxArrays, Backend):
         return exact and arrays[0].dtype in (jnp.float32, jnp.float64) and kernels.fills_vectors(*arrays)
 
     def harmonics(self, r: Array, factors: tuple[float, ...], order: tuple[int, ...], unit: bool) -> Array:
-        """Evaluate harmonics by a primitive; those of degree 0 are constants."""
+        """Evaluate harmonics by a primitive, except those of degree 0, which are constant."""
         if len(factors) == 1:
             return super().harmonics(r, factors, order, unit)
         return harmonics(r, factors, order, unit)
@@ -56,7 +56,7 @@ class JaxBackend(JaxArrays, Backend):
         num: int,
         indices_are_sorted: bool = False,
     ) -> Array:
-        """Sum products over edges block by block, by a primitive."""
+        """Sum products over edges by a primitive, block by block."""
         return sum_edges(x, angular, radial, self.as_index(src), self.as_index(dst), num, indices_are_sorted)
 
     def contract(self, operands: Sequence[Array], form: int, output: int) -> Array:
@@ -72,19 +72,19 @@ class JaxBackend(JaxArrays, Backend):
         return self._couple_pairs_by_contraction(pairs, w, coupling)
 
     def couple_features(self, x: Array, y: Array, kernel: Array, plan: CouplingPlan) -> Array:
-        """Couple two features, by one table of all parities where a kernel reads it: nothing is moved for it."""
+        """Couple two features; a kernel takes all parities in one table, so that no axis is moved."""
         if self.supports("contraction", x, y, kernel):
             return self._contract_features((x, y, kernel), handle(plan, "product_form"), 2)
         return super().couple_features(x, y, kernel, plan)
 
     def couple_pair_features(self, pairs: Array, kernel: Array, plan: CouplingPlan) -> Array:
-        """Couple sums of products, by one table of all parities where a kernel reads it."""
+        """Couple sums of products; a kernel takes all parities in one table."""
         if self.supports("contraction", pairs, kernel):
             return self._contract_features((pairs, kernel), handle(plan, "pair_form"), 1)
         return super().couple_pair_features(pairs, kernel, plan)
 
     def _contract_features(self, operands: Sequence[Array], form: int, output: int) -> Array:
-        """Contract a form of one or two features, with axes for parities, and a kernel of weights."""
+        """Contract a form of one or two features with parity axes, and a kernel of weights."""
         shapes = feature_shapes([tuple(o.shape) for o in operands])
         flat = [jnp.reshape(o, shape) for o, shape in zip(operands, shapes, strict=True)]
         product = self.contract(flat, form, output)

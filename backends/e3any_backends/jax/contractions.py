@@ -150,7 +150,11 @@ def _components(x: Array) -> list[Array]:
 def _unrolled(
     form: SparseForm, slot: int, terms: list[tuple[int, ...]], split: list[list[Array]]
 ) -> list[Array | None]:
-    """Return the components of one output: unrolled sums over the entries of the form."""
+    """Return the components of one output: unrolled sums over the entries of the form.
+
+    The operand of the last slot scales sums of products of the others. For example, weights w of paths p multiply
+    sums of products x y.
+    """
     scale_slot, *pair_slots = sorted(set(range(len(form.columns))) - {slot}, reverse=True)
     pair_slots.reverse()
     by_scale: dict[int, list[tuple[int, ...]]] = defaultdict(list)
