@@ -12,9 +12,21 @@ OLDEST := tests/laws tests/test_layout.py tests/test_checkpoint.py tests/adapter
 	tests/backends/test_jax_kernels.py tests/backends/test_jax_edges.py tests/so3/test_wigner.py \
 	tests/so3/test_clebsch_gordan.py tests/nn/layers/test_dense.py tests/nn/layers/test_gate.py
 
+# A part of every layer, adapter and kernel, for the loop of work: files that take seconds, and single tests of others.
+# They are named, as collecting all tests takes a minute.
+FAST := tests/test_layout.py tests/test_imports.py tests/test_checkpoint.py tests/so3/test_clebsch_gordan.py \
+	tests/ops/test_index_lists.py tests/matrix/test_matrix.py::test_leading_axes_are_a_batch tests/nn/test_layer.py \
+	tests/nn/layers/test_dense.py tests/nn/layers/test_message_pass.py::test_libraries_agree tests/laws/test_layers.py \
+	tests/backends/test_tables.py tests/backends/test_kernel_settings.py tests/backends/test_threads.py \
+	tests/backends/test_kernels.py tests/backends/test_jax_kernels.py \
+	tests/backends/test_jax_edges.py::test_dtypes_are_kept tests/backends/test_jax_harmonics.py::test_dtypes_are_kept \
+	tests/backends/test_jax_linear.py::test_layers_call_kernels_where_vectors_are_filled \
+	tests/adapters/test_numpy.py tests/adapters/test_torch.py tests/adapters/test_flax.py tests/adapters/test_nnx.py \
+	tests/adapters/test_ase.py tests/adapters/test_trees.py
+
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-modes test-oldest coverage fuzz mutants lint bench bench-quick docs clean
+.PHONY: help demo test test-fast test-modes test-oldest coverage fuzz mutants lint bench bench-quick docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,6 +36,9 @@ demo: .venv/.installed-flax,torch,examples  ## Train a force field (FRAMEWORK=fl
 
 test: .venv/.installed-flax,torch,examples,test  ## Run the tests on two processes
 	$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-fast: .venv/.installed-flax,torch,examples,test  ## Run a part of every layer, adapter and kernel: under two minutes
+	$(PYTHON) -m pytest -n 2 --dist loadfile $(FAST) $(ARGS)
 
 test-modes: .venv/.installed-flax,torch,examples,test  ## Run layers in all modes at all sizes (MODES=triples or product; hours)
 	E3ANY_MODES=$(MODES) $(PYTHON) -m pytest -n 2 --dist load tests/modes $(ARGS)
@@ -41,11 +56,12 @@ fuzz: .venv/.installed-flax,torch,examples,test  ## Compare random calls with re
 mutants: .venv/.installed-flax,torch,examples,test,mutants  ## Change the library in 120 places, one by one, and count what tests notice
 	nice $(PYTHON) tests/mutants.py $(ARGS)
 
-lint: .venv/.installed-flax,torch,checkpoint,lint  ## Check style, format and types
+lint: .venv/.installed-flax,torch,checkpoint,lint  ## Check style, format and types, those of the programs in README.md too
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTHON) docs/stubs.py --check
+	$(PYTHON) docs/readme_types.py
 
 bench: .venv/.installed-flax,torch,examples,bench  ## Benchmarks: results for asv, tables of ratios to peers and of targets
 	cd asv_bench && ../$(PYTHON) -m asv machine --yes > /dev/null
