@@ -143,21 +143,21 @@ def call(
     shared : int
         Size, in words of eight bytes, of the scratch memory that all shares of the work use.
     **amount : int
-        Arguments of :func:`e3any_backends.kernels.parallel.pool.num_parts`, which say how much work it is.
+        Arguments of :func:`e3any_backends.kernels.parallel.pool.num_shares`, which say how much work it is.
 
     Returns
     -------
     list of jax.Array or None
         The results; None if jaxlib refuses the kernel.
     """
-    from e3any_backends.kernels.parallel.pool import num_parts
+    from e3any_backends.kernels.parallel import pool
     from e3any_backends.kernels.xla.call_frame import attributes
 
     target = _target(name, dtype, program)
     if target is None:
         return None
     results = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
-    num_shares = num_parts(count=lambda: _MOST_PARTS, **amount)
+    num_shares = pool.num_shares(count=lambda: _MOST_PARTS, **amount)
     numbers = attributes(num_shares=num_shares, partial_size=amount.get("copied", 0), scratch_words=shared)
     return list(jax.ffi.ffi_call(target, results)(*map(jnp.asarray, operands), **numbers))
 

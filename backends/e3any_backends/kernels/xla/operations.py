@@ -245,12 +245,7 @@ def _linear_matrix_vjp(share: int, num_shares: int, call: int, dtype: Any, code:
 
 # -- harmonics ----------------------------------------------------------------------------------------------
 
-# =============  ======================================================================================
-# arguments[:6]  tables of :class:`~e3any_backends.kernels.harmonics.Tables`
-# arguments[6:]  vectors, then what the derivative takes: tangents, or cotangents and tangents
-# results[0]     harmonics, or vectors
-# =============  ======================================================================================
-
+# =============  ===============================================================================
 
 @inner
 def _harmonics_tables(buffers: Array, dtype: Any) -> Any:
