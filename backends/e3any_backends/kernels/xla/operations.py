@@ -247,6 +247,7 @@ def _linear_matrix_vjp(share: int, num_shares: int, call: int, dtype: Any, code:
 
 # =============  ===============================================================================
 
+
 @inner
 def _harmonics_tables(buffers: Array, dtype: Any) -> Any:
     return (
