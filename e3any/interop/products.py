@@ -29,7 +29,7 @@ def tensor_parameters(weights: Array, paths: Sequence[Path], layouts: tuple[Layo
     Parameters
     ----------
     weights : array of shape (K * F,)
-        The weights of ``e3nn.o3.TensorProduct`` (https://docs.e3nn.org/en/latest/api/o3/o3_tp.html) with its default
+        The weights of ``e3nn.o3.TensorProduct`` (https://docs.e3nn.org/en/stable/api/o3/o3_tp.html) with its default
         normalisations and path weights. Its instructions are ``"uuu"``, or ``"uvu"`` if each irrep of the second factor
         has the multiplicity 1, as harmonics have; e3any repeats such a factor F times.
     paths : sequence of (irrep, irrep, irrep)
