@@ -35,6 +35,7 @@ def test_environment_variables_have_their_values():
     [
         ("E3ANY_THREADS", "abc", "an integer >= 1, got 'abc'"),
         ("E3ANY_KERNELS", "maybe", "1, true, on or yes, or 0, false, off or no, got 'maybe'"),
+        ("E3ANY_HEAP", "2", "1, true, on or yes, or 0, false, off or no, got '2'"),
     ],
 )
 def test_environment_variables_that_mean_nothing_are_named(name, value, values):

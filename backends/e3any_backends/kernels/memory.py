@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from e3any_backends.arrays import Array, Shape
+from e3any_backends.kernels.settings import KEEPS_HEAP
 
 __all__ = ["empty", "zeros"]
 
@@ -44,7 +44,7 @@ def _aligned(make: Callable[..., Array], shape: Shape, dtype: np.dtype[np.generi
 
 def _keep_heap() -> None:
     """Let glibc keep the freed memory of large arrays, see :data:`_MAX_HEAP_ARRAY`, unless E3ANY_HEAP is 0."""
-    if os.environ.get("E3ANY_HEAP", "1") != "0":
+    if KEEPS_HEAP:
         np.empty(_MAX_HEAP_ARRAY, np.uint8)
 
 

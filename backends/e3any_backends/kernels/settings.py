@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
-__all__ = ["enabled", "most_threads", "switch", "threads"]
+__all__ = ["KEEPS_HEAP", "enabled", "most_threads", "switch", "threads"]
 
 T = TypeVar("T")
 
@@ -37,19 +37,22 @@ def _threads_of(value: str) -> int:
     return number
 
 
-def _switch_of(value: str) -> bool:
-    """Parse the environment variable ``E3ANY_KERNELS``; empty means on."""
+def _switch_of(name: str, effect: str) -> bool:
+    """Parse an environment variable that switches something; empty means on. ``effect`` is that without it."""
+    value = os.environ.get(name, "")
     word = value.strip().lower()
     if word not in _SWITCH:
         raise ValueError(
-            "expected the environment variable E3ANY_KERNELS to be 1, true, on or yes, or 0, false, off or no, "
-            f"got {value!r}; without it kernels are on"
+            f"expected the environment variable {name} to be 1, true, on or yes, or 0, false, off or no, "
+            f"got {value!r}; without it {effect}"
         )
     return _SWITCH[word]
 
 
 _threads_at_start: int = _threads_of(os.environ.get("E3ANY_THREADS", ""))
-_switch_at_start: bool = _switch_of(os.environ.get("E3ANY_KERNELS", ""))
+_switch_at_start: bool = _switch_of("E3ANY_KERNELS", "kernels are on")
+#: Whether freed memory of large arrays is kept, see :mod:`e3any_backends.kernels.memory`.
+KEEPS_HEAP: bool = _switch_of("E3ANY_HEAP", "freed memory of large arrays is kept for the next ones")
 _most_threads = ContextVar("e3any_threads", default=_threads_at_start)
 #: Whether kernels are switched on.
 switch = ContextVar("e3any_kernels", default=_switch_at_start)

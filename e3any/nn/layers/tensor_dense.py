@@ -7,7 +7,7 @@ from typing import Any
 
 from e3any_backends import Array
 
-from e3any.checks import check_degree
+from e3any.checks import check_count, check_degree
 from e3any.layout import Layout
 from e3any.nn.initializers import lecun_normal, zeros
 from e3any.nn.layer import Layer, Parameters
@@ -70,9 +70,10 @@ class TensorDense(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("features", "max_degree"):
-            if getattr(self, name) is not None:
-                check_degree(getattr(self, name), name)
+        if self.features is not None:
+            check_count(self.features, "features")
+        if self.max_degree is not None:
+            check_degree(self.max_degree)
 
     def forward(self, p: Parameters, inputs: Array) -> Array:
         """Apply the layer.
