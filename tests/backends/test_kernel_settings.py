@@ -49,10 +49,17 @@ def test_numbers_of_threads_in_the_environment_are_integers(value):
         settings._threads_of(value)
 
 
-def test_words_in_the_environment_switch_kernels_on_and_off():
+@pytest.mark.parametrize("name", ["E3ANY_KERNELS", "E3ANY_HEAP"])
+def test_words_in_the_environment_are_switches(monkeypatch, name):
     for words, expected in (("1 true on yes True ON", True), ("0 false off no False OFF", False)):
-        assert all(settings._switch_of(word) is expected for word in words.split())
-    assert settings._switch_of("") is True
+        for word in words.split():
+            monkeypatch.setenv(name, word)
+            assert settings._switch_of(name, "") is expected
+    monkeypatch.delenv(name)
+    assert settings._switch_of(name, "") is True
+
+
+def test_numbers_of_threads_in_the_environment_are_read():
     assert settings._threads_of(" ") == sys.maxsize
     assert settings._threads_of(" 12 ") == 12
 
