@@ -17,7 +17,7 @@ from e3any_backends import kernels
 from e3any_backends.jax import custom_calls
 from e3any_backends.kernels.parallel import pool
 
-pool.GRAIN, pool._COPY = 1, 0
+pool.GRAIN, pool._PARTIAL_WORK = 1, 0
 rng = np.random.default_rng(0)
 x, g = rng.normal(size=(40, 1, 16)).astype("float32"), rng.normal(size=(40, 1, 16)).astype("float32")
 arguments = x, g, np.zeros(1, np.int32)
