@@ -82,11 +82,14 @@ TESTS |= {
         ["tests/adapters/test_statistics.py", "-k", "torch"],
         arguments_refused("torch"),
     ],
-    f"{KERNELS}/contraction.py": [
-        fuzzed("numpy", "map: contraction,tensor", 120),
-        ["tests/backends/test_kernels.py", "-k", "coupling or parities or leading or derivatives"],
-        ["tests/backends/test_threads.py", "-k", "product or little or split"],
-    ],
+    **{
+        f"{KERNELS}/{file}.py": [
+            fuzzed("numpy", "map: contraction,tensor", 120),
+            ["tests/backends/test_kernels.py", "-k", "coupling or parities or leading or derivatives"],
+            ["tests/backends/test_threads.py", "-k", "product or little or split"],
+        ]
+        for file in ("contraction", "schedule")
+    },
     f"{KERNELS}/edges.py": [
         fuzzed("numpy", "map: edges,message pass", 120),
         ["tests/backends/test_kernels.py", "-k", "edges or padding or derivatives"],

@@ -1,8 +1,8 @@
-"""What the array API standard does not offer, one small class per array library.
+"""Backends: operations that the array API standard lacks, in a class for each array library.
 
 :func:`backend_of` returns the :class:`~e3any_backends.generic.Backend` of an array: its array namespace, and the few
 operations that the standard lacks or can only express slowly. Each operation has a reference in
-:mod:`e3any_backends.references`, which uses the standard alone: it is the specification and the fallback.
+:mod:`e3any_backends.references` that uses only the array API. It is the specification and the fallback.
 """
 
 from __future__ import annotations

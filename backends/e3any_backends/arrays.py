@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeAlias
 
 import array_api_compat
 import numpy as np
+from numpy.typing import ArrayLike
 
 from e3any_backends.forms.tables import Tables, attribute, lookup
 
-__all__ = ["Array", "Arrays", "dtype_name"]
+__all__ = ["Array", "Arrays", "DType", "Device", "Generator", "Namespace", "Shape", "dtype_name"]
 
+#: An array of any library: those of JAX and PyTorch have no common class, nor do all of the standard.
 Array: TypeAlias = Any
+#: A dtype of any library, such as ``numpy.dtype("float32")`` or ``torch.float32``, or the name of one.
+DType: TypeAlias = Any
+#: A device of any library.
+Device: TypeAlias = Any
+#: A JAX key, a :class:`numpy.random.Generator`, or a :class:`torch.Generator`.
+Generator: TypeAlias = Any
+#: A module with the functions of the array API standard.
 Namespace: TypeAlias = Any
+#: The shape of an array. Sizes can be symbols of a compiler, which compute like integers.
+Shape: TypeAlias = tuple[int, ...]
 
 
-def dtype_name(dtype: Any) -> str:
+def dtype_name(dtype: DType) -> str:
     """Return the name of a dtype of any library."""
     name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or getattr(dtype, "__name__", None)
     return name or str(dtype).rpartition(".")[2]
 
 
 class Arrays:
-    """What layers do with arrays that is not the same in every library, here using only the array API.
+    """Array operations that differ between libraries, here using only the array API.
 
     Parameters
     ----------
@@ -37,49 +48,49 @@ class Arrays:
     xp : namespace
         The array API namespace of the library.
     split_kernel_size : int
-        From this size of matrices on, one product per degree is faster than a batch of one per component, for which
-        the matrix of a degree is copied, but no features.
+        Matrices of at least this size are multiplied in one product per degree, smaller ones in a batch of one product
+        per component, which copies matrices but no features.
     """
 
     split_kernel_size = 256 * 256 + 1
-    #: Classes whose objects are arrays of the library; others may be as well, see :meth:`owns`.
+    #: Classes whose objects are arrays of the library; there can be others, see :meth:`owns`.
     classes: tuple[type, ...] = ()
 
     def __init__(self, xp: Namespace) -> None:
         self.xp = xp
 
-    def owns(self, x: Any) -> bool:
+    def owns(self, x: object) -> bool:
         """Return whether ``x`` is an array that the library computes with."""
         return array_api_compat.is_array_api_obj(x) and array_api_compat.array_namespace(x) is self.xp
 
-    def device(self, x: Array) -> Any:
+    def device(self, x: Array) -> Device:
         """Return the device of ``x``."""
         return array_api_compat.device(x)
 
-    def check_devices(self, *arrays: Any) -> None:
+    def check_devices(self, *arrays: object) -> None:
         """Raise a ValueError if arrays are on devices that are not combined, unless the library itself does."""
 
     # -- constants and dtypes -------------------------------------------------------------------------------
 
-    def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
-        """Return a NumPy table or Python number in the library, dtype and device of ``like``, not to be written to."""
+    def constant(self, table: ArrayLike, like: Array, dtype: DType | None = None) -> Array:
+        """Return a NumPy table or Python number in the library, dtype and device of ``like``, read-only."""
         return self.xp.asarray(
-            np.require(table, requirements=["C", "W"]),  # others are copied: PyTorch takes neither
+            np.require(table, requirements=["C", "W"]),  # others are copied, as PyTorch refuses them
             dtype=like.dtype if dtype is None else dtype,
             device=self.device(like),
         )
 
-    def index(self, table: Any, like: Array) -> Array:
-        """Return a NumPy table of positions in the library and on the device of ``like``, not to be written to."""
+    def index(self, table: ArrayLike, like: Array) -> Array:
+        """Return a NumPy table of positions in the library and on the device of ``like``, read-only."""
         return self.constant(table, like, dtype=self.xp.int64)
 
-    def table(self, function: Callable[..., Any], *arguments: Any, like: Array) -> Array:
-        """Return a table in the library and on the device of ``like``, not to be written to.
+    def table(self, function: Callable[..., np.ndarray], *arguments: Hashable, like: Array) -> Array:
+        """Return a table in the library and on the device of ``like``, read-only.
 
         Parameters
         ----------
         function : callable
-            ``function(*arguments)`` returns an array of NumPy; it is called once and never traced.
+            ``function(*arguments)`` returns a NumPy array. It is called once and never traced.
         *arguments
             Hashable arguments, such as numbers and tuples of numbers.
         like : array
@@ -88,7 +99,7 @@ class Arrays:
         Returns
         -------
         array
-            The table: real numbers have the dtype of ``like``, integers number rows, booleans stay what they are.
+            The table: real numbers have the dtype of ``like``, integers are positions, booleans stay booleans.
         """
         table = lookup(function, *arguments)
         if table.dtype.kind == "f":
@@ -100,19 +111,19 @@ class Arrays:
         return self.table(attribute, tables.number, name, like=like)
 
     def aligned(self, x: Array, other: Array) -> Array:
-        """Return ``x`` as it is combined, entry by entry, with an array of a higher rank.
+        """Return ``x`` in a shape that broadcasts with an array of a higher rank.
 
-        The standard broadcasts. Where a library may be told to refuse arrays of different ranks, the leading axes that
-        ``x`` lacks are added, of length 1.
+        Here ``x`` itself. JAX can be set to refuse arrays of different ranks (``jax_numpy_rank_promotion``), so its
+        backend adds leading axes of length 1.
         """
         return x
 
     def select(self, x: Array, table: Array, axis: int) -> Array:
-        """Return the slices of ``x`` along an axis that a table of positions names."""
+        """Return the slices of ``x`` at a table of positions along an axis."""
         return self.xp.take(x, table, axis=axis)
 
     def as_index(self, x: Array) -> Array:
-        """Cast integers of any width to a dtype that can number all rows of an array."""
+        """Cast integers of any width to int32 or int64, which can number all rows of an array."""
         return x if x.dtype in (self.xp.int32, self.xp.int64) else self.xp.astype(x, self.xp.int64)
 
     def is_floating(self, x: Array) -> bool:
@@ -124,7 +135,7 @@ class Arrays:
         return bool(self.xp.isdtype(x.dtype, "integral"))
 
     def widened(self, x: Array) -> Array:
-        """Return 16-bit floating-point numbers in float32, in which their sums are taken; others as they are."""
+        """Cast 16-bit floating-point numbers to float32, for sums; return others unchanged."""
         short = self.is_floating(x) and self.xp.finfo(x.dtype).bits < 32
         return self.xp.astype(x, self.xp.float32) if short else x
 
@@ -134,11 +145,11 @@ class Arrays:
         return info.min  # type: ignore[no-any-return]
 
     def lower_bound(self, x: Array) -> float:
-        """Return what no number of the dtype of ``x`` is smaller than, the largest of nothing."""
+        """Return the identity of max: -inf, or the lowest integer."""
         return -math.inf if self.is_floating(x) else self.lowest(x)
 
-    def promote(self, *arrays: Array | None, dtype: Any = None) -> list[Any]:
-        """Cast arrays to ``dtype``, or to their common one where it is None; ``None`` stays ``None``.
+    def promote(self, *arrays: Array | None, dtype: DType | None = None) -> list[Array]:
+        """Cast arrays to ``dtype``, or to their common one if it is None; ``None`` stays ``None``.
 
         Raises
         ------
@@ -163,14 +174,14 @@ class Arrays:
             return list(arrays)
         return [a if a is None or a.dtype == target else self.xp.astype(a, target) for a in arrays]
 
-    def dtype(self, dtype: Any) -> Any:
+    def dtype(self, dtype: DType) -> DType:
         """Return the library's own dtype for a name such as ``"float32"``, or for a dtype of any library."""
         found = getattr(self.xp, dtype_name(dtype), None)
         if found is None:
             raise TypeError(f"expected a dtype of {self.xp.__name__}, got {dtype!r:.100}")
         return found
 
-    def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
+    def matmul(self, a: Array, b: Array, precision: object = None) -> Array:
         """Multiply matrices.
 
         Parameters
@@ -178,7 +189,7 @@ class Arrays:
         a, b : array of shape (..., n, k) and (..., k, m)
             Factors.
         precision : optional
-            Precision of JAX. With ``"highest"`` no library rounds factors, in PyTorch not under autocast either.
+            Precision of JAX. With ``"highest"``, no library rounds factors; PyTorch does not under autocast either.
 
         Returns
         -------
@@ -188,7 +199,7 @@ class Arrays:
         return self.xp.matmul(a, b)
 
     def pieces(self, x: Array, sizes: Sequence[int], axis: int) -> list[Array]:
-        """Return the slices of these sizes, next to each other, that an axis (counted from the end) consists of."""
+        """Split ``x`` along an axis, counted from the end, into slices of these sizes."""
         ends = [0, *itertools.accumulate(sizes)]
         rest = (slice(None),) * (-axis - 1)
         return [x[(..., slice(*at), *rest)] for at in itertools.pairwise(ends)]
@@ -198,11 +209,11 @@ class Arrays:
         return [x[..., i] for i in range(x.shape[-1])]
 
     def quotient(self, x: Array, scale: Array) -> Array:
-        """Return ``x / scale``, whose quotient by another number no compiler turns into one by a product."""
+        """Return ``x / scale``, which no compiler merges with another quotient: ``scale * y`` can overflow."""
         return x / scale
 
     def store(self, *arrays: Array) -> tuple[Array, ...]:
-        """Return arrays as they are, computed once: a hint to compilers that repeat what is cheap to them."""
+        """Return the arrays: a hint to compilers to compute them once, and not again in every fused loop."""
         return arrays
 
     # -- derivatives ----------------------------------------------------------------------------------------
@@ -220,8 +231,9 @@ class Arrays:
     def erf(self, x: Array) -> Array:
         r"""Return the error function.
 
-        Below 2 by :math:`\mathrm{erf}(x) = \frac{2}{\sqrt\pi} e^{-x^2} \sum_n \frac{2^n x^{2n+1}}{(2n+1)!!}`, whose
-        terms all have one sign, and above by the continued fraction
+        Below 2 by the series (https://dlmf.nist.gov/7.6.E2)
+        :math:`\mathrm{erf}(x) = \frac{2}{\sqrt\pi} e^{-x^2} \sum_n \frac{2^n x^{2n+1}}{(2n+1)!!}`, whose
+        terms all have one sign, and above by the continued fraction (https://dlmf.nist.gov/7.9)
         :math:`1 - \frac{e^{-x^2}}{\sqrt\pi} \frac{1}{x +} \frac{1/2}{x +} \frac{2/2}{x +} \frac{3/2}{x +} \dots`
         """
         xp = self.xp
@@ -323,19 +335,19 @@ class Arrays:
 
     # -- random numbers -------------------------------------------------------------------------------------
 
-    def split(self, generator: Any, num: int) -> list[Any]:
-        """Return generators of independent numbers: here the one that advances, several times."""
+    def split(self, generator: Generator, num: int) -> list[Generator]:
+        """Return generators of independent numbers: here the same one several times, as it advances."""
         return [generator] * num
 
-    def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    def random_uniform(self, generator: Generator, shape: Sequence[int], dtype: DType | None = None) -> Array:
         """Draw uniform numbers in [0, 1) with the library's own generator."""
         raise TypeError(f"random numbers need NumPy, JAX or PyTorch, got {self.xp.__name__}")
 
-    def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    def random_normal(self, generator: Generator, shape: Sequence[int], dtype: DType | None = None) -> Array:
         """Draw normal numbers with the library's own generator."""
         raise TypeError(f"random numbers need NumPy, JAX or PyTorch, got {self.xp.__name__}")
 
-    def random_truncated_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    def random_truncated_normal(self, generator: Generator, shape: Sequence[int], dtype: DType | None = None) -> Array:
         r"""Draw from a normal distribution cut off at -2 and 2, by inverting its distribution function."""
         # erfinv by Newton's method: erf is smooth and concave on each side, and |y| <= erf(sqrt 2) keeps it tame.
         xp = self.xp

@@ -1,9 +1,8 @@
-"""Which backend arrays belong to: its library is imported once one of its arrays has been seen."""
+"""The backend of given arrays. A framework is imported when the first of its arrays comes."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import array_api_compat
 import numpy as np
@@ -15,7 +14,7 @@ from e3any_backends.numpy_arrays import check_class, converting, is_usual
 __all__ = ["backend_of", "generator_backend"]
 
 _backends: dict[str, Backend] = {}
-# The backends of classes that arrays of one library alone have, and that need no further look.
+# Backends by class of array, for classes that need no further checks.
 _by_class: dict[type, Backend] = {}
 
 
@@ -25,7 +24,7 @@ def backend_of(*arrays: Array) -> Backend:
     Parameters
     ----------
     *arrays : array
-        Arrays of any array API library. ``None`` and Python scalars are passed over.
+        Arrays of any array API library. ``None`` and Python scalars are ignored.
 
     Returns
     -------
@@ -60,8 +59,8 @@ def backend_of(*arrays: Array) -> Backend:
     return found
 
 
-def generator_backend(generator: Any) -> Backend:
-    """Return the backend that a random generator draws for.
+def generator_backend(generator: object) -> Backend:
+    """Return the backend of a random generator.
 
     Parameters
     ----------
@@ -89,13 +88,13 @@ def generator_backend(generator: Any) -> Backend:
     )
 
 
-def _is_jax(array: Any) -> bool:
-    # Only a framework that is loaded already can have made an array.
+def _is_jax(array: object) -> bool:
+    # Without importing JAX: if it is not loaded, there are no arrays of it.
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(array, jax.Array)
 
 
-def _backend(array: Any) -> Backend:
+def _backend(array: object) -> Backend:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):
         return _native("torch")
@@ -116,12 +115,11 @@ def _backend(array: Any) -> Backend:
 def _native(library: str) -> Backend:
     backend = _backends.get(library)
     if backend is None:
-        backend = _backends[library] = _load(library)
+        backend = _backends[library] = _load_backend(library)
     return backend
 
 
-def _load(library: str) -> Backend:
-    # A framework is imported only once one of its arrays has been seen.
+def _load_backend(library: str) -> Backend:
     if library == "jax":
         from e3any_backends.jax.backend import JaxBackend
 
@@ -133,8 +131,7 @@ def _load(library: str) -> Backend:
         _by_class.update(dict.fromkeys(CLASSES, backend))
         return backend
     if library == "numpy converted":
-        converted: Backend = converting(_native("numpy"))
-        return converted
+        return converting(_native("numpy"))
     from e3any_backends.numpy import NumpyBackend
 
     return NumpyBackend()

@@ -1,9 +1,8 @@
-"""The operations of backends: here each is its reference."""
+"""The operations of layers: here each calls its reference."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from e3any_backends.arrays import Array, Arrays
 from e3any_backends.forms.couplings import Coupling, CouplingPlan
@@ -25,14 +24,14 @@ __all__ = ["Backend"]
 
 
 class Backend(Arrays):
-    """What layers compute, by references that use the array API alone: for libraries without a backend of their own.
+    """The operations of layers by their references, for libraries without a backend of their own.
 
     Backends of libraries override operations. Sizes are written L for a largest degree, P for the length of a parity
     axis (1 or 2), F and G for numbers of features, and S for terms that are summed over.
     """
 
     def supports(self, operation: str, *arrays: Array) -> bool:
-        """Return whether there is a kernel that does an operation for such arrays.
+        """Return whether a kernel supports an operation for given arrays.
 
         Parameters
         ----------
@@ -44,7 +43,7 @@ class Backend(Arrays):
         Returns
         -------
         bool
-            True if a kernel is used; the log says why not.
+            True if a kernel is used; else the logger ``e3any`` says why not.
         """
         return False
 
@@ -90,15 +89,15 @@ class Backend(Arrays):
         Parameters
         ----------
         x : array of shape (N, K, F)
-            Components of the nodes that send.
+            Features of the senders.
         angular : array of shape (E, (L+1)**2)
             Angular parts Y.
         radial : array of shape (E, L+1, F)
             Radial parts g of degree l = degree(m).
         src, dst : integer arrays of shape (E,)
-            The nodes that send and receive; numbers outside [0, N) or [0, num) are padding.
+            Senders and receivers; numbers outside [0, N) or [0, num) are padding.
         num : int
-            Number of nodes that receive.
+            Number of receivers.
         indices_are_sorted : bool
             A promise that ``dst`` ascends.
 
@@ -248,7 +247,7 @@ class Backend(Arrays):
         """
         return contract_entries(self, operands, tables_of(form), output)
 
-    # How libraries that contract forms couple features.
+    # Couplings as contractions, for libraries with a kernel of contractions.
 
     def _couple_by_contraction(self, x: Array, y: Array, w: Array, coupling: Coupling) -> Array:
         return self.contract((x, y, w), handle(coupling, "product_form"), 2)
@@ -275,7 +274,7 @@ class Backend(Arrays):
 
     # -- linear maps ----------------------------------------------------------------------------------------
 
-    def dense(self, x: Array, kernels: Sequence[Array], bias: Array | None, precision: Any = None) -> Array:
+    def dense(self, x: Array, kernels: Sequence[Array], bias: Array | None, precision: object = None) -> Array:
         """Map the features of every irrep by a matrix of its own.
 
         Parameters
@@ -285,7 +284,7 @@ class Backend(Arrays):
         kernels : sequence of arrays of shape (F, G)
             A matrix for every irrep, parity by parity and degrees ascending.
         bias : array of shape (G,), optional
-            What is added to the first irrep, the scalars.
+            Added to the first irrep, the scalars.
         precision : optional
             See :meth:`matmul`.
 
@@ -298,7 +297,7 @@ class Backend(Arrays):
             return dense_by_component(self, self.linear, x, kernels, bias, precision)
         return dense_by_degree(self, x, kernels, bias, precision)
 
-    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: Any = None) -> Array:
+    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: object = None) -> Array:
         """Multiply every component with one of several matrices, :math:`y_c = x_c W_{k(c)}`.
 
         Parameters
@@ -310,7 +309,7 @@ class Backend(Arrays):
         which : integer array of shape (C,)
             The matrix that acts on each component.
         bias : array of shape (G,), optional
-            What is added to component 0.
+            Added to component 0.
         precision : optional
             See :meth:`matmul`.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 from e3any_backends import kernels
 from e3any_backends.arrays import Array
@@ -37,21 +36,21 @@ class KernelBackend(Backend):
         """Return why kernels do not support arrays, empty if they do."""
 
     @abstractmethod
-    def apply(self, name: str, arguments: tuple[Any, ...], operands: list[Array], indices: list[Array]) -> Array:
-        """Return the value of the map of a name, made from arguments."""
+    def apply(self, name: str, arguments: tuple[int, ...], operands: list[Array], indices: list[Array]) -> Array:
+        """Return the value of the map ``MAPS[name](*arguments)``."""
 
     def contract(self, operands: Sequence[Array], form: int, output: int) -> Array:
         """Contract a form by a kernel."""
         return self.apply("contraction", (form, output), list(operands), [])
 
     def couple_features(self, x: Array, y: Array, kernel: Array, plan: CouplingPlan) -> Array:
-        """Couple two features by a kernel, which takes them as they are, or by the reference."""
+        """Couple two features of all parities by one contraction, or by the reference."""
         if self.supports("contraction", x, y, kernel):
             return self.apply("contraction", (handle(plan, "product_form"), 2, 1), [x, y, kernel], [])
         return super().couple_features(x, y, kernel, plan)
 
     def couple_pair_features(self, pairs: Array, kernel: Array, plan: CouplingPlan) -> Array:
-        """Couple sums of products by a kernel, which takes them as they are, or by the reference."""
+        """Couple sums of products of all parities by one contraction, or by the reference."""
         if self.supports("contraction", pairs, kernel):
             return self.apply("contraction", (handle(plan, "pair_form"), 1, 1), [pairs, kernel], [])
         return super().couple_pair_features(pairs, kernel, plan)
@@ -76,7 +75,7 @@ class KernelBackend(Backend):
             return self._couple_matrices_by_contraction(x, y, weights, coupling)
         return super().couple_matrices(x, y, weights, coupling)
 
-    def dense(self, x: Array, kernels: Sequence[Array], bias: Array | None, precision: Any = None) -> Array:
+    def dense(self, x: Array, kernels: Sequence[Array], bias: Array | None, precision: object = None) -> Array:
         """Map the features of every irrep by a kernel or by the reference."""
         if self.supports("linear", x, kernels[0]):
             return dense_by_component(self, self.linear, x, kernels, bias, precision)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import array_api_compat.numpy
 import numpy as np
+from numpy.typing import ArrayLike
 
 from e3any_backends import kernels
-from e3any_backends.arrays import Array, Arrays, dtype_name
+from e3any_backends.arrays import Array, Arrays, DType, dtype_name
 from e3any_backends.kernel_backend import KernelBackend
 from e3any_backends.numpy_arrays import native, packed
 
@@ -19,26 +19,26 @@ __all__ = ["NumpyBackend"]
 
 
 class NumpyArrays(Arrays):
-    """What layers do with NumPy arrays."""
+    """Operations on NumPy arrays."""
 
     def __init__(self) -> None:
         super().__init__(array_api_compat.numpy)
 
     classes = (np.ndarray, np.generic)
 
-    def owns(self, x: Any) -> bool:
+    def owns(self, x: object) -> bool:
         """Return whether ``x`` is an array of NumPy."""
         return isinstance(x, np.ndarray | np.generic)
 
-    def promote(self, *arrays: Array | None, dtype: Any = None) -> list[Any]:
+    def promote(self, *arrays: Array | None, dtype: DType | None = None) -> list[Array]:
         """Cast arrays to ``dtype`` or to their common one, in the byte order of the machine."""
         return super().promote(*map(native, arrays), dtype=dtype)
 
-    def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
+    def constant(self, table: ArrayLike, like: Array, dtype: DType | None = None) -> Array:
         """Return a table or Python number in the dtype of ``like``."""
         return np.asarray(table, dtype=like.dtype if dtype is None else dtype)
 
-    def dtype(self, dtype: Any) -> Any:
+    def dtype(self, dtype: DType) -> DType:
         """Return the dtype of a name, or of another library; bfloat16, which NumPy lacks, is computed in float32."""
         return super().dtype("float32" if dtype_name(dtype) == "bfloat16" else dtype)
 
@@ -55,7 +55,7 @@ class NumpyArrays(Arrays):
         return np.vectorize(math.erf, otypes=[x.dtype])(x)
 
     def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
-        """Sum rows that have the same segment number, by sums over runs of the sorted rows."""
+        """Sum rows that have the same segment number: sort rows by segment, and sum up the runs."""
         total = np.zeros((num_segments, *x.shape[1:]), x.dtype)
         order, starts, numbers = _runs(segments, num_segments, indices_are_sorted)
         if numbers.size:
@@ -70,19 +70,19 @@ class NumpyArrays(Arrays):
             largest[numbers] = np.maximum.reduceat(x[order], starts, axis=0)
         return largest
 
-    def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    def random_uniform(self, generator: np.random.Generator, shape: Sequence[int], dtype: DType | None = None) -> Array:
         """Draw uniform numbers in [0, 1) from a :class:`numpy.random.Generator`."""
         dtype = np.dtype(np.float64 if dtype is None else dtype)
         sample = generator.random(tuple(shape)).astype(dtype)
         return np.minimum(sample, np.nextafter(dtype.type(1), dtype.type(0)))  # casting may round up to one
 
-    def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    def random_normal(self, generator: np.random.Generator, shape: Sequence[int], dtype: DType | None = None) -> Array:
         """Draw normal numbers from a :class:`numpy.random.Generator`."""
         return generator.standard_normal(tuple(shape)).astype(np.float64 if dtype is None else dtype)
 
 
 class NumpyBackend(NumpyArrays, KernelBackend):
-    """Operations on NumPy arrays."""
+    """The operations of layers on NumPy arrays."""
 
     @staticmethod
     def obstacle(arrays: Sequence[Array], /) -> str:
@@ -92,8 +92,8 @@ class NumpyBackend(NumpyArrays, KernelBackend):
             return f"the dtypes are {', '.join(str(a.dtype) for a in arrays)}"
         return ""
 
-    def apply(self, name: str, arguments: tuple[Any, ...], operands: list[Array], indices: list[Array]) -> Array:
-        """Return the value of the map of a name."""
+    def apply(self, name: str, arguments: tuple[int, ...], operands: list[Array], indices: list[Array]) -> Array:
+        """Return the value of a map by a kernel or by the reference."""
         from e3any_backends.kernels.maps import MAPS  # which imports numba
 
         operands, indices = ([packed(a) for a in arrays] for arrays in (operands, indices))
@@ -112,7 +112,7 @@ class NumpyBackend(NumpyArrays, KernelBackend):
                 return Harmonics(factors, order, unit).value(packed(r))
         return super().harmonics(r, factors, order, unit)
 
-    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: Any = None) -> Array:
+    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: object = None) -> Array:
         """Multiply components with matrices, by a kernel or by the reference."""
         if self.supports("linear", x, w[0, ...]):
             from e3any_backends.kernels.maps import Linear
@@ -124,7 +124,7 @@ class NumpyBackend(NumpyArrays, KernelBackend):
 
 
 def _runs(segments: Array, num_segments: int, sorted_already: bool) -> tuple[Array, Array, Array]:
-    """Return an order that sorts valid segments, where each run starts in it, and the runs' segment numbers."""
+    """Sort rows by segment, without padding; return their order, where each run starts, and its segment number."""
     valid = np.flatnonzero((segments >= 0) & (segments < num_segments))
     order = valid if sorted_already else valid[np.argsort(segments[valid], kind="stable")]
     numbers, starts = np.unique(segments[order], return_index=True)

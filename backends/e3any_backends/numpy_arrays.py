@@ -1,21 +1,28 @@
-"""Arrays of NumPy as they come: of other classes, in another byte order, of dtypes of other packages.
+"""Unusual NumPy arrays: subclasses, other byte orders, and dtypes of other packages.
 
-Subclasses of :class:`numpy.ndarray` compute something else than NumPy's functions do (masked arrays leave entries out,
-matrices multiply by ``*``), and functions that convert arrays drop what they know. They are refused.
-
-Arrays in the byte order of other machines, which HDF5 and FITS files hold, are right for NumPy and wrong for everything
-that is handed their memory; of bfloat16, NumPy knows little. :func:`converting` wraps what computes with them.
+================================  ============================================  ======================================
+array                             problem                                       treatment
+================================  ============================================  ======================================
+subclass, such as a masked array  computes differently; conversions lose data   refused by :func:`check_class`
+another byte order                kernels and other libraries misread its       converted by :func:`native` and
+                                  memory; HDF5 and FITS files have such arrays  :func:`converting`
+bfloat16                          NumPy has few functions for it                computed in float32 by
+                                                                                :func:`converting`
+================================  ============================================  ======================================
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeVar, cast
 
 import numpy as np
 
+from e3any_backends.arrays import Array, Arrays
+
 __all__ = ["check_class", "converting", "is_usual", "native", "packed"]
 
-Array: TypeAlias = Any
+T = TypeVar("T")
+A = TypeVar("A", bound=Arrays)
 
 # A memory map is an array whose memory is a file.
 _CLASSES = (np.ndarray, np.memmap)
@@ -37,8 +44,8 @@ def is_usual(x: Array) -> bool:
     return bool(x.dtype.isnative and x.dtype.kind != "V")
 
 
-def native(x: Any) -> Any:
-    """Return an array of NumPy in the byte order of the machine, and everything else as it is.
+def native(x: T) -> T:
+    """Return a NumPy array in the byte order of the machine, and everything else unchanged.
 
     Raises
     ------
@@ -53,33 +60,33 @@ def native(x: Any) -> Any:
     if not isinstance(x, (np.ndarray, np.generic)):
         return x
     check_class(x)
-    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+    return x if x.dtype.isnative else cast(T, x.astype(x.dtype.newbyteorder("=")))
 
 
 def packed(x: Array) -> Array:
-    """Return an array as kernels read it: in the byte order of the machine, contiguous and aligned."""
+    """Return an array that kernels can read: in the byte order of the machine, contiguous and aligned."""
     if x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative:
         return x
     return np.require(x, x.dtype.newbyteorder("="), ["C", "A"])
 
 
-def converting(backend: Any) -> Any:
-    """Return a backend of NumPy that takes unusual arrays, and returns results that are not.
+def converting(backend: A) -> A:
+    """Return a backend of NumPy that takes unusual arrays.
 
-    They are in the byte order of the machine, and float32 in place of bfloat16.
+    Its results are in the byte order of the machine, and in float32 instead of bfloat16.
     """
     result = _Converting(backend)
     vars(result)["xp"] = _Converting(backend.xp)
-    return result
+    return cast(A, result)
 
 
 class _Converting:
-    """The functions of a module, or the methods of an object, called with usual arrays and dtypes."""
+    """The functions of a module or an object, which are called with converted arrays and dtypes."""
 
-    def __init__(self, target: Any) -> None:
+    def __init__(self, target: object) -> None:
         self._target = target
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         value = getattr(self._target, name)
         if not callable(value) or isinstance(value, type):
             return value
@@ -88,10 +95,12 @@ class _Converting:
         )
 
 
-def _usual(x: Any) -> Any:
-    """Return arrays, also those in lists and tuples, and dtypes as NumPy computes with them."""
-    if type(x) in (list, tuple):
-        return type(x)(map(_usual, x))
+def _usual(x: object) -> object:
+    """Convert arrays, also those in lists and tuples, and dtypes."""
+    if type(x) is list:
+        return list(map(_usual, x))
+    if type(x) is tuple:
+        return tuple(map(_usual, x))
     if isinstance(x, np.dtype):
         return np.dtype(np.float32) if x.name == "bfloat16" else x.newbyteorder("=")
     if isinstance(x, (np.ndarray, np.generic)):

@@ -24,7 +24,7 @@ from e3any.testing import assert_parity
 )
 def test_derivatives_are_adjoint_to_sums(rng, monkeypatch, dtype, components, features, threads):
     monkeypatch.setattr("e3any_backends.kernels.parallel.pool.GRAIN", 1)
-    monkeypatch.setattr("e3any_backends.kernels.parallel.pool._COPY", 0)
+    monkeypatch.setattr("e3any_backends.kernels.parallel.pool._PARTIAL_WORK", 0)
     num, edges = 5, 20
     shapes = (num, components, features), (edges, 4), (edges, 2, features)
     operands = [rng.normal(size=shape).astype(dtype) for shape in shapes]

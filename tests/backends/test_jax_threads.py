@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from e3any_backends import kernels
-from e3any_backends.kernels import contraction
+from e3any_backends.kernels import schedule
 from e3any_backends.kernels.parallel import pool
 from thread_cases import CASES, arguments, assert_rounding
 
@@ -25,7 +25,7 @@ TABLES = [(name, -1) for name in CASES if name.startswith("product")]
 def small_parts(monkeypatch):
     """Let parts be as small as they can be."""
     monkeypatch.setattr(pool, "GRAIN", 1)
-    monkeypatch.setattr(pool, "_COPY", 0)
+    monkeypatch.setattr(pool, "_PARTIAL_WORK", 0)
 
 
 def derivatives(function):
@@ -57,8 +57,8 @@ def case(rng, name, num, dtype):
 @pytest.mark.parametrize("num", [0, 1, 40])
 @pytest.mark.parametrize(("name", "max_entries"), PROGRAMS + TABLES)
 def test_results_of_several_threads_are_those_of_one(rng, monkeypatch, name, max_entries, num, dtype):
-    monkeypatch.setattr(contraction, "MAX_ENTRIES", max_entries)
-    contraction.plan.cache_clear()
+    monkeypatch.setattr(schedule, "MAX_ENTRIES", max_entries)
+    schedule.plan.cache_clear()
     function, arrays = case(rng, name, num, dtype)
     expected = compiled(1, function, arrays)(*arrays)
     for number in (2, 7):
@@ -67,7 +67,7 @@ def test_results_of_several_threads_are_those_of_one(rng, monkeypatch, name, max
         assert_rounding(map(np.asarray, results), map(np.asarray, expected))
         for a, b in zip(program(*arrays), results, strict=True):
             np.testing.assert_array_equal(a, b)
-    contraction.plan.cache_clear()
+    schedule.plan.cache_clear()
 
 
 @pytest.mark.parametrize("name", list(CASES))
@@ -126,7 +126,7 @@ from e3any_backends import kernels
 from e3any_backends.kernels.parallel import pool
 from thread_cases import CASES, arguments
 
-pool.GRAIN, pool._COPY = 1, 0
+pool.GRAIN, pool._PARTIAL_WORK = 1, 0
 function, shapes = CASES["linear"][0](400, 16)
 arrays = [jnp.asarray(a) for a in arguments(np.random.default_rng(0), shapes, "float32")]
 slopes = {}

@@ -9,11 +9,12 @@ import sys
 import numpy as np
 import pytest
 from e3any_backends import kernels
+from e3any_backends.kernels import settings
 
-SETTINGS = "from e3any_backends import kernels; print(kernels._switch.get(), kernels.most_threads())"
+SETTINGS = "from e3any_backends.kernels import settings; print(settings.switch.get(), settings.most_threads())"
 
 
-def settings(name, value):
+def at_start(name, value):
     """Return what an environment variable leads to, or the last line of its error."""
     result = subprocess.run(
         [sys.executable, "-c", SETTINGS],
@@ -25,8 +26,8 @@ def settings(name, value):
 
 
 def test_environment_variables_have_their_values():
-    assert settings("E3ANY_THREADS", "3") == ["True", "3"]
-    assert settings("E3ANY_KERNELS", "false") == ["False", str(sys.maxsize)]
+    assert at_start("E3ANY_THREADS", "3") == ["True", "3"]
+    assert at_start("E3ANY_KERNELS", "false") == ["False", str(sys.maxsize)]
 
 
 @pytest.mark.parametrize(
@@ -37,22 +38,22 @@ def test_environment_variables_have_their_values():
     ],
 )
 def test_environment_variables_that_mean_nothing_are_named(name, value, values):
-    message = settings(name, value)
+    message = at_start(name, value)
     assert message.startswith(f"ValueError: expected the environment variable {name} to be {values}; without it ")
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "2.5", "1e3", "two"])
 def test_numbers_of_threads_in_the_environment_are_integers(value):
     with pytest.raises(ValueError, match="E3ANY_THREADS to be an integer >= 1"):
-        kernels._threads_of(value)
+        settings._threads_of(value)
 
 
 def test_words_in_the_environment_switch_kernels_on_and_off():
     for words, expected in (("1 true on yes True ON", True), ("0 false off no False OFF", False)):
-        assert all(kernels._switch_of(word) is expected for word in words.split())
-    assert kernels._switch_of("") is True
-    assert kernels._threads_of(" ") == sys.maxsize
-    assert kernels._threads_of(" 12 ") == 12
+        assert all(settings._switch_of(word) is expected for word in words.split())
+    assert settings._switch_of("") is True
+    assert settings._threads_of(" ") == sys.maxsize
+    assert settings._threads_of(" 12 ") == 12
 
 
 @pytest.mark.parametrize("most", [0, -1, np.int64(0)])

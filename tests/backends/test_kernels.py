@@ -15,7 +15,7 @@ import torch
 import torch._dynamo  # before anything of PyTorch is replaced, which it keeps lists of
 from e3any_backends import backend_of, kernels
 from e3any_backends.generic import Backend
-from e3any_backends.kernels import contraction, maps, memory
+from e3any_backends.kernels import availability, contraction, maps, memory, schedule
 from e3any_backends.kernels.parallel import pool
 from e3any_backends.torch import operators
 from e3any_torch import nn
@@ -105,7 +105,7 @@ def edges(rng, features, num_edges=40, dtype="float64"):
 def programs_and_tables(request, monkeypatch):
     """Let kernels of contractions be programs of their own, and one loop over tables."""
     if request.param == "tables":
-        monkeypatch.setattr(contraction, "MAX_ENTRIES", -1)
+        monkeypatch.setattr(schedule, "MAX_ENTRIES", -1)
     forget_plans()
     yield
     forget_plans()
@@ -340,7 +340,7 @@ def test_compiled_layers_call_kernels(rng):
 @pytest.fixture
 def at_any_size(monkeypatch):
     """Let kernels of harmonics serve few vectors as well."""
-    monkeypatch.setattr(kernels, "LEAST_HARMONICS", 0)
+    monkeypatch.setattr(availability, "_LEAST_HARMONICS", 0)
 
 
 def points(rng, dtype="float64"):

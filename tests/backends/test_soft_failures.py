@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from e3any_backends import backend_of, kernels
-from e3any_backends.kernels import edges, linear, maps
+from e3any_backends.kernels import availability, edges, linear, maps
 from e3any_backends.kernels.code import disk, jit
 from numba.core import config
 
@@ -22,13 +22,13 @@ from e3any import so3
 @pytest.fixture
 def forgotten(monkeypatch):
     """Forget what has failed and been said so far, and afterwards what a test lets fail."""
-    monkeypatch.setattr(kernels, "_failures", [])
-    monkeypatch.setattr(kernels, "_warned", set())
-    kernels._import.cache_clear()
-    kernels._compile_harmonics.cache_clear()
+    monkeypatch.setattr(availability, "_failures", [])
+    monkeypatch.setattr(availability, "_warned", set())
+    availability._import.cache_clear()
+    availability._compile_harmonics.cache_clear()
     yield
-    kernels._import.cache_clear()
-    kernels._compile_harmonics.cache_clear()
+    availability._import.cache_clear()
+    availability._compile_harmonics.cache_clear()
 
 
 def warnings_of(caplog):
@@ -147,13 +147,13 @@ def test_calls_of_kernels_that_do_not_compile_return_the_reference(monkeypatch, 
 
     for module, name in ((maps, "run"), (maps.contraction, "contract"), (edges, "by_receiver")):
         monkeypatch.setattr(module, name, fail)
-    monkeypatch.setattr(kernels, "LEAST_HARMONICS", 0)
+    monkeypatch.setattr(availability, "_LEAST_HARMONICS", 0)
     for function, arrays in numpy_operations(rng):
         with kernels.enabled(False):
             expected = function(*arrays)
-        kernels._failures.clear()
+        availability._failures.clear()
         actual = function(*arrays)
-        assert kernels._failures
+        assert availability._failures
         np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -179,12 +179,13 @@ import jax
 import numpy as np
 import torch
 from e3any_backends import kernels
+from e3any_backends.kernels import availability
 from e3any_backends.kernels.code import disk, unrolled
 from numba.core import dispatcher
 from thread_cases import CASES, arguments
 
 jax.config.update("jax_enable_x64", True)
-kernels.LEAST_HARMONICS = 0
+availability._LEAST_HARMONICS = 0
 
 def slopes(function, leaves, create_graph=False):
     value = function(*leaves)
@@ -229,11 +230,11 @@ for library, values in libraries.items():
     for name, (function, _) in cases.items():
         if (library, name) == ("compiled", "linear"):
             continue
-        kernels._failures.clear()
-        kernels._compile_harmonics.cache_clear()
+        availability._failures.clear()
+        availability._compile_harmonics.cache_clear()
         for actual, reference in zip(values(function, *arrays[name]), expected[library, name], strict=True):
             np.testing.assert_allclose(actual, reference, rtol=1e-10, atol=1e-10 * max(1, np.abs(reference).max()))
-        assert kernels._failures, (library, name)
+        assert availability._failures, (library, name)
     print(library)
 """
 

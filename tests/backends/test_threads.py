@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from e3any_backends import kernels
-from e3any_backends.kernels import contraction
+from e3any_backends.kernels import availability, schedule
 from e3any_backends.kernels.parallel import pool
 from fuzz.settings import forget_plans
 from thread_cases import CASES, arguments, assert_rounding
@@ -21,8 +21,8 @@ from thread_cases import CASES, arguments, assert_rounding
 def many_cpus(monkeypatch):
     """Let parts be as small as they can be, and as many as a test asks for."""
     monkeypatch.setattr(pool, "GRAIN", 1)
-    monkeypatch.setattr(pool, "_COPY", 0)
-    monkeypatch.setattr(kernels, "LEAST_HARMONICS", 0)
+    monkeypatch.setattr(pool, "_PARTIAL_WORK", 0)
+    monkeypatch.setattr(availability, "_LEAST_HARMONICS", 0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -32,7 +32,7 @@ def many_cpus(monkeypatch):
 def programs_and_tables(request, monkeypatch):
     """Let kernels of contractions be programs of their own, and one loop over tables."""
     if request.param == "tables":
-        monkeypatch.setattr(contraction, "MAX_ENTRIES", -1)
+        monkeypatch.setattr(schedule, "MAX_ENTRIES", -1)
     forget_plans()
     yield
     forget_plans()
@@ -78,7 +78,9 @@ def test_results_of_several_threads_are_those_of_one(rng, name, num, dtype):
 def test_work_is_split_into_as_many_parts_as_there_are_threads(rng, monkeypatch, name):
     seen = []
     monkeypatch.setattr("e3any_backends.kernels.maps.run", lambda function, parts: seen.append(len(parts)))
-    monkeypatch.setattr("e3any_backends.kernels.maps._contract_parts", lambda plan, _, parts, __: seen.append(parts))
+    monkeypatch.setattr(
+        "e3any_backends.kernels.maps._contract_in_shares", lambda plan, _, parts, __: seen.append(parts)
+    )
     function, shapes = CASES[name][0](40, CASES[name][1])
     with kernels.threads(4):
         function(*arguments(rng, shapes, "float32"))
@@ -122,12 +124,12 @@ def test_the_caller_does_what_no_thread_has_begun(monkeypatch):
 def test_little_work_is_not_shared(monkeypatch):
     monkeypatch.setattr(pool, "GRAIN", 100)
     count = lambda: 4
-    assert [pool.num_parts(work, count) for work in (0, 199, 200, 350, 1000)] == [1, 1, 2, 3, 4]
-    monkeypatch.setattr(pool, "_COPY", 1)
-    assert [pool.num_parts(1000, count, copied) for copied in (0, 100, 300, 1000)] == [4, 4, 2, 1]
-    assert pool.num_parts(1000, count, most=2) == 2
+    assert [pool.num_shares(work, count) for work in (0, 199, 200, 350, 1000)] == [1, 1, 2, 3, 4]
+    monkeypatch.setattr(pool, "_PARTIAL_WORK", 1)
+    assert [pool.num_shares(1000, count, copied) for copied in (0, 100, 300, 1000)] == [4, 4, 2, 1]
+    assert pool.num_shares(1000, count, most=2) == 2
     with kernels.threads(3):
-        assert pool.num_parts(1000, count) == 3
+        assert pool.num_shares(1000, count) == 3
 
 
 def test_number_of_cpus_is_at_most_that_of_openmp(monkeypatch):

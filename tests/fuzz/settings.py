@@ -51,7 +51,7 @@ class Settings:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Compute with these choices; what kernels return is guarded."""
-        from e3any_backends.kernels import contraction
+        from e3any_backends.kernels import availability, schedule
         from e3any_backends.kernels.parallel import pool
 
         with ExitStack() as stack:
@@ -61,10 +61,10 @@ class Settings:
             stack.enter_context(mock.patch.object(torch, "get_num_threads", return_value=self.threads))
             if self.shared:
                 stack.enter_context(mock.patch.object(pool, "GRAIN", 1))
-                stack.enter_context(mock.patch.object(pool, "_COPY", 0))
-                stack.enter_context(mock.patch.object(kernels, "LEAST_HARMONICS", 0))
+                stack.enter_context(mock.patch.object(pool, "_PARTIAL_WORK", 0))
+                stack.enter_context(mock.patch.object(availability, "_LEAST_HARMONICS", 0))
             if self.tables:
-                stack.enter_context(mock.patch.object(contraction, "MAX_ENTRIES", -1))
+                stack.enter_context(mock.patch.object(schedule, "MAX_ENTRIES", -1))
                 forget_plans()
                 stack.callback(forget_plans)
             stack.enter_context(guarded_results())
@@ -73,7 +73,7 @@ class Settings:
 
 def forget_plans() -> None:
     """Let contractions be planned again: those that were made for the same shapes are kept."""
-    from e3any_backends.kernels import contraction, maps
+    from e3any_backends.kernels import maps, schedule
 
-    for cache in (contraction.plan, maps._value_of, maps._gradients_of):
+    for cache in (schedule.plan, maps._value_of, maps._gradients_of):
         cache.cache_clear()

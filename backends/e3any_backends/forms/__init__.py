@@ -1,1 +1,1 @@
-"""Tables that operations read: forms of couplings, matrices, recursions. NumPy alone; nothing else is imported."""
+"""Tables that operations read: couplings, matrices, recursions. This package imports nothing but NumPy."""

@@ -1,4 +1,4 @@
-"""Where the components of degrees are."""
+"""Degrees and irreps of components."""
 
 from __future__ import annotations
 

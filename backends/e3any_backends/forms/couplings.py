@@ -1,11 +1,13 @@
-r"""The table of couplings that every tensor product reads, and its emitter for eager libraries.
+r"""The table of couplings that every tensor product reads.
 
-A coupling is a list of *paths*. Path p takes a block of components of x, a block of y and adds to a block of z:
+A coupling is a list of *paths*. Path p couples a block of components of x and a block of y to a block of z:
 
 .. math:: z_n \mathrel{+}= w_p \sum_{l,m} C^{(p)}_{lmn} \, x_l \, y_m .
 
-Two algorithms read the one table: a few large matrix products (:mod:`e3any_backends.references.contractions`), and
-contractions of its sparse form, unrolled for compilers or by a kernel.
+For example, x and y with degrees 0 and 1 have a path from the blocks of degree 1 (components 1-3) to degree 0: the
+scalar product of vectors. Two algorithms read the table: a few large matrix products
+(:mod:`e3any_backends.references.contractions`), and contractions of its sparse form, unrolled for compilers or by a
+kernel.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,16 +46,16 @@ class Path:
 
 @dataclass(frozen=True, eq=False)
 class SparseForm(Tables):
-    """The non-zero coefficients of a multilinear form, with a column of indices for each slot.
+    r"""The non-zero coefficients of a multilinear form :math:`\sum_e c_e \prod_s v^s_{i_s(e)}`.
 
     Parameters
     ----------
     columns : tuple of integer arrays
-        ``columns[s][e]`` is the component that entry e takes from slot s.
+        ``columns[s][e]`` is the component :math:`i_s(e)` of slot s in entry e.
     sizes : tuple of int
         Number of components of each slot.
     values : array
-        The coefficient of each entry.
+        The coefficient :math:`c_e` of each entry.
     """
 
     columns: tuple[NDArray[np.intp], ...]
@@ -118,12 +119,12 @@ class Coupling(Tables):
 
     @cached_property
     def row_paths(self) -> NDArray[np.intp]:
-        """The path that each row of the matrices of :attr:`blocks`, taken together, belongs to."""
+        """The path of each row of all matrices of :attr:`blocks`."""
         return np.repeat(np.arange(self.num_paths), [path.z.stop - path.z.start for path in self.paths])
 
     @cached_property
     def row_sums(self) -> NDArray[np.float64]:
-        """The matrix of shape (num_z, rows) that adds rows to the components that they belong to."""
+        """The matrix of shape (num_z, rows) that adds rows to their components."""
         rows = [n for path in self.paths for n in range(path.z.start, path.z.stop)]
         sums: NDArray[np.float64] = np.equal.outer(np.arange(self.num_z), np.asarray(rows, int)).astype(np.float64)
         return sums
@@ -140,13 +141,13 @@ class CouplingPlan(Tables):
     coupling : Coupling
         Table of paths, free of parity.
     weight_index : integer array of shape (S, R, paths)
-        Which weight, in the flattened kernel, each path has for the parities s and r.
+        Position, in the flattened kernel, of the weight of each path for the parities s and r.
     weight_mask : array of shape (S, R, paths, 1)
         Zero where a path is forbidden for s and r.
     is_masked : bool
         Whether any path is forbidden.
     num_classes : int
-        How many blocks, one per class of paths, the table's output has.
+        Number of blocks of the output, one per class of paths.
     """
 
     kernel_shape: tuple[int, ...]
@@ -183,7 +184,7 @@ class CouplingPlan(Tables):
 
 
 def _degree_of_parity(parity: int, degree: int, num_degrees: int) -> slice:
-    """Return where the components of a degree are among those of both parities."""
+    """Return the slice of a degree among the components of both parities."""
     first = parity * num_degrees**2
     return slice(first + degree**2, first + (degree + 1) ** 2)
 
@@ -205,7 +206,7 @@ class Block(Tables):
     matrix: NDArray[np.float64]
 
 
-# Up to this many pairs of components, one multiplication by a matrix with many zeros beats many small ones.
+# Up to so many pairs of components, one product with a matrix that has many zeros is faster than many small products.
 _MERGED_PAIRS = 100
 
 
@@ -226,10 +227,16 @@ def _merged(coupling: Coupling) -> Block:
     return Block(slice(0, coupling.num_x), slice(0, coupling.num_y), everything)
 
 
-def feature_shapes(shapes: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return the shapes of one rank, of one axis of components, for those of features and a kernel of six axes.
+def feature_shapes(shapes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return shapes (1, *lead, components, F), all of one rank, for those of features or pairs and of a kernel.
 
-    The factors are two features, or one of pairs of components, (..., (L1+1)**2, P2, (L2+1)**2, F).
+    =========  ===============================================
+    operand    shape
+    =========  ===============================================
+    features   (..., P, (L+1)**2, F)
+    pairs      (..., (L1+1)**2, P2, (L2+1)**2, F)
+    kernel     (P1, L1+1, P2, L2+1, P3, L3+1, F)
+    =========  ===============================================
     """
     counts = (2, 2, 6) if len(shapes) == 3 else (3, 6)
     leads = [shape[: -num - 1] for shape, num in zip(shapes, counts, strict=True)]

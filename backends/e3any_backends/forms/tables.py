@@ -1,16 +1,17 @@
-"""Tables: what NumPy computes once, and what is constant for everything that traces a computation.
+"""Tables: arrays that NumPy computes once, and that are constants for compilers and tracers.
 
-A table is named by the function that computes it and its arguments, which are Python constants. Compilers can hand on
-such a name without looking into the function or into arrays of NumPy.
+A table is named by a function and its arguments, which are Python constants. For example,
+``lookup(component_degrees, 2)`` is the array 0, 1, 1, 1, 2, 2, 2, 2, 2. A compiler can pass on such a name, where it
+would trace the function, or refuse a NumPy array.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache, wraps
 from itertools import count
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 from weakref import WeakValueDictionary
 
 __all__ = ["Tables", "attribute", "handle", "host_table", "lookup", "tables_of"]
@@ -20,15 +21,15 @@ T = TypeVar("T")
 
 
 @lru_cache(maxsize=4096)
-def _computed(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def _computed(function: Callable[..., object], arguments: tuple[Hashable, ...]) -> object:
     return function(*arguments)
 
 
-_owned: dict[tuple[Any, ...], Tables] = {}
+_owned: dict[tuple[Callable[..., object], tuple[Hashable, ...]], Tables] = {}
 
 
-def lookup(function: Callable[..., T], *arguments: Any) -> T:
-    """Return ``function(*arguments)``, computed once and not to be written to.
+def lookup(function: Callable[..., T], *arguments: Hashable) -> T:
+    """Return ``function(*arguments)``, computed once and read-only.
 
     The backends of libraries with a compiler tell it to call this function instead of tracing it.
 
@@ -41,17 +42,17 @@ def lookup(function: Callable[..., T], *arguments: Any) -> T:
 
     Returns
     -------
-    Any
-        What the function returns.
+    T
+        The result.
     """
     key = function, arguments
     if key in _owned:
-        return _owned[key]  # type: ignore[return-value]
-    result: T = _computed(function, arguments)
+        return cast(T, _owned[key])
+    result = _computed(function, arguments)
     if isinstance(result, Tables):
         # Compiled programs know tables by their number alone, so these must never be computed a second time.
         _owned[key] = result
-    return result
+    return cast(T, result)
 
 
 def host_table(function: Callable[P, T]) -> Callable[P, T]:
@@ -70,14 +71,14 @@ _known: WeakValueDictionary[int, Tables] = WeakValueDictionary()
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """An object with arrays of NumPy among its attributes; two are equal only if they are the same object.
+    """An object with NumPy arrays among its attributes; two are equal only if they are the same object.
 
-    What :func:`lookup` returns lives as long as the process, since compiled programs refer to it by its number.
+    Objects that :func:`lookup` returns live as long as the process, since compiled programs refer to their numbers.
 
     Attributes
     ----------
     number : int
-        What compilers call the object by: they hand on numbers, but no objects.
+        The name of the object for compilers, which pass on numbers, but no objects.
     """
 
     number: int = field(init=False, repr=False)
@@ -86,8 +87,8 @@ class Tables:
         object.__setattr__(self, "number", next(_numbers))
         _known[self.number] = self
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        # A copy, or what another process has pickled, is another object: its number may be that of something else.
+    def __setstate__(self, state: dict[str, object]) -> None:
+        # A copy, or an object that another process has pickled, gets a new number: its own can be taken here.
         vars(self).update(state)
         Tables.__post_init__(self)
 

@@ -150,20 +150,20 @@ def call(
     shared : int
         How many words of eight bytes the parts of the work share.
     **amount : int
-        How much work it is, as :func:`e3any_backends.kernels.parallel.pool.num_parts` takes it.
+        How much work it is, as :func:`e3any_backends.kernels.parallel.pool.num_shares` takes it.
 
     Returns
     -------
     list of jax.Array or None
         The results; None if jaxlib refuses the kernel.
     """
-    from e3any_backends.kernels.parallel.pool import num_parts
+    from e3any_backends.kernels.parallel.pool import num_shares
 
     target = _target(name, dtype, program)
     if target is None:
         return None
     results = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
-    numbers = {"parts": num_parts(count=lambda: _MOST_PARTS, **amount), "shared": shared}
+    numbers = {"parts": num_shares(count=lambda: _MOST_PARTS, **amount), "shared": shared}
     attributes = {name: np.int64(n) for name, n in {**numbers, "copied": amount.get("copied", 0)}.items()}
     return list(jax.ffi.ffi_call(target, results)(*map(jnp.asarray, operands), **attributes))
 

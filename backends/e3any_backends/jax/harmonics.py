@@ -81,7 +81,8 @@ def _along(function: Callable[[Array], Array], direction: Array) -> Callable[[Ar
 
 
 def _evaluate_by_kernel(*operands: Array, program: _Program) -> list[Array] | None:
-    from e3any_backends.kernels.harmonics import tables, work
+    from e3any_backends.forms.harmonics import harmonics_tables as tables
+    from e3any_backends.kernels.harmonics import work
 
     name = _KERNELS.get((program.is_gradient, len(operands) - 1 - program.is_gradient))
     dtype, shape = operands[0].dtype.name, _result_shape(operands[0].shape, program)

@@ -1,8 +1,18 @@
 r"""Kernels of sums over edges: :math:`A_{imk} = \sum_{e \to i} Y_{em} \, g_{el(m)} \, x_{s(e)k}`.
 
-Features have the shape (N, K, F), sums (num, M, K F). Edges are visited receiver by receiver, so that the sums of one
-receiver stay in the cache. Edges from or to numbers out of range are passed over. Where F is a multiple of the length
-of a vector, the work for a receiver is done by code of :mod:`e3any_backends.kernels.code.edges`.
+=========  ==================  =======================================================
+array      shape               content
+=========  ==================  =======================================================
+``x``      (N, K, F)           features of the nodes that send
+angular    (E, M)              Y, with M = (L+1)**2 harmonics
+radial     (E, L+1, F)         g
+``src``    (E,)                sender of each edge
+``out``    (num, M, K F)       sums; ``g`` in :func:`vjp` is their cotangent
+=========  ==================  =======================================================
+
+Edges are visited receiver by receiver, so that the sums of one receiver stay in the cache. Edges whose sender or
+receiver is out of range are padding. If F is a multiple of the vector length, the work for a receiver is done by
+unrolled code of :mod:`e3any_backends.kernels.code.edges`.
 """
 
 from __future__ import annotations
@@ -15,22 +25,38 @@ from e3any_backends.kernels.code.simd import clear
 from e3any_backends.kernels.code.unrolled import run
 from e3any_backends.kernels.parallel.partition import of_edges, of_rows
 
-__all__ = ["by_receiver", "product", "vjp", "work"]
+__all__ = ["by_receiver", "product", "sorted_edges", "vjp", "work"]
 
-# What of the cache of a core is used, how far addresses are apart that share places in it, and the size of a place.
+# Bytes of a core's first-level cache that are used. Addresses that differ by a multiple of _CACHE_PERIOD compete for
+# the same lines of it (https://en.wikipedia.org/wiki/CPU_cache#Associativity).
 _CACHE, _CACHE_PERIOD, _LINE = 32768, 2048, 64
 
 
 def work(x: Array, angular: Array) -> int:
-    """Return how much work sums over edges are for such features and angular parts, as ``pool.num_parts`` has it."""
+    """Return the work of sums over edges, for ``pool.num_shares``."""
     return int(angular.size * x.shape[1] * x.shape[2] * x.dtype.itemsize // 4)
+
+
+def sorted_edges(src: Array, dst: Array, num_src: int, num_dst: int) -> tuple[Array, Array]:
+    """Return ``starts`` and ``order``, see :func:`by_receiver`."""
+    starts, order = np.empty(num_dst + 2, np.intp), np.empty(len(dst), np.intp)
+    by_receiver(starts, order, src, dst, num_src)
+    return starts, order
 
 
 @jit
 def by_receiver(starts: Array, order: Array, src: Array, dst: Array, num_src: int) -> None:
-    """Write an order of edges, those of each receiver together, those that are passed over last, and where they start.
+    """Counting sort of edges by receiver; padding goes last.
 
-    There are two more starts than receivers: where edges that are passed over begin, and where all end.
+    ================  ===================================================================================
+    ``order[n]``      number of an edge; those of one receiver follow each other and keep their order
+    ``starts[i]``     where the edges of receiver i start in ``order``
+    ``starts[num]``   where the padding starts
+    ``starts[-1]``    number of all edges
+    ================  ===================================================================================
+
+    For example, receivers 1, 0, 7, 1 of ``num = 2`` nodes give order 1, 0, 3, 2 and starts 0, 1, 3, 4. See
+    https://en.wikipedia.org/wiki/Counting_sort.
     """
     num_dst = len(starts) - 2
     for i in range(len(starts)):
@@ -40,6 +66,7 @@ def by_receiver(starts: Array, order: Array, src: Array, dst: Array, num_src: in
             starts[dst[e] + 2] += 1
     for i in range(num_dst):
         starts[i + 2] += starts[i + 1]
+    # Here starts[i + 1] is the first edge of receiver i. The next loop moves it to the end, the first edge of i + 1.
     for e in range(len(dst)):
         if 0 <= src[e] < num_src and 0 <= dst[e] < num_dst:
             receiver = dst[e]
@@ -51,8 +78,8 @@ def by_receiver(starts: Array, order: Array, src: Array, dst: Array, num_src: in
 
 @jit
 def product(
-    number: int,
-    parts: int,
+    share: int,
+    num_shares: int,
     out: Array,
     x: Array,
     angular: Array,
@@ -62,19 +89,36 @@ def product(
     order: Array,
     code: int,
 ) -> None:
-    """Write the sums of one part of the receivers to ``out``, by the code at an address unless that is 0."""
+    """Write the sums of one share of the receivers to ``out``; ``code`` is the address of unrolled code, or 0.
+
+    Unrolled code gets for every receiver, as int64 numbers:
+
+    ===============  =============================  ============  =========================================
+    ``pointers``     address of                     ``steps``     content
+    ===============  =============================  ============  =========================================
+    ``pointers[0]``  sums of the receiver           ``steps[0]``  its first edge in ``order``
+    ``pointers[1]``  ``x``                          ``steps[1]``  end of its edges
+    ``pointers[2]``  angular                        ``steps[2]``  first byte to read of a component
+    ``pointers[3]``  radial                         ``steps[3]``  end of these bytes
+    ``pointers[4]``  senders (int64), by position   ``steps[4]``  bytes from one harmonic of the sums to the
+                     in ``order``                                 next
+    ``pointers[5]``  ``order``
+    ===============  =============================  ============  =========================================
+
+    The other arguments of ``run`` are the number of components K and the bytes of one, F * itemsize.
+    """
     degrees, (_, components, features) = radial.shape[1], x.shape
     width = components * features
-    begin, end = of_edges(starts, number, parts)
+    begin, end = of_edges(starts, share, num_shares)
     if code != 0:
-        places, steps = np.empty(6, np.intp), np.empty(5, np.intp)
+        pointers, steps = np.empty(6, np.intp), np.empty(5, np.intp)
         senders = _senders(src, order, starts[begin], starts[end])
-        _place_factors(places, x, angular, radial, senders, order)
-        _place_components(steps, x, width * x.itemsize)
+        _set_factors(pointers, x, angular, radial, senders, order)
+        _set_components(steps, x, width * x.itemsize)
         for i in range(begin, end):
-            places[0], steps[0], steps[1] = out.ctypes.data + i * out[0].nbytes, starts[i], starts[i + 1]
-            run(code, places, steps, components, features * x.itemsize)
-        places[4] = senders.ctypes.data  # else they would be freed before the loop
+            pointers[0], steps[0], steps[1] = out.ctypes.data + i * out[0].nbytes, starts[i], starts[i + 1]
+            run(code, pointers, steps, components, features * x.itemsize)
+        pointers[4] = senders.ctypes.data  # else numba would free them before the loop
         return
     scaled = np.empty((4, components, features), x.dtype)
     flat = scaled.reshape(4, width)
@@ -82,7 +126,7 @@ def product(
     for i in range(begin, end):
         stop = starts[i + 1]
         clear(out[i])
-        # Four edges at a time: sums are loaded and stored a fourth as often.
+        # Four edges at a time: sums are loaded and stored a quarter as often.
         for e in range(starts[i], stop, 4):
             a, b, c, d = order[e], order[min(e + 1, stop - 1)], order[min(e + 2, stop - 1)], order[min(e + 3, stop - 1)]
             if stop - e < 4:
@@ -99,8 +143,8 @@ def product(
 
 @jit
 def vjp(
-    number: int,
-    parts: int,
+    share: int,
+    num_shares: int,
     dx: Array,
     d_angular: Array,
     d_radial: Array,
@@ -113,46 +157,59 @@ def vjp(
     order: Array,
     code: int,
 ) -> None:
-    """Write the derivatives of ``g`` times the sums over edges of one part of the receivers, and add them to ``dx``."""
-    begin, end = of_edges(starts, number, parts)
-    _clear_slopes(d_angular, d_radial, order[starts[begin] : starts[end]], code == 0)
-    passed, all_edges = starts[len(starts) - 2], len(order)
-    first, last = of_rows(all_edges - passed, 1, number, parts)
-    _clear_slopes(d_angular, d_radial, order[passed + first : passed + last], True)
+    """Write the gradients with respect to the edges of one share of the receivers, and add those to ``dx``.
+
+    Unrolled code gets three more pointers than in :func:`product`, and ``pointers[0]`` and ``steps[4]`` are those of
+    the cotangent ``g``. It runs several times for a receiver, for blocks of bytes of every component.
+
+    ===============  ====================================
+    ``pointers``     address of
+    ===============  ====================================
+    ``pointers[6]``  ``dx``, which is added to
+    ``pointers[7]``  ``d_angular``, which is added to
+    ``pointers[8]``  ``d_radial``, which is written
+    ===============  ====================================
+    """
+    begin, end = of_edges(starts, share, num_shares)
+    _clear_gradients(d_angular, d_radial, order[starts[begin] : starts[end]], code == 0)
+    # The gradients of padding stay zero.
+    padding, num_edges = starts[len(starts) - 2], len(order)
+    first, last = of_rows(num_edges - padding, 1, share, num_shares)
+    _clear_gradients(d_angular, d_radial, order[padding + first : padding + last], True)
     if code != 0:
-        places, steps = np.empty(9, np.intp), np.empty(5, np.intp)
+        pointers, steps = np.empty(9, np.intp), np.empty(5, np.intp)
         senders = _senders(src, order, starts[begin], starts[end])
-        _place_factors(places, x, angular, radial, senders, order)
-        places[6], places[7], places[8] = dx.ctypes.data, d_angular.ctypes.data, d_radial.ctypes.data
-        pitch = x.shape[2] * x.itemsize
-        # Slopes of sums that the cache of a core has room for, until all edges have read them.
+        _set_factors(pointers, x, angular, radial, senders, order)
+        pointers[6], pointers[7], pointers[8] = dx.ctypes.data, d_angular.ctypes.data, d_radial.ctypes.data
+        component_bytes = x.shape[2] * x.itemsize
+        # A block of the cotangent that fits into the cache of a core, until all edges have read it.
         block = max(1, _CACHE // (angular.shape[1] * x.shape[1] * _LINE)) * _LINE
-        copy = _spaced(g)
-        _place_components(steps, x, copy[0].nbytes if len(copy) else g[0, 0].nbytes)
+        padded = _padded_like(g)
+        _set_components(steps, x, padded[0].nbytes if len(padded) else g[0, 0].nbytes)
         for i in range(begin, end):
-            places[0], steps[0], steps[1] = g.ctypes.data + i * g[0].nbytes, starts[i], starts[i + 1]
-            if len(copy):
-                places[0] = copy.ctypes.data
-                _copy(copy, g[i])
-            for first in range(0, pitch, block):
-                steps[2], steps[3] = first, min(first + block, pitch)
-                run(code, places, steps, x.shape[1], pitch)
-        places[4] = senders.ctypes.data  # else they would be freed before the loop
+            pointers[0], steps[0], steps[1] = g.ctypes.data + i * g[0].nbytes, starts[i], starts[i + 1]
+            if len(padded):
+                pointers[0] = padded.ctypes.data
+                _copy(padded, g[i])
+            for first in range(0, component_bytes, block):
+                steps[2], steps[3] = first, min(first + block, component_bytes)
+                run(code, pointers, steps, x.shape[1], component_bytes)
+        pointers[4] = senders.ctypes.data  # else numba would free them before the loop
         return
     scaled, inner = np.empty(x.shape[1:], x.dtype), np.empty(x.shape[1:], x.dtype)
-    rooms = scaled, inner, scaled.reshape(-1), inner.reshape(-1)
+    scratch = scaled, inner, scaled.reshape(-1), inner.reshape(-1)
     for i in range(begin, end):
         for e in order[starts[i] : starts[i + 1]]:
             gradients, factors = (dx[src[e]], d_angular[e], d_radial[e]), (x[src[e]], angular[e], radial[e])
-            _vjp_numbers(gradients, factors, g[i], rooms)
+            _add_edge_vjp(gradients, factors, g[i], scratch)
 
 
-# -- code ---------------------------------------------------------------------------------------------------
+# -- arguments of unrolled code -----------------------------------------------------------------------------
 
 
 @part
-def _clear_slopes(d_angular: Array, d_radial: Array, edges: Array, has_radial: bool) -> None:
-    """Clear the derivatives of edges to which others are added, or which stay zero."""
+def _clear_gradients(d_angular: Array, d_radial: Array, edges: Array, has_radial: bool) -> None:
+    """Clear the gradients of edges that are added to, or stay zero."""
     for e in edges:
         clear(d_angular[e])
         if has_radial:
@@ -161,7 +218,7 @@ def _clear_slopes(d_angular: Array, d_radial: Array, edges: Array, has_radial: b
 
 @jit
 def _senders(src: Array, order: Array, begin: int, end: int) -> Array:
-    """Return the senders of edges in their order, of which only those of a part are needed."""
+    """Return the senders of edges, sorted like ``order``; only those of a share are filled in."""
     senders = np.empty(len(order), np.int64)
     for e in range(begin, end):
         senders[e] = src[order[e]]
@@ -169,19 +226,19 @@ def _senders(src: Array, order: Array, begin: int, end: int) -> Array:
 
 
 @jit
-def _place_factors(places: Array, x: Array, angular: Array, radial: Array, senders: Array, order: Array) -> None:
-    places[1], places[2], places[3] = x.ctypes.data, angular.ctypes.data, radial.ctypes.data
-    places[4], places[5] = senders.ctypes.data, order.ctypes.data
+def _set_factors(pointers: Array, x: Array, angular: Array, radial: Array, senders: Array, order: Array) -> None:
+    pointers[1], pointers[2], pointers[3] = x.ctypes.data, angular.ctypes.data, radial.ctypes.data
+    pointers[4], pointers[5] = senders.ctypes.data, order.ctypes.data
 
 
 @jit
-def _place_components(steps: Array, x: Array, stride: int) -> None:
-    steps[2], steps[3], steps[4] = 0, x.shape[2] * x.itemsize, stride
+def _set_components(steps: Array, x: Array, harmonic_bytes: int) -> None:
+    steps[2], steps[3], steps[4] = 0, x.shape[2] * x.itemsize, harmonic_bytes
 
 
 @jit
-def _spaced(g: Array) -> Array:
-    """Return padded scratch memory for a receiver whose harmonics compete for places in the cache, else none."""
+def _padded_like(g: Array) -> Array:
+    """Return scratch for the cotangent of a receiver, with padded rows if its harmonics compete for cache lines."""
     harmonics, width = g.shape[1:]
     if width * g.itemsize % _CACHE_PERIOD == 0:
         return np.empty((harmonics, width + _LINE // g.itemsize), g.dtype)
@@ -196,20 +253,20 @@ def _copy(target: Array, source: Array) -> None:
             a[k] = b[k]
 
 
-# -- numbers ------------------------------------------------------------------------------------------------
+# -- one edge -----------------------------------------------------------------------------------------------
 
 
 @part
-def _vjp_numbers(gradients: Array, factors: Array, g: Array, rooms: Array) -> None:
-    """Add the derivatives of one edge by what its factors are: features, angular and radial part."""
+def _add_edge_vjp(gradients: Array, factors: Array, g: Array, scratch: Array) -> None:
+    """Add the gradients of one edge with respect to its factors: features, angular and radial part."""
     (dx, d_angular, d_radial), (x, angular, radial) = gradients, factors
-    scaled, inner, flat, flat_inner = rooms
+    scaled, inner, flat, flat_inner = scratch
     for l in range(len(radial)):
         _scale(scaled, x, radial[l])
         clear(inner)
         for m in range(l * l, (l + 1) * (l + 1)):
-            _pull_sum(flat_inner, d_angular[m : m + 1], flat, g[m], angular[m])
-        _pull_scale(dx, d_radial[l], x, radial[l], inner)
+            _add_harmonic_vjp(flat_inner, d_angular[m : m + 1], flat, g[m], angular[m])
+        _add_scale_vjp(dx, d_radial[l], x, radial[l], inner)
 
 
 @part
@@ -221,7 +278,8 @@ def _scale(scaled: Array, x: Array, scale: Array) -> None:
 
 
 @part
-def _pull_scale(dx: Array, d_scale: Array, x: Array, scale: Array, g: Array) -> None:
+def _add_scale_vjp(dx: Array, d_scale: Array, x: Array, scale: Array, g: Array) -> None:
+    """Add the gradients of :func:`_scale` for a cotangent ``g``."""
     for k in range(len(x)):
         a, da, b = x[k], dx[k], g[k]
         for f in range(len(scale)):
@@ -230,10 +288,10 @@ def _pull_scale(dx: Array, d_scale: Array, x: Array, scale: Array, g: Array) -> 
 
 
 @part
-def _pull_sum(inner: Array, d_y: Array, scaled: Array, g: Array, y: float) -> None:
-    """Add ``y`` times ``g`` to ``inner``, and the product of ``scaled`` and ``g`` to ``d_y``."""
+def _add_harmonic_vjp(d_scaled: Array, d_y: Array, scaled: Array, g: Array, y: float) -> None:
+    """Add the gradients of ``y * scaled``, for one harmonic y and a cotangent ``g``."""
     gradient = d_y[0]
     for k in range(len(g)):
-        inner[k] += y * g[k]
+        d_scaled[k] += y * g[k]
         gradient += scaled[k] * g[k]
     d_y[0] = gradient

@@ -1,67 +1,72 @@
-"""Multilinear maps with kernels: what they compute, and all their first derivatives in one pass.
+r"""Multilinear maps with two kernels each: the value, and the gradients with respect to all operands in one pass.
 
-Derivatives of a multilinear map, and those of its derivatives, are sums of its values and first derivatives at other
-arguments. So these two kernels serve derivatives of every order.
+Gradients of gradients of a multilinear map are sums of its values and gradients at other operands. So two kernels are
+enough for derivatives of every order. For example, :math:`\nabla_x (u \cdot \nabla_x \phi(x, y))` is zero, and
+:math:`\nabla_y (u \cdot \nabla_x \phi(x, y)) = \nabla_y \phi(u, y)`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from operator import attrgetter
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
-from e3any_backends.arrays import Array, Arrays
+from e3any_backends.arrays import Array, Arrays, Shape
 from e3any_backends.forms.couplings import SparseForm, feature_shapes
+from e3any_backends.forms.harmonics import harmonics_tables
 from e3any_backends.forms.tables import tables_of
 from e3any_backends.kernels import contraction, edges, harmonics, linear
 from e3any_backends.kernels.code.edges import edge_program
 from e3any_backends.kernels.memory import empty, zeros
-from e3any_backends.kernels.parallel.pool import Count, add_copies, cpus, num_parts, run
+from e3any_backends.kernels.parallel.pool import Count, add_partial_outputs, cpus, num_shares, run
 from e3any_backends.references.contractions import contract_entries
 from e3any_backends.references.edges import edge_products_by_segments
 from e3any_backends.references.linear import linear_by_matmul
 
 __all__ = ["MAPS", "Contraction", "EdgeProducts", "Harmonics", "Linear", "MultilinearMap"]
 
-Shape = tuple[Any, ...]
+DType = np.dtype[np.floating]
 _shape_of = attrgetter("shape")
 
 
 class MultilinearMap(Protocol):
-    """A map that is linear in each of its operands; indices are arrays of integers that it also depends on."""
+    """A map that is linear in each of its operands, and depends on arrays of integers, its indices, as well.
+
+    Arrays are those of NumPy, contiguous. ``count`` returns the number of threads.
+    """
 
     name: ClassVar[str]
 
     @property
     def arguments(self) -> tuple[int, ...]:
-        """What :data:`MAPS` makes the map from."""
+        """The arguments of the map's class, so that ``MAPS[name](*arguments)`` is equal to the map."""
 
     def shape(self, operands: list[Array]) -> Shape:
         """Return the shape of the value."""
 
     def value(self, operands: list[Array], indices: list[Array], *, count: Count = cpus) -> Array:
-        """Return the value for contiguous arrays of NumPy; ``count`` says how many threads there are."""
+        """Return the value."""
 
     def vjp(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
-        """Return the derivatives of the sum of ``g`` times the value, by each operand."""
+        """Return the gradients of the sum of ``g`` times the value, with respect to each operand."""
 
     def reference(self, arrays: Arrays, operands: list[Array], indices: list[Array]) -> Array:
-        """Return the value in the reference form, for arrays of any library."""
+        """Return the value by the reference, for arrays of any library."""
 
 
 @dataclass(frozen=True)
 class Contraction:
-    """The map of :meth:`Backend.contract`, of one operand for every slot but that of the output.
+    """The map of :meth:`Backend.contract`, with an operand for every slot but that of the output.
 
     Parameters
     ----------
     form_number : int
-        Number of the form.
+        Number of the :class:`~e3any_backends.forms.couplings.SparseForm`.
     output : int
         Slot of the output.
     is_of_features : int
@@ -75,7 +80,7 @@ class Contraction:
 
     @property
     def arguments(self) -> tuple[int, ...]:
-        """What the map is made from."""
+        """See :class:`MultilinearMap`."""
         return self.form_number, self.output, self.is_of_features
 
     @property
@@ -101,12 +106,12 @@ class Contraction:
         return _value_of(self, tuple(map(_shape_of, operands)), operands[0].dtype)(operands, count)[0]
 
     def vjp(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
-        """Return the derivatives by operands: contractions with ``g`` in the slot of the output."""
+        """Return the gradients: contractions with ``g`` in the slot of the output."""
         gradients = _gradients_of(self, tuple(map(_shape_of, operands)), g.dtype)
         return gradients([*operands[: self.output], g, *operands[self.output :]], count)
 
     def reference(self, arrays: Arrays, operands: list[Array], indices: list[Array]) -> Array:
-        """Return the contraction in the standard alone."""
+        """Return the contraction by the reference."""
         shapes = [tuple(o.shape) for o in operands]
         *flat, _ = self.flat_shapes(shapes)
         operands = [arrays.xp.reshape(o, shape) for o, shape in zip(operands, flat, strict=True)]
@@ -114,7 +119,7 @@ class Contraction:
         return arrays.xp.reshape(value, self.shape_of(shapes))
 
     def flat_shapes(self, shapes: Sequence[Shape]) -> list[Shape]:
-        """Return the shapes (S, *lead, components, F) of operands of given shapes, and last that of the value."""
+        """Return the shapes (S, *lead, components, F) of the operands, and last that of the value."""
         flat = feature_shapes(shapes) if self.is_of_features else list(shapes)
         *lead, features = _broadcast([(*shape[1:-2], shape[-1]) for shape in flat])
         return [*flat, (1, *lead, self.form.sizes[self.output], features)]
@@ -122,23 +127,23 @@ class Contraction:
 
 @dataclass(frozen=True)
 class _Contractions:
-    """Contractions as :func:`e3any_backends.kernels.contraction.plan` has them, for contiguous arrays.
+    """A list of contractions for arrays of given shapes.
 
     Parameters
     ----------
     form, shapes, outs, terms
-        See there.
+        See :func:`e3any_backends.kernels.contraction.plan`.
     dtype : dtype
         The dtype of all arrays.
     results : tuple of tuple of int
-        The shapes that outputs get in the end.
+        The shapes in which outputs are returned.
     """
 
     form: SparseForm
     shapes: tuple[Shape, ...]
     outs: tuple[tuple[int, Shape], ...]
     terms: tuple[tuple[int, tuple[int, ...]], ...]
-    dtype: Any
+    dtype: DType
     results: tuple[Shape, ...]
 
     @cached_property
@@ -149,22 +154,22 @@ class _Contractions:
         """Return the outputs."""
         plan = self._plan
         if plan is None:
-            return self._by_wide_arrays(arrays, count)
+            return self._of_broadcast_arrays(arrays, count)
         results, addresses = [], []
         for shape in self.results:
             results.append(empty(shape, self.dtype))
         for array in (*arrays, *results):
             addresses.append(array.__array_interface__["data"][0])
-        parts = num_parts(plan.work, count, plan.copied, plan.rows)
-        pointers = np.asarray(addresses, np.intp)
-        if parts == 1:
-            contraction.contract(0, 1, pointers, plan.schedule, plan.code)
+        num = num_shares(plan.work, count, plan.copied, plan.rows)
+        table = np.asarray(addresses, np.intp)
+        if num == 1:
+            contraction.contract(0, 1, table, plan.schedule, plan.code)
         else:
-            _contract_parts(plan, pointers, parts, [*arrays, *results])
+            _contract_in_shares(plan, table, num, [*arrays, *results])
         return results
 
-    def _by_wide_arrays(self, arrays: list[Array], count: Count) -> list[Array]:
-        """Return the outputs for shapes that are empty, or broadcast in too many ways."""
+    def _of_broadcast_arrays(self, arrays: list[Array], count: Count) -> list[Array]:
+        """Return the outputs for shapes that have no plan: they are empty, or broadcast in too many ways."""
         shapes = [*self.shapes, *(shape for _, shape in self.outs)]
         if any(0 in shape for shape in shapes):
             return [np.zeros(shape, self.dtype) for shape in self.results]
@@ -181,21 +186,21 @@ class _Contractions:
         ]
 
 
-def _contract_parts(plan: contraction.Plan, addresses: Array, parts: int, arrays: list[Array]) -> None:
-    """Evaluate contractions in parts, all of which but the first have copies of outputs that are sums over rows."""
-    table = np.repeat(addresses[None], parts, axis=0)
-    copies = {n: empty((parts - 1, *arrays[n].shape), arrays[n].dtype) for n in plan.summed}
-    for n, copy in copies.items():
-        table[1:, n] = copy.__array_interface__["data"][0] + np.arange(parts - 1) * arrays[n].nbytes
-    rows = [(n, parts, row, plan.schedule, plan.code) for n, row in enumerate(table)]
-    run(contraction.contract, rows, memory=[*arrays, *copies.values()])
-    for n, copy in copies.items():
-        add_copies(arrays[n], copy)
+def _contract_in_shares(plan: contraction.Plan, addresses: Array, num: int, arrays: list[Array]) -> None:
+    """Contract in shares of rows. All but the first have partial outputs for outputs that are sums over rows."""
+    table = np.repeat(addresses[None], num, axis=0)
+    partials = {n: empty((num - 1, *arrays[n].shape), arrays[n].dtype) for n in plan.partial_sizes}
+    for n, partial in partials.items():
+        table[1:, n] = partial.__array_interface__["data"][0] + np.arange(num - 1) * arrays[n].nbytes
+    shares = [(share, num, row, plan.schedule, plan.code) for share, row in enumerate(table)]
+    run(contraction.contract, shares, memory=[*arrays, *partials.values()])
+    for n, partial in partials.items():
+        add_partial_outputs(arrays[n], partial)
 
 
 @lru_cache(maxsize=1024)
-def _value_of(kernel: Contraction, shapes: tuple[Shape, ...], dtype: Any) -> _Contractions:
-    """Return what computes the value for operands of given shapes."""
+def _value_of(kernel: Contraction, shapes: tuple[Shape, ...], dtype: DType) -> _Contractions:
+    """Return the list of one contraction that computes the value."""
     *flat, out = kernel.flat_shapes(shapes)
     terms = ((0, tuple(range(len(flat)))),)
     result = kernel.shape_of(shapes)
@@ -203,8 +208,8 @@ def _value_of(kernel: Contraction, shapes: tuple[Shape, ...], dtype: Any) -> _Co
 
 
 @lru_cache(maxsize=1024)
-def _gradients_of(kernel: Contraction, shapes: tuple[Shape, ...], dtype: Any) -> _Contractions:
-    """Return what computes the derivatives by operands, for these with the weights of the value in its slot."""
+def _gradients_of(kernel: Contraction, shapes: tuple[Shape, ...], dtype: DType) -> _Contractions:
+    """Return the contractions that compute the gradients, of operands with the cotangent in the output's slot."""
     *flat, out = kernel.flat_shapes(shapes)
     slots = [slot for slot in range(len(flat) + 1) if slot != kernel.output]
     terms = tuple((n, tuple(s for s in range(len(flat) + 1) if s != slot)) for n, slot in enumerate(slots))
@@ -218,13 +223,13 @@ def _sum_to_shape(value: Array, shape: Shape) -> Array:
 
 @dataclass(frozen=True)
 class Linear:
-    """The map of :meth:`Backend.linear`, of rows and matrices, for matrices that fill vectors."""
+    """The map of :meth:`Backend.linear`, of rows and matrices whose sizes are multiples of the vector length."""
 
     name: ClassVar[str] = "linear"
 
     @property
     def arguments(self) -> tuple[int, ...]:
-        """What the map is made from."""
+        """See :class:`MultilinearMap`."""
         return ()
 
     def shape(self, operands: list[Array]) -> Shape:
@@ -238,25 +243,25 @@ class Linear:
         return self.affine(x, w, indices[0], np.zeros(w.shape[2], w.dtype), count=count)
 
     def vjp(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
-        """Return the derivatives by rows and matrices."""
+        """Return the gradients with respect to rows and matrices."""
         x, w = operands
-        parts = num_parts(linear.work(x, w), count, w.size)
-        dw = zeros((parts, *w.shape), w.dtype)
-        run(linear.matrix_vjp, [(n, parts, dw[n], _rows(x), _rows(g), *indices) for n in range(parts)])
-        add_copies(dw[0], dw[1:])
+        num = num_shares(linear.work(x, w), count, w.size)
+        dw = zeros((num, *w.shape), w.dtype)
+        run(linear.matrix_vjp, [(share, num, dw[share], _as_rows(x), _as_rows(g), *indices) for share in range(num)])
+        add_partial_outputs(dw[0], dw[1:])
         dx = self.value([g, np.ascontiguousarray(w.swapaxes(1, 2))], indices, count=count)
         return [dx, dw[0]]
 
     def reference(self, arrays: Arrays, operands: list[Array], indices: list[Array]) -> Array:
-        """Return the products in the standard alone."""
+        """Return the products by the reference."""
         x, w = operands
         return linear_by_matmul(arrays, x, w, indices[0], None)
 
     def affine(self, x: Array, w: Array, which: Array, bias: Array, *, count: Count = cpus) -> Array:
         """Return the products, with a bias added to those of component 0."""
         out = empty(self.shape([x, w]), x.dtype)
-        parts = num_parts(linear.work(x, w), count)
-        run(linear.product, [(n, parts, _rows(out), _rows(x), w, which, bias) for n in range(parts)])
+        num = num_shares(linear.work(x, w), count)
+        run(linear.product, [(share, num, _as_rows(out), _as_rows(x), w, which, bias) for share in range(num)])
         return out
 
 
@@ -267,7 +272,7 @@ class EdgeProducts:
     Parameters
     ----------
     num : int
-        Number of nodes that receive.
+        Number of receivers.
     """
 
     num: int
@@ -275,7 +280,7 @@ class EdgeProducts:
 
     @property
     def arguments(self) -> tuple[int, ...]:
-        """What the map is made from."""
+        """See :class:`MultilinearMap`."""
         return (self.num,)
 
     def shape(self, operands: list[Array]) -> Shape:
@@ -287,41 +292,42 @@ class EdgeProducts:
         """Return the sums."""
         x, angular, _ = operands
         src, dst = indices
-        num, size, features = self.num, x.shape[1], x.shape[2]
-        out = empty((num, angular.shape[1], size * features), x.dtype)
-        parts = num_parts(edges.work(x, angular), count)
+        size, features = x.shape[1], x.shape[2]
+        out = empty((self.num, angular.shape[1], size * features), x.dtype)
+        num = num_shares(edges.work(x, angular), count)
         code = _edge_code("edge_products", angular.shape[1], features, x.dtype)
-        rest = out, *operands, src, *_by_receiver(src, dst, len(x), num), code
-        if parts == 1:
+        rest = out, *operands, src, *edges.sorted_edges(src, dst, len(x), self.num), code
+        if num == 1:
             edges.product(0, 1, *rest)
         else:
-            run(edges.product, [(n, parts, *rest) for n in range(parts)])
-        return out.reshape(num, angular.shape[1], size, features)
+            run(edges.product, [(share, num, *rest) for share in range(num)])
+        return out.reshape(self.num, angular.shape[1], size, features)
 
     def vjp(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
-        """Return the derivatives by features, angular and radial parts."""
+        """Return the gradients with respect to features, angular and radial parts."""
         x, angular, radial = operands
-        parts = num_parts(3 * edges.work(x, angular), count, x.size)
-        dx = zeros((parts, *x.shape), g.dtype)
+        num = num_shares(3 * edges.work(x, angular), count, x.size)
+        dx = zeros((num, *x.shape), g.dtype)
         gradients = [empty(angular.shape, g.dtype), empty(radial.shape, g.dtype)]
         src, dst = indices
         code = _edge_code("edge_gradients", angular.shape[1], x.shape[2], x.dtype)
-        listed = src, *_by_receiver(src, dst, len(x), self.num), code
-        rest = *gradients, *operands, _flat(g), *listed
-        run(edges.vjp, [(n, parts, dx[n], *rest) for n in range(parts)])
-        add_copies(dx[0], dx[1:])
+        flat = g.reshape(*g.shape[:2], x.shape[1] * x.shape[2])
+        listed = src, *edges.sorted_edges(src, dst, len(x), self.num), code
+        rest = *gradients, *operands, flat, *listed
+        run(edges.vjp, [(share, num, dx[share], *rest) for share in range(num)])
+        add_partial_outputs(dx[0], dx[1:])
         return [dx[0], *gradients]
 
     def reference(self, arrays: Arrays, operands: list[Array], indices: list[Array]) -> Array:
-        """Return the sums in the standard alone."""
+        """Return the sums by the reference."""
         x, angular, radial = operands
         src, dst = indices
         return edge_products_by_segments(arrays, x, angular, radial, src, dst, self.num)
 
 
 @cache
-def _edge_code(operation: str, harmonics: int, features: int, dtype: Any) -> int:
-    """Return the address of the code of a program of edges, or 0."""
+def _edge_code(operation: str, harmonics: int, features: int, dtype: DType) -> int:
+    """Return the address of unrolled code for edges, or 0 where there is none."""
     program = edge_program(operation, harmonics, features, dtype.name)
     return 0 if program is None else program.code
 
@@ -349,39 +355,32 @@ class Harmonics:
         return self._call(count, harmonics.value, (*r.shape[:-1], len(self.order)), r)
 
     def jvp(self, r: Array, c: Array, *, count: Count = cpus) -> Array:
-        """Return the derivatives of the harmonics along ``c``."""
+        """Return the derivatives of the harmonics along directions ``c``."""
         return self._call(count, harmonics.jvp, (*r.shape[:-1], len(self.order)), r, c)
 
     def vjp(self, r: Array, g: Array, *, count: Count = cpus) -> Array:
-        """Return the derivatives of the sum of ``g`` times the harmonics by the vectors."""
+        """Return the gradients of the sum of ``g`` times the harmonics, with respect to the vectors."""
         return self._call(count, harmonics.vjp, r.shape, r, g)
 
     def second_vjp(self, r: Array, g: Array, c: Array, *, count: Count = cpus) -> Array:
-        """Return the derivatives of the sum of ``c`` times what :meth:`vjp` returns, by the vectors."""
+        """Return the gradients of the sum of ``c`` times the result of :meth:`vjp`, with respect to the vectors."""
         return self._call(count, harmonics.second_vjp, r.shape, r, g, c)
 
-    def _call(self, count: Count, kernel: Any, shape: Shape, *arrays: Array) -> Array:
+    def _call(self, count: Count, kernel: Callable[..., None], shape: Shape, *arrays: Array) -> Array:
         out = empty(shape, arrays[0].dtype)
-        parts = num_parts(harmonics.work(arrays[0], len(self.order)), count)
-        tables = harmonics.tables(self.factors, self.order, self.unit, out.dtype.name)
-        rows = [*map(_matrix, (out, *arrays)), *tables]
-        run(kernel, [(n, parts, *rows) for n in range(parts)])
+        num = num_shares(harmonics.work(arrays[0], len(self.order)), count)
+        tables = harmonics_tables(self.factors, self.order, self.unit, out.dtype.name)
+        rest = [*map(_as_matrix, (out, *arrays)), *tables]
+        run(kernel, [(share, num, *rest) for share in range(num)])
         return out
 
 
-def _by_receiver(src: Array, dst: Array, num_src: int, num_dst: int) -> tuple[Array, Array]:
-    """Return what :func:`e3any_backends.kernels.edges.by_receiver` fills."""
-    starts, order = np.empty(num_dst + 2, np.intp), np.empty(len(dst), np.intp)
-    edges.by_receiver(starts, order, src, dst, num_src)
-    return starts, order
-
-
-#: The maps by name.
-MAPS: dict[str, Any] = {kernel.name: kernel for kernel in (Contraction, Linear, EdgeProducts)}
+#: The multilinear maps by name.
+MAPS: dict[str, Callable[..., MultilinearMap]] = {kernel.name: kernel for kernel in (Contraction, Linear, EdgeProducts)}
 
 
 def _broadcast(shapes: list[Shape]) -> Shape:
-    """Return the shape that shapes broadcast to; sizes need not be numbers yet."""
+    """Return the shape that shapes broadcast to; sizes can be symbols of torch.compile."""
     if all(shape == shapes[0] for shape in shapes[1:]):
         return shapes[0]
     rank = max(len(shape) for shape in shapes)
@@ -389,16 +388,11 @@ def _broadcast(shapes: list[Shape]) -> Shape:
     return tuple(next((n for n in sizes if n != 1), 1) for sizes in zip(*aligned, strict=True))
 
 
-def _flat(x: Array) -> Array:
-    """Merge the last two axes of a contiguous array."""
-    return x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1])
-
-
-def _rows(x: Array) -> Array:
+def _as_rows(x: Array) -> Array:
     """Merge all axes of a contiguous array but the last two."""
     return x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
 
 
-def _matrix(x: Array) -> Array:
+def _as_matrix(x: Array) -> Array:
     """Merge the leading axes of a contiguous array."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
-from e3any_backends.arrays import Array, Arrays
+from e3any_backends.arrays import Array, Arrays, Namespace
 from e3any_backends.forms.couplings import Coupling, SparseForm
 from e3any_backends.forms.tables import attribute, lookup
 
 __all__ = ["contract_entries", "couple_by_matmul", "couple_pairs_by_matmul", "merged_axes"]
 
 
-def merged_axes(xp: Any, x: Array, num: int, rank: int) -> Array:
-    """Merge the ``num`` axes in front of the last one; put axes of length one in front for a rank of the others."""
+def merged_axes(xp: Namespace, x: Array, num: int, rank: int) -> Array:
+    """Merge the ``num`` axes before the last one, and prepend axes of length one up to ``rank`` other axes."""
     lead = tuple(x.shape[: x.ndim - num - 1])
     size = math.prod(x.shape[x.ndim - num - 1 : -1])
     return xp.reshape(x, (*(1,) * (rank - len(lead)), *lead, size, x.shape[-1]))
@@ -68,7 +67,7 @@ def _contract_blocks(arrays: Arrays, products: Callable[[slice, slice], Array], 
         rows.append(xp.reshape(row, (matrix.shape[0], *trailing)))
     stacked = rows[0] if len(rows) == 1 else xp.concat(rows, axis=0)
     weighted = stacked * arrays.select(w, arrays.table_of(coupling, "row_paths", like=w), axis=0)
-    # Axis 1, behind the rows, is to be summed over.
+    # Axis 1, after that of rows, is summed over.
     summed = weighted[:, 0, ...] if weighted.shape[1] == 1 else xp.sum(weighted, axis=1)
     shape = tuple(summed.shape[1:])
     flat = xp.reshape(summed, (summed.shape[0], math.prod(shape)))
@@ -76,5 +75,5 @@ def _contract_blocks(arrays: Arrays, products: Callable[[slice, slice], Array], 
     return xp.moveaxis(xp.reshape(z, (coupling.num_z, *shape)), (0,), (-2,))
 
 
-def _components_first(xp: Any, x: Array) -> Array:
-    return xp.moveaxis(x, (-2,), (0,))  # PyTorch has no vmap of the function of single axes
+def _components_first(xp: Namespace, x: Array) -> Array:
+    return xp.moveaxis(x, (-2,), (0,))  # PyTorch has no rule of vmap for integers here

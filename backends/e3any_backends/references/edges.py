@@ -20,7 +20,7 @@ def edge_products_by_segments(
     """Sum products over edges; see :meth:`~e3any_backends.generic.Backend.edge_products`."""
     xp = arrays.xp
     gathered = arrays.take(x, src)[:, None, ...]
-    # What padding sends is zero, but its basis need not be finite.
+    # The features of padding are zero, but its basis need not be finite.
     src, dst = arrays.as_index(src), arrays.as_index(dst)
     dst = xp.where((src >= 0) & (src < x.shape[0]), dst, xp.full_like(dst, num))
     sums = []

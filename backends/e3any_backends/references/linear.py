@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from e3any_backends.arrays import Array, Arrays
 from e3any_backends.forms.components import component_irreps
@@ -14,7 +13,7 @@ __all__ = ["dense_by_component", "dense_by_degree", "linear_by_matmul"]
 
 
 def linear_by_matmul(
-    arrays: Arrays, x: Array, w: Array, which: Array, bias: Array | None, precision: Any = None
+    arrays: Arrays, x: Array, w: Array, which: Array, bias: Array | None, precision: object = None
 ) -> Array:
     """Multiply every component with one of several matrices; see :meth:`~e3any_backends.generic.Backend.linear`."""
     xp, (*lead, size, features) = arrays.xp, x.shape
@@ -26,7 +25,12 @@ def linear_by_matmul(
 
 
 def dense_by_component(
-    arrays: Arrays, linear: Any, x: Array, kernels: Sequence[Array], bias: Array | None, precision: Any = None
+    arrays: Arrays,
+    linear: Callable[..., Array],
+    x: Array,
+    kernels: Sequence[Array],
+    bias: Array | None,
+    precision: object = None,
 ) -> Array:
     """Map the features of irreps by one batch of products; ``linear`` is the operation of this name."""
     xp, (*lead, num_parities, size, features) = arrays.xp, x.shape
@@ -37,14 +41,14 @@ def dense_by_component(
 
 
 def dense_by_degree(
-    arrays: Arrays, x: Array, kernels: Sequence[Array], bias: Array | None, precision: Any = None
+    arrays: Arrays, x: Array, kernels: Sequence[Array], bias: Array | None, precision: object = None
 ) -> Array:
     """Map the features of irreps by one product for each of them."""
     xp, num_parities = arrays.xp, x.shape[-3]
     sizes = [2 * l + 1 for l in range(math.isqrt(x.shape[-2]))]
     parities = [arrays.pieces(parity, sizes, -2) for parity in arrays.pieces(x, (1,) * num_parities, -3)]
     blocks = [
-        _multiply(arrays, block, kernel, precision)
+        _multiply_rows(arrays, block, kernel, precision)
         for block, kernel in zip(itertools.chain(*parities), kernels, strict=True)
     ]
     blocks[0] = blocks[0] if bias is None else blocks[0] + arrays.aligned(bias, blocks[0])
@@ -52,8 +56,8 @@ def dense_by_degree(
     return xp.concat([xp.concat(blocks[i : i + num], axis=-2) for i in range(0, len(blocks), num)], axis=-3)
 
 
-def _multiply(arrays: Arrays, x: Array, kernel: Array, precision: Any) -> Array:
-    """Multiply all rows at once: the derivatives of products of more axes take XLA twice as long."""
+def _multiply_rows(arrays: Arrays, x: Array, kernel: Array, precision: object) -> Array:
+    """Multiply all rows at once: derivatives of products with more axes take twice as long in XLA."""
     xp, (*lead, features) = arrays.xp, x.shape
     rows = xp.reshape(x, (math.prod(lead), features))
     return xp.reshape(arrays.matmul(rows, kernel, precision), (*lead, kernel.shape[-1]))

@@ -27,7 +27,7 @@ def couple_matrices_by_matmul(
     rows = arrays.matmul(xp.matrix_transpose(coefficients), flat, precision="highest")
     rows = xp.reshape(rows, (*rows.shape[:2], *lead)) * _component_weights(arrays, weights[2], coupling.z, len(lead))
     parities = [rows[0, ...] + rows[1, ...], rows[2, ...] + rows[3, ...]]
-    if coupling.z.num_parities == 1:  # what has another parity than its degree has been masked
+    if coupling.z.num_parities == 1:  # components with another parity than their degree are masked
         return xp.moveaxis(parities[0] + parities[1], (0,), (-2,))[..., None, :, :]
     return xp.moveaxis(xp.stack(parities), (0, 1), (-3, -2))
 

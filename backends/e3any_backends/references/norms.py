@@ -1,4 +1,4 @@
-"""Norms with finite derivatives, of vectors that may be zero, very long or very short; see :mod:`e3any.ops.safe`."""
+"""Norms with finite derivatives, also of zero, very long and very short vectors; see :mod:`e3any.ops.safe`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["nonzero_root", "nonzero_scale", "unit_components"]
 
 
 def unit_components(arrays: Arrays, x: list[Array]) -> list[Array]:
-    """Return what :func:`e3any.ops.normalize` does for vectors given as arrays of their components."""
+    """Normalise vectors, given as arrays of their components; see :func:`e3any.ops.normalize`."""
     largest = reduce(arrays.xp.maximum, (arrays.xp.abs(arrays.stop_gradient(c)) for c in x))
     zero, scale = nonzero_scale(arrays, largest)
     x = [arrays.quotient(c, scale) for c in x]
@@ -19,7 +19,7 @@ def unit_components(arrays: Arrays, x: list[Array]) -> list[Array]:
 
 
 def nonzero_scale(arrays: Arrays, largest: Array) -> tuple[Array, Array]:
-    """Return which vectors count as zero, and what vectors with these largest entries are divided by."""
+    """Return which vectors with these largest entries count as zero, and the divisors that scale the others."""
     xp = arrays.xp
     # The reciprocal of a smaller scale, which is a factor of the derivatives, would overflow.
     zero = largest <= float(xp.finfo(largest.dtype).smallest_normal)

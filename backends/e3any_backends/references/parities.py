@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
-from e3any_backends.arrays import Array, Arrays
+from e3any_backends.arrays import Array, Arrays, Namespace
 from e3any_backends.forms.couplings import CouplingPlan
 
 __all__ = ["couple_pair_parities", "couple_parities", "couple_paths"]
@@ -51,7 +50,7 @@ def couple_pair_parities(
     return _collect_parities(arrays, couple_pairs(pairs, weights, plan.coupling), plan)
 
 
-def _parity_first(xp: Any, x: Array, rank: int) -> Array:
+def _parity_first(xp: Namespace, x: Array, rank: int) -> Array:
     """Move the parity axis to the front and pad leading axes to a common rank."""
     x = xp.moveaxis(x, (-3,), (0,))
     return xp.reshape(x, (x.shape[0], *(1,) * (rank - x.ndim), *x.shape[1:]))
@@ -70,7 +69,7 @@ def _path_weights(arrays: Arrays, kernel: Array, plan: CouplingPlan, rank: int) 
 
 
 def _collect_parities(arrays: Arrays, product: Array, plan: CouplingPlan) -> Array:
-    """Turn (R, ..., classes * (L3+1)**2, F) into (..., P3, (L3+1)**2, F)."""
+    """Reorder (R, ..., classes * (L3+1)**2, F) to (..., P3, (L3+1)**2, F)."""
     xp = arrays.xp
     num_parities, num_degrees = plan.kernel_shape[4:6]
     size = num_degrees**2

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
 
 import array_api_compat.torch
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
-from e3any_backends.arrays import Array, Arrays
+from e3any_backends.arrays import Array, Arrays, Device, DType
 from e3any_backends.forms.tables import lookup
 
 __all__ = ["ARRAYS", "TorchArrays", "has_memory"]
 
 
 class TorchArrays(Arrays):
-    """What layers do with tensors."""
+    """Operations on tensors."""
 
     def __init__(self) -> None:
         super().__init__(array_api_compat.torch)
 
     classes = (torch.Tensor,)
 
-    def owns(self, x: Any) -> bool:
+    def owns(self, x: object) -> bool:
         """Return whether ``x`` is a tensor."""
         return isinstance(x, torch.Tensor)
 
-    def device(self, x: Array) -> Any:
+    def device(self, x: Array) -> Device:
         """Return the device of ``x``."""
         return x.device
 
-    def check_devices(self, *arrays: Any) -> None:
-        """Raise a ValueError unless tensors are on one device; those of no axis may be on the CPU."""
+    def check_devices(self, *arrays: object) -> None:
+        """Raise a ValueError unless tensors are on one device; scalars (of no axis) can be on the CPU."""
         first = None
         for x in arrays:
             if isinstance(x, torch.Tensor):
@@ -42,16 +42,16 @@ class TorchArrays(Arrays):
                     _check_different_devices(arrays)
                     return
 
-    def constant(self, table: Any, like: Array, dtype: Any = None) -> Array:
+    def constant(self, table: ArrayLike, like: Array, dtype: DType | None = None) -> Array:
         """Return a table or Python number in the dtype and on the device of ``like``."""
         dtype = like.dtype if dtype is None else dtype
         if isinstance(table, np.ndarray):
             return torch.from_numpy(np.require(table, requirements=["C", "W"])).to(device=like.device, dtype=dtype)
         return torch.as_tensor(table, dtype=dtype, device=like.device)
 
-    def table(self, function: Callable[..., Any], *arguments: Any, like: Array) -> Array:
+    def table(self, function: Callable[..., np.ndarray], *arguments: Hashable, like: Array) -> Array:
         """Return a table on the device of ``like``, copied there once."""
-        # What stands in for a tensor in a trace must not outlive it.
+        # The fake tensor of a trace must not outlive it.
         keep = type(like) in (torch.Tensor, torch.nn.Parameter)
         return _tensor(like.dtype, like.device, keep, function, *arguments)[0]
 
@@ -67,7 +67,7 @@ class TorchArrays(Arrays):
         """Return whether ``x`` has an integer dtype."""
         return not (x.dtype.is_floating_point or x.dtype.is_complex or x.dtype == torch.bool)
 
-    def matmul(self, a: Array, b: Array, precision: Any = None) -> Array:
+    def matmul(self, a: Array, b: Array, precision: object = None) -> Array:
         """Multiply matrices of one dtype, which the result keeps; autocast rounds factors unless ``"highest"``."""
         kind = a.device.type
         if precision == "highest" and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
@@ -85,11 +85,11 @@ class TorchArrays(Arrays):
         return lambda x: torch.func.jvp(function, (x,), (torch.ones_like(x),))[1]
 
     def pieces(self, x: Array, sizes: Sequence[int], axis: int) -> list[Array]:
-        """Return the slices of these sizes that an axis consists of, views that one operation differentiates."""
+        """Split an axis into slices of these sizes: views with one operation, and one for all derivatives."""
         return list(torch.split(x, list(sizes), axis))
 
     def components(self, x: Array) -> list[Array]:
-        """Return the slices of ``x`` along its last axis, views that one operation differentiates."""
+        """Return the slices of ``x`` along its last axis: views with one operation, and one for all derivatives."""
         return list(torch.unbind(x, -1))
 
     def erf(self, x: Array) -> Array:
@@ -110,7 +110,7 @@ class TorchArrays(Arrays):
         """Sum rows that have the same segment number, by ``index_add``."""
         segments = self.as_index(segments)
         valid = (segments >= 0) & (segments < num_segments)
-        # One more row takes the padding, which is then cut off.
+        # Padding is added to one more row, which is then cut off.
         wide = self.widened(x)
         total = wide.new_zeros((num_segments + 1, *x.shape[1:]))
         total = torch.index_add(total, 0, torch.where(valid, segments, num_segments), wide)
@@ -125,21 +125,23 @@ class TorchArrays(Arrays):
         index = self._rows_like(index, x).expand(x.shape)
         return torch.scatter_reduce(lowest, 0, index, x, "amax", include_self=True)[:num_segments]
 
-    def random_uniform(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    def random_uniform(self, generator: torch.Generator, shape: Sequence[int], dtype: DType | None = None) -> Array:
         """Draw uniform numbers in [0, 1) from a :class:`torch.Generator`."""
         return torch.rand(tuple(shape), generator=generator, dtype=dtype, device=generator.device)
 
-    def random_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    def random_normal(self, generator: torch.Generator, shape: Sequence[int], dtype: DType | None = None) -> Array:
         """Draw normal numbers from a :class:`torch.Generator`."""
         return torch.randn(tuple(shape), generator=generator, dtype=dtype, device=generator.device)
 
-    def random_truncated_normal(self, generator: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    def random_truncated_normal(
+        self, generator: torch.Generator, shape: Sequence[int], dtype: DType | None = None
+    ) -> Array:
         """Draw from a normal distribution cut off at -2 and 2."""
         sample = torch.empty(tuple(shape), dtype=dtype, device=generator.device)
         return torch.nn.init.trunc_normal_(sample, a=-2.0, b=2.0, generator=generator)
 
 
-def _check_different_devices(arrays: Sequence[Any]) -> None:
+def _check_different_devices(arrays: Sequence[object]) -> None:
     tensors = [x for x in arrays if isinstance(x, torch.Tensor)]
     devices = {str(x.device): None for x in tensors if x.ndim or x.device.type != "cpu"}
     if len(devices) > 1:
@@ -149,11 +151,11 @@ def _check_different_devices(arrays: Sequence[Any]) -> None:
 _FLOATING = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 _MAX_TENSORS = 4096
-_tensors: dict[tuple[Any, ...], list[torch.Tensor]] = {}
+_tensors: dict[tuple[Hashable, ...], list[torch.Tensor]] = {}
 
 
 def _tensor(
-    dtype: torch.dtype, device: torch.device, keep: bool, function: Callable[..., Any], *arguments: Any
+    dtype: torch.dtype, device: torch.device, keep: bool, function: Callable[..., np.ndarray], *arguments: Hashable
 ) -> list[torch.Tensor]:
     """Return a table as a tensor; real numbers have the given dtype."""
     key = dtype, device, function, arguments
@@ -164,9 +166,9 @@ def _tensor(
     if array.dtype.kind != "b":
         tensor = tensor.to(dtype if array.dtype.kind == "f" else torch.int64)
     tensor = tensor.to(device)
-    # What torch._dynamo.mark_static does: tables have one size where others are dynamic.
+    # As torch._dynamo.mark_static does: tables have fixed sizes, also in programs for dynamic shapes.
     setattr(tensor, "_dynamo_static_indices", set(range(tensor.ndim)))  # noqa: B010
-    # In a list, which gets a name of its own: compilers call all results of a function by one name.
+    # In a list: a compiler calls all results of a function by one name, but items of a list by their own.
     result = [tensor]
     if keep and _is_kept(tensor):
         if len(_tensors) >= _MAX_TENSORS:
@@ -176,14 +178,14 @@ def _tensor(
 
 
 def _is_kept(x: torch.Tensor) -> bool:
-    """Return whether a tensor outlives the transformation or the inference mode that it was made in."""
+    """Return whether a tensor is valid outside of the transformation or inference mode that made it."""
     return has_memory(x) and not x.is_inference()
 
 
 def has_memory(x: torch.Tensor) -> bool:
-    """Return whether a tensor is no stand-in of a transformation or a trace."""
+    """Return whether a tensor has data, unlike the fake ones of transformations and traces."""
     if type(x) not in (torch.Tensor, torch.nn.Parameter):
-        return False  # some of these warn when they are asked
+        return False  # some of these warn if data_ptr is called
     try:
         x.data_ptr()
     except RuntimeError:
@@ -194,7 +196,7 @@ def has_memory(x: torch.Tensor) -> bool:
 #: The one instance, for functions that need no backend.
 ARRAYS = TorchArrays()
 
-# Compilers call these and take what they return as constant. That is all that torch.compiler.assume_constant_result
-# does, which imports the compiler first.
+# Compilers call these functions and take the results as constants. The attribute is all that
+# torch.compiler.assume_constant_result sets, which imports the compiler first.
 for _function in (lookup, _tensor):
     setattr(_function, "_dynamo_marked_constant", True)  # noqa: B010

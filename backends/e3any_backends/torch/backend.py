@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -18,18 +18,18 @@ from e3any_backends.torch.modes import obstacle
 
 __all__ = ["CLASSES", "TorchBackend"]
 
-#: Classes of tensors that the backend is chosen for without a further look.
+#: Classes of tensors for which the backend is chosen without further checks.
 CLASSES: tuple[type, ...] = (torch.Tensor, torch.nn.Parameter)
 
 
 class TorchBackend(TorchArrays, KernelBackend):
-    """Operations on PyTorch tensors."""
+    """The operations of layers on PyTorch tensors."""
 
     obstacle = staticmethod(obstacle)
 
-    def apply(self, name: str, arguments: tuple[Any, ...], operands: list[Array], indices: list[Array]) -> Array:
-        """Return the value of the map of a name."""
-        return _calls().apply(name, arguments, operands, indices)
+    def apply(self, name: str, arguments: tuple[int, ...], operands: list[Array], indices: list[Array]) -> Array:
+        """Return the value of the map ``MAPS[name](*arguments)``."""
+        return _kernels().apply(name, arguments, operands, indices)
 
     def harmonics(self, r: Array, factors: tuple[float, ...], order: tuple[int, ...], unit: bool) -> Array:
         """Evaluate harmonics, by a kernel or by the reference."""
@@ -40,13 +40,13 @@ class TorchBackend(TorchArrays, KernelBackend):
             or (torch.compiler.is_compiling() and not kernels.harmonics_compile(_name(r.dtype)))
         ):
             return super().harmonics(r, factors, order, unit)
-        return _calls().harmonics(r, factors, order, unit)
+        return _kernels().harmonics(r, factors, order, unit)
 
-    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: Any = None) -> Array:
+    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: object = None) -> Array:
         """Multiply components with matrices, by a kernel or by the reference."""
         if not self.supports("linear", x, w[0, ...]):
             return super().linear(x, w, which, bias, precision)
-        return _calls().linear(x, w, which, bias)
+        return _kernels().linear(x, w, which, bias)
 
     def edge_products(
         self,
@@ -62,7 +62,7 @@ class TorchBackend(TorchArrays, KernelBackend):
         if self.supports("edge_products", x, angular, radial):
             return self.apply("edge_products", (num,), [x, angular, radial], [self.as_index(src), self.as_index(dst)])
         sums = partial(edge_products_by_segments, self, num=num, indices_are_sorted=indices_are_sorted)
-        # Compilers see one size of many, and checkpoints do not go with the transformations of torch.func.
+        # Compilers would take one number of blocks for all sizes, and torch.func does not support checkpoints.
         if torch.compiler.is_compiling() or not all(map(has_memory, (x, angular, radial))):
             return sums(x, angular, radial, src, dst)
         size = max(1, _BLOCK_BYTES // max(1, x.element_size() * math.prod(x.shape[1:])))
@@ -74,13 +74,30 @@ class TorchBackend(TorchArrays, KernelBackend):
         return total
 
 
-# The features of the senders of a block of edges take so many bytes. Their products are computed again for derivatives.
+# Bytes of the senders' features for a block of edges. Products of a block are computed again for derivatives.
 _BLOCK_BYTES = 2**26
 
 
-def _calls() -> Any:
+class _Kernels(Protocol):
+    """Calls of kernels, as functions of a module."""
+
+    def apply(
+        self, name: str, arguments: tuple[int, ...], operands: list[torch.Tensor], indices: list[torch.Tensor]
+    ) -> torch.Tensor:
+        """Return the value of a map."""
+
+    def linear(self, x: torch.Tensor, w: torch.Tensor, which: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Multiply components with matrices."""
+
+    def harmonics(
+        self, r: torch.Tensor, factors: tuple[float, ...], order: tuple[int, ...], unit: bool
+    ) -> torch.Tensor:
+        """Evaluate harmonics."""
+
+
+def _kernels() -> _Kernels:
     """Return the module that calls kernels: operators for compilers, else functions of automatic differentiation."""
-    # Both import numba.
+    # Both modules import numba.
     if torch.compiler.is_compiling():
         from e3any_backends.torch import operators
 
@@ -94,6 +111,6 @@ def _name(dtype: torch.dtype) -> str:
     return "float64" if dtype == torch.float64 else "float32"
 
 
-# Compilers call these and take what they return as constant; see e3any_backends.torch.arrays.
+# Compilers call these functions and take the results as constants; see e3any_backends.torch.arrays.
 for _function in (kernels.used, kernels.harmonics_compile, kernels.log_fallback):
     setattr(_function, "_dynamo_marked_constant", True)  # noqa: B010

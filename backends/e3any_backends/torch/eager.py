@@ -4,29 +4,43 @@ Functions of :class:`torch.autograd.Function` cost less for each call than opera
 closed under differentiation: derivatives of the value of a multilinear map, and of its gradients, are again values and
 gradients of the map.
 
-Every ``backward`` reads what is saved once: checkpoints, and other hooks, may not give it a second time.
+Every ``backward`` reads the saved tensors once: checkpoints and other hooks can refuse a second time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Protocol
 
 import torch
 
 from e3any_backends.kernels.maps import MAPS, Harmonics, Linear, MultilinearMap
 from e3any_backends.torch import values
+from e3any_backends.torch.contexts import Context
 from e3any_backends.torch.modes import obstacle
 from e3any_backends.torch.multilinear import gradients_backward
 
 __all__ = ["apply", "harmonics", "linear"]
 
 Tensors = list[torch.Tensor]
+Gradients = tuple[torch.Tensor | None, ...]
 
 
-def apply(name: str, arguments: tuple[Any, ...], operands: Tensors, indices: Tensors) -> torch.Tensor:
-    """Return the value of the map of a name."""
+class _MapContext(Context, Protocol):
+    """The context of a multilinear map."""
+
+    kernel: MultilinearMap
+
+
+class _HarmonicsContext(Context, Protocol):
+    """The context of harmonics."""
+
+    kernel: Harmonics
+
+
+def apply(name: str, arguments: tuple[int, ...], operands: Tensors, indices: Tensors) -> torch.Tensor:
+    """Return the value of the map ``MAPS[name](*arguments)``."""
     found: torch.Tensor = _Value.apply(MAPS[name](*arguments), indices, *operands)  # type: ignore[no-untyped-call]
     return found
 
@@ -35,14 +49,14 @@ class _Value(torch.autograd.Function):
     """The value of a map."""
 
     @staticmethod
-    def forward(ctx: Any, kernel: MultilinearMap, indices: Tensors, *operands: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: _MapContext, kernel: MultilinearMap, indices: Tensors, *operands: torch.Tensor) -> torch.Tensor:
         """Call the kernel of values."""
         ctx.kernel = kernel
         ctx.save_for_backward(*operands, *indices)
         return values.value(kernel, operands, indices)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+    def backward(ctx: _MapContext, *gradients: torch.Tensor) -> Gradients:
         """Call the kernel of gradients."""
         num, saved = len(ctx.needs_input_grad) - 2, ctx.saved_tensors
         return None, None, *_CALLS.gradients(ctx.kernel, saved[:num], list(saved[num:]), gradients[0])
@@ -53,7 +67,7 @@ class _Gradients(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, kernel: MultilinearMap, indices: Tensors, g: torch.Tensor, *operands: torch.Tensor
+        ctx: _MapContext, kernel: MultilinearMap, indices: Tensors, g: torch.Tensor, *operands: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         """Call the kernel of gradients."""
         ctx.kernel = kernel
@@ -62,7 +76,7 @@ class _Gradients(torch.autograd.Function):
         return tuple(values.gradients(kernel, operands, indices, g))
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: torch.Tensor | None) -> Any:
+    def backward(ctx: _MapContext, *cotangents: torch.Tensor | None) -> Gradients:
         """Call both kernels for every cotangent."""
         num, saved = len(cotangents), ctx.saved_tensors
         operands, (g, *indices) = saved[:num], saved[num:]
@@ -71,7 +85,7 @@ class _Gradients(torch.autograd.Function):
 
 
 class _Calls:
-    """Both kernels for tensors that exist; for others, such as batches of gradients, the reference."""
+    """Both kernels, or the reference for tensors that they do not support, such as batches of gradients."""
 
     def value(self, kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors) -> torch.Tensor:
         """Return the value."""
@@ -92,7 +106,7 @@ class _Calls:
         return found
 
     def sum(self, total: torch.Tensor | None, term: torch.Tensor) -> torch.Tensor:
-        """Return a sum, in the memory of the total where a kernel has made it and nothing is recorded."""
+        """Return a sum, in place if a kernel has made the total and nothing is recorded."""
         if total is None:
             return term
         return total + term if torch.is_grad_enabled() or obstacle([total, term]) else total.add_(term)
@@ -116,13 +130,15 @@ class _Affine(torch.autograd.Function):
     """A linear map with a bias."""
 
     @staticmethod
-    def forward(ctx: Any, which: torch.Tensor, x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Context, which: torch.Tensor, x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor
+    ) -> torch.Tensor:
         """Call the kernel."""
         ctx.save_for_backward(which, x, w)
         return values.affine(x, w, which, bias)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+    def backward(ctx: Context, *gradients: torch.Tensor) -> Gradients:
         """Call the kernels of gradients."""
         (g,) = gradients
         which, x, w = ctx.saved_tensors
@@ -143,14 +159,14 @@ class _Harmonics(torch.autograd.Function):
     """Harmonics by a kernel."""
 
     @staticmethod
-    def forward(ctx: Any, kernel: Harmonics, r: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: _HarmonicsContext, kernel: Harmonics, r: torch.Tensor) -> torch.Tensor:
         """Call the kernel of values."""
         ctx.kernel = kernel
         ctx.save_for_backward(r)
-        return values.harmonics(kernel, r)
+        return values.harmonics_value(kernel, r)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+    def backward(ctx: _HarmonicsContext, *gradients: torch.Tensor) -> Gradients:
         """Call the kernel of gradients."""
         (r,) = ctx.saved_tensors
         if obstacle([r, *gradients]):
@@ -162,14 +178,14 @@ class _HarmonicsGradient(torch.autograd.Function):
     """Gradients of harmonics by a kernel."""
 
     @staticmethod
-    def forward(ctx: Any, kernel: Harmonics, r: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: _HarmonicsContext, kernel: Harmonics, r: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
         """Call the kernel of gradients."""
         ctx.kernel = kernel
         ctx.save_for_backward(r, g)
         return values.harmonics_gradient(kernel, r, g)
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: torch.Tensor) -> Any:
+    def backward(ctx: _HarmonicsContext, *cotangents: torch.Tensor) -> Gradients:
         """Call the kernel of second derivatives; third ones are those of the reference."""
         r, g = ctx.saved_tensors
         if not torch.is_grad_enabled() and not obstacle([r, g, *cotangents]):

@@ -1,4 +1,4 @@
-"""In which modes of PyTorch eager code may compute what automatic differentiation and tracing do not see."""
+"""Modes of PyTorch in which kernels cannot be called, as automatic differentiation or a trace has to see operations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["obstacle"]
 
 _DTYPES = (torch.float32, torch.float64)
 _CLASSES = (torch.Tensor, torch.nn.Parameter)
-_VMAP = torch._C._dispatch_key_parse("VmapMode")  # once: to find a key by its name takes 9 µs
+_VMAP = torch._C._dispatch_key_parse("VmapMode")  # found once: this takes 9 µs
 
 
 def obstacle(tensors: Sequence[torch.Tensor]) -> str:
@@ -31,7 +31,7 @@ def obstacle(tensors: Sequence[torch.Tensor]) -> str:
         return ""
     if not is_usual:
         return "a tensor is of another class"
-    # Modes of PyTorch that have to see every operation.
+    # Modes of PyTorch that see only its own operations.
     if forward_ad._current_level >= 0:
         return "derivatives are taken in forward mode"
     if torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None:

@@ -1,4 +1,4 @@
-"""Maps with kernels as operators of :mod:`torch.library`, which compilers take as they are.
+"""Maps with kernels as operators of :mod:`torch.library`, which compilers do not look into.
 
 Operators are closed under differentiation as the functions of :mod:`e3any_backends.torch.eager` are.
 """
@@ -6,21 +6,24 @@ Operators are closed under differentiation as the functions of :mod:`e3any_backe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Protocol
 
 import torch
 
+from e3any_backends.arrays import Array
 from e3any_backends.kernels.maps import MAPS, Harmonics, MultilinearMap
 from e3any_backends.torch import values
+from e3any_backends.torch.contexts import Context
 from e3any_backends.torch.multilinear import gradients_backward
 
 __all__ = ["apply", "harmonics", "linear"]
 
 Tensors = list[torch.Tensor]
+Gradients = tuple[object, ...]
 
 
-def apply(name: str, arguments: tuple[Any, ...], operands: Tensors, indices: Tensors) -> torch.Tensor:
-    """Return the value of the map of a name."""
+def apply(name: str, arguments: tuple[int, ...], operands: Tensors, indices: Tensors) -> torch.Tensor:
+    """Return the value of the map ``MAPS[name](*arguments)``."""
     found: torch.Tensor = value_operator(operands, indices, name, list(arguments))
     return found
 
@@ -44,37 +47,44 @@ def harmonics(r: torch.Tensor, factors: tuple[float, ...], order: tuple[int, ...
 _library = torch.library.Library("e3any", "DEF")  # type: ignore[no-untyped-call]
 
 
+class _OperatorContext(Context, Protocol):
+    """The context of an operator."""
+
+    is_empty: list[bool]
+
+
 def _operator(
     name: str,
-    function: Callable[..., Any],
-    fake: Callable[..., Any],
-    backward: Callable[..., Any],
-    setup_context: Callable[..., Any],
-) -> Any:
-    """Define an operator; those of :func:`torch.library.custom_op` take 10 µs more for every call."""
+    function: Callable[..., object],
+    fake: Callable[..., object],
+    backward: Callable[..., Gradients],
+    setup_context: Callable[..., None],
+) -> Callable[..., Array]:
+    """Define an operator; one of :func:`torch.library.custom_op` takes 10 µs more for every call."""
     _library.define(name + torch.library.infer_schema(function, mutates_args=()))  # type: ignore[no-untyped-call]
     _library.impl(name, function, "CPU")  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"e3any::{name}", fake, lib=_library)
 
-    def setup(ctx: Any, inputs: Any, output: Any) -> None:
+    def setup(ctx: _OperatorContext, inputs: tuple[object, ...], output: object) -> None:
         """Remember which inputs are empty lists: PyTorch takes these for lists of tensors."""
         ctx.is_empty = [isinstance(x, list | tuple) and not x for x in inputs]
         setup_context(ctx, inputs, output)
 
-    def gradients(ctx: Any, *cotangents: Any) -> tuple[Any, ...]:
+    def gradients(ctx: _OperatorContext, *cotangents: object) -> Gradients:
         """Return the gradients; that of a list of tensors is a list."""
         found = zip(backward(ctx, *cotangents), ctx.is_empty, strict=True)
         return tuple([] if is_empty else gradient for gradient, is_empty in found)
 
     torch.library.register_autograd(f"e3any::{name}", gradients, setup_context=setup, lib=_library)
-    return getattr(torch.ops.e3any, name).default
+    operator: Callable[..., Array] = getattr(torch.ops.e3any, name).default
+    return operator
 
 
 # -- multilinear maps ---------------------------------------------------------------------------------------
 
 
 class _Calls:
-    """Both kernels as operators."""
+    """Both kernels of a map as operators."""
 
     def value(self, kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors) -> torch.Tensor:
         """Return the value."""
@@ -96,6 +106,15 @@ class _Calls:
 _CALLS = _Calls()
 
 
+class _MapContext(Context, Protocol):
+    """The context of both operators."""
+
+    name: str
+    arguments: list[int]
+    num: int
+    num_indices: int
+
+
 def _value(operands: list[torch.Tensor], indices: list[torch.Tensor], name: str, arguments: list[int]) -> torch.Tensor:
     return values.value(MAPS[name](*arguments), operands, indices)
 
@@ -104,7 +123,7 @@ def _value_fake(operands: Tensors, indices: Tensors, name: str, arguments: list[
     return operands[0].new_empty(MAPS[name](*arguments).shape(operands))
 
 
-def _value_backward(ctx: Any, g: torch.Tensor) -> tuple[Any, ...]:
+def _value_backward(ctx: _MapContext, g: torch.Tensor) -> Gradients:
     kernel, operands, indices, _ = _kept(ctx)
     return list(_CALLS.gradients(kernel, operands, indices, g)), [None] * len(indices), None, None
 
@@ -119,20 +138,20 @@ def _gradients_fake(operands: Tensors, indices: Tensors, g: torch.Tensor, name: 
     return [o.new_empty(o.shape) for o in operands]
 
 
-def _gradients_backward(ctx: Any, cotangents: Sequence[torch.Tensor | None]) -> tuple[Any, ...]:
+def _gradients_backward(ctx: _MapContext, cotangents: Sequence[torch.Tensor | None]) -> Gradients:
     kernel, operands, indices, (g,) = _kept(ctx)
     by_g, by_operands = gradients_backward(_CALLS, kernel, operands, indices, g, cotangents)
     return by_operands, [None] * len(indices), by_g, None, None
 
 
-def _keep(ctx: Any, inputs: Any, output: Any) -> None:
-    """Save what both derivatives need."""
+def _keep(ctx: _MapContext, inputs: tuple[Array, ...], output: object) -> None:
+    """Save the inputs of either operator."""
     operands, indices, *g, name, arguments = inputs
     ctx.name, ctx.arguments, ctx.num, ctx.num_indices = name, arguments, len(operands), len(indices)
     ctx.save_for_backward(*operands, *indices, *g)
 
 
-def _kept(ctx: Any) -> tuple[MultilinearMap, Tensors, Tensors, Tensors]:
+def _kept(ctx: _MapContext) -> tuple[MultilinearMap, Tensors, Tensors, Tensors]:
     tensors, end = list(ctx.saved_tensors), ctx.num + ctx.num_indices
     return MAPS[ctx.name](*ctx.arguments), tensors[: ctx.num], tensors[ctx.num : end], tensors[end:]
 
@@ -150,7 +169,7 @@ def _harmonics(
     kernel, num = Harmonics(tuple(factors), tuple(order), unit), len(operands) - is_gradient
     if num > 2:
         raise RuntimeError("expected at most second derivatives of harmonics in a compiled program, got third ones")
-    kernels: dict[tuple[bool, int], Any] = {
+    kernels: dict[tuple[bool, int], Callable[..., Array]] = {
         (False, 1): kernel.value,
         (False, 2): kernel.jvp,
         (True, 1): kernel.vjp,
@@ -166,12 +185,19 @@ def _harmonics_fake(
     return r.new_empty(r.shape if is_gradient else (*r.shape[:-1], len(order)))
 
 
-def _keep_harmonics(ctx: Any, inputs: Any, output: Any) -> None:
+class _HarmonicsContext(Context, Protocol):
+    """The context of the operator."""
+
+    is_gradient: bool
+    options: list[object]
+
+
+def _keep_harmonics(ctx: _HarmonicsContext, inputs: tuple[Array, ...], output: object) -> None:
     operands, ctx.is_gradient, *ctx.options = inputs
     ctx.save_for_backward(*operands)
 
 
-def _harmonics_backward(ctx: Any, g: torch.Tensor) -> tuple[Any, ...]:
+def _harmonics_backward(ctx: _HarmonicsContext, g: torch.Tensor) -> Gradients:
     """Return gradients with respect to every operand: the operator's value for other operands."""
     operands = list(ctx.saved_tensors)
 

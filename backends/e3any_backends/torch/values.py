@@ -1,17 +1,14 @@
-"""Kernels called with tensors: numbers alone, which automatic differentiation does not see.
-
-What a kernel cannot do, the reference does.
-"""
+"""Kernels called with tensors, outside of automatic differentiation; the reference if a kernel does not work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 import torch
 
+from e3any_backends.arrays import Array
 from e3any_backends.kernels import KernelError
 from e3any_backends.kernels.maps import Harmonics, Linear, MultilinearMap
 from e3any_backends.references.harmonics import harmonics_by_recursion
@@ -21,9 +18,9 @@ from e3any_backends.torch.arrays import ARRAYS
 __all__ = [
     "affine",
     "gradients",
-    "harmonics",
     "harmonics_gradient",
     "harmonics_second_derivatives",
+    "harmonics_value",
     "reference",
     "reference_gradients",
     "reference_harmonics",
@@ -34,8 +31,8 @@ __all__ = [
 Tensors = list[torch.Tensor]
 
 
-def as_numpy(tensors: Sequence[torch.Tensor]) -> list[Any]:
-    """Return arrays of NumPy, contiguous, which share the memory of contiguous tensors."""
+def as_numpy(tensors: Sequence[torch.Tensor]) -> list[Array]:
+    """Return contiguous NumPy arrays, which share the memory of contiguous tensors."""
     arrays = []
     for t in tensors:
         arrays.append((t if t.is_contiguous() else t.contiguous()).detach().numpy())
@@ -43,7 +40,7 @@ def as_numpy(tensors: Sequence[torch.Tensor]) -> list[Any]:
 
 
 def _own(x: torch.Tensor) -> torch.Tensor:
-    """Return a tensor that nothing else has the memory of, as kernels do."""
+    """Return a contiguous copy: an operator must not return its inputs or views of them."""
     return x.clone(memory_format=torch.contiguous_format)
 
 
@@ -93,7 +90,7 @@ def affine(x: torch.Tensor, w: torch.Tensor, which: torch.Tensor, bias: torch.Te
 # -- harmonics ----------------------------------------------------------------------------------------------
 
 
-def harmonics(kernel: Harmonics, r: torch.Tensor) -> torch.Tensor:
+def harmonics_value(kernel: Harmonics, r: torch.Tensor) -> torch.Tensor:
     """Return harmonics."""
     return _by_kernel(kernel.value, partial(reference_harmonics, kernel), r)
 
@@ -116,9 +113,9 @@ def harmonics_second_derivatives(
 
 
 def _by_kernel(
-    kernel: Callable[..., Any], reference: Callable[..., torch.Tensor], *tensors: torch.Tensor
+    kernel: Callable[..., Array], reference: Callable[..., torch.Tensor], *tensors: torch.Tensor
 ) -> torch.Tensor:
-    """Return what a kernel does, or a reference for the same tensors."""
+    """Return the result of a kernel, or of a reference if the kernel does not work."""
     with suppress(KernelError):
         return torch.from_numpy(kernel(*as_numpy(tensors), count=torch.get_num_threads))
     return reference(*tensors)

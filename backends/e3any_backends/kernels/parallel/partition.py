@@ -1,4 +1,4 @@
-"""Which share of a kernel's work a part has."""
+"""Ranges of rows and of receivers, one for each share of a kernel's work."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ __all__ = ["of_edges", "of_rows"]
 
 
 @part
-def of_rows(rows: int, step: int, number: int, parts: int) -> tuple[int, int]:
-    """Return from where to where rows go, in whole steps but for the last one."""
-    steps = (rows + step - 1) // step
-    return min(rows, steps * number // parts * step), min(rows, steps * (number + 1) // parts * step)
+def of_rows(num_rows: int, step: int, share: int, num_shares: int) -> tuple[int, int]:
+    """Return the first row of a share and the end. All shares but the last consist of whole steps.
+
+    For example, 10 rows in 2 shares with steps of 4 are rows 0-3 and 4-9.
+    """
+    steps = (num_rows + step - 1) // step
+    return min(num_rows, steps * share // num_shares * step), min(num_rows, steps * (share + 1) // num_shares * step)
 
 
 @part
-def of_edges(starts: Array, number: int, parts: int) -> tuple[int, int]:
-    """Return from where to where receivers go that have equal shares of edges, as ``edges.by_receiver`` has them."""
+def of_edges(starts: Array, share: int, num_shares: int) -> tuple[int, int]:
+    """Return the first receiver of a share and the end, for equal numbers of edges; see ``edges.by_receiver``."""
     num = len(starts) - 2
-    return _receiver(starts, num, number, parts), _receiver(starts, num, number + 1, parts)
+    return _first_receiver(starts, num, share, num_shares), _first_receiver(starts, num, share + 1, num_shares)
 
 
 @part
-def _receiver(starts: Array, num: int, number: int, parts: int) -> int:
-    """Return the first receiver, but for the last part, whose edges start at or after those of a part."""
-    if number == parts:
+def _first_receiver(starts: Array, num: int, share: int, num_shares: int) -> int:
+    """Return the first receiver whose edges start at or after the first edge of a share, by bisection."""
+    if share == num_shares:
         return num
-    edge, low, high = starts[num] * number // parts, 0, num
-    if number == 0:
+    edge, low, high = starts[num] * share // num_shares, 0, num
+    if share == 0:
         return 0
     while low < high:
         middle = (low + high) // 2

@@ -1,7 +1,7 @@
 """Threads that share the work of a kernel, for libraries that call kernels from Python.
 
-Work is split into parts beforehand, and sums over parts are taken in their order: results depend on the number of
-threads alone. Kernels release Python's lock.
+Work is split into shares beforehand, and partial outputs are added in the order of shares. So results depend on the
+number of shares, and not on which thread computes them. Kernels release the GIL.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from e3any_backends.arrays import Array
-from e3any_backends.kernels import most_threads
+from e3any_backends.kernels.settings import most_threads
 
-__all__ = ["Count", "add_copies", "cpus", "num_parts", "run", "undisturbed"]
+__all__ = ["Count", "add_partial_outputs", "cpus", "num_shares", "run", "undisturbed"]
 
 T = TypeVar("T")
 
 #: A function that returns how many threads a library uses.
 Count = Callable[[], int]
 
-# What a part has to do at least, as multiplications of numbers of four bytes: these take 0.15 ms, and a thread takes
-# 0.05 ms to begin.
+# The least work of a share, in multiplications of 4-byte numbers. It takes 0.15 ms; to start a thread takes 0.05 ms.
 GRAIN = 4_000_000
-# What it costs to clear and to add a number of a copy.
-_COPY = 16
+# The work to clear a number of a partial output and to add it, in the same unit.
+_PARTIAL_WORK = 16
 
 
 def cpus() -> int:
@@ -38,80 +37,82 @@ def cpus() -> int:
     return min(count, int(wanted)) if wanted.isdecimal() and int(wanted) > 0 else count
 
 
-def num_parts(work: float, count: Count = cpus, copied: int = 0, most: int = 1 << 30) -> int:
-    """Return how many parts to make of the work of a kernel.
+def num_shares(work: float, count: Count = cpus, copied: int = 0, most: int = 1 << 30) -> int:
+    """Return the number of shares to split the work of a kernel into.
 
     Parameters
     ----------
     work : float
-        Its multiplications, those of numbers of eight bytes counted twice.
+        Number of multiplications; those of 8-byte numbers count twice.
     count : callable
-        How many threads there are.
+        Returns the number of threads.
     copied : int
-        How many numbers of outputs every part but the first has a copy of.
+        Numbers in the partial outputs of one share. The first share has none: it writes the outputs.
     most : int
-        How many parts there can be.
+        The largest possible number of shares.
     """
-    parts = min(int(work // (GRAIN + _COPY * copied)), most)
-    return min(parts, most_threads(), count()) if parts > 1 else 1
+    num = min(int(work // (GRAIN + _PARTIAL_WORK * copied)), most)
+    return min(num, most_threads(), count()) if num > 1 else 1
 
 
-def run(function: Callable[..., None], parts: Sequence[tuple[Any, ...]], memory: Sequence[Array] = ()) -> None:
-    """Call a kernel with the arguments of each part; return, or raise an error, when all are done.
+def run(function: Callable[..., None], shares: Sequence[tuple[object, ...]], memory: Sequence[Array] = ()) -> None:
+    """Call a kernel with the arguments of each share; return, or raise an error, when all are done.
 
-    Signal handlers may raise errors at any time, as Ctrl-C does. No thread works on a part when they leave this
-    function.
+    Signal handlers can raise errors at any time, for example at Ctrl-C. When they leave this function, no thread works
+    on a share any more.
 
     Parameters
     ----------
     function : callable
         The kernel.
-    parts : sequence of tuple
-        The arguments of each part.
+    shares : sequence of tuple
+        The arguments of each share.
     memory : sequence of array
-        Arrays that parts only have the addresses of: they live until all parts are done.
+        Arrays of which the arguments hold only addresses: they are kept alive until all shares are done.
     """
-    if len(parts) == 1:
-        function(*parts[0])
+    if len(shares) == 1:
+        function(*shares[0])
     else:
-        _Work(function, parts, memory).complete(_Work.share)
+        _Work(function, shares, memory).complete(_Work.run_with_helpers)
 
 
-def undisturbed(function: Callable[..., T], *arguments: Any) -> T:
+def undisturbed(function: Callable[..., T], *arguments: object) -> T:
     """Call a function in another thread, where no signal handler interrupts it.
 
-    What has been half imported or half compiled when a signal comes would stay so. Handlers run in the main thread
-    alone: what they raise is raised when the function has returned.
+    A module that is half imported, or a function that is half compiled, when a signal comes would stay so. Python runs
+    handlers in the main thread only (https://docs.python.org/3/library/signal.html#signals-and-threads); an error that
+    they raise is raised here when the function has returned.
     """
     if threading.current_thread() is not threading.main_thread() or sys.is_finalizing() or not _helpers.start(1):
         return function(*arguments)
     results: list[T] = []
-    _Work(lambda: results.append(function(*arguments)), [()]).complete(_Work.hand_over)
+    _Work(lambda: results.append(function(*arguments)), [()]).complete(_Work.run_by_helper)
     return results[0]
 
 
-def add_copies(total: Array, copies: Array) -> None:
-    """Add what the parts but the first have summed up, in their order."""
-    for copy in copies:
-        total += copy
+def add_partial_outputs(total: Array, partial_outputs: Array) -> None:
+    """Add the partial outputs of all shares but the first to the output of the first, in the order of shares."""
+    for partial in partial_outputs:
+        total += partial
 
 
 class _Work:
-    """Parts of a kernel's work, and all memory that they use, which they keep as long as one of them is not done.
+    """Shares of a kernel's work, and their memory, which is kept alive while a share is not done.
 
-    Whoever claims a part does it. A claim is one operation of a dictionary, which no signal and no thread divides.
+    A share is computed by the thread that claims it. To claim is one operation of a dictionary, which neither a signal
+    nor another thread can interrupt.
     """
 
     def __init__(
-        self, function: Callable[..., None], parts: Sequence[tuple[Any, ...]], memory: Sequence[Array] = ()
+        self, function: Callable[..., None], shares: Sequence[tuple[object, ...]], memory: Sequence[Array] = ()
     ) -> None:
-        self._function, self._parts, self._memory = function, parts, memory
-        self._owners: dict[int, int] = {}  # the thread that does a part, or has done it if it is _NOBODY
+        self._function, self._shares, self._memory = function, shares, memory
+        self._owners: dict[int, int] = {}  # the thread that computes a share; _NOBODY when it is done
         self._done: SimpleQueue[None] = SimpleQueue()
         self._errors: list[BaseException] = []
 
     def complete(self, step: Callable[[_Work], None]) -> None:
-        """Repeat a step until nothing interrupts it; then raise what has been raised last."""
+        """Repeat a step until nothing interrupts it; then raise the last error."""
         returned, interrupts = False, list[BaseException]()
         while not returned:
             try:
@@ -119,47 +120,46 @@ class _Work:
                 returned = True
             except BaseException as error:
                 interrupts[:] = [error]
-        self._parts, self._memory = (), ()
+        self._shares, self._memory = (), ()
         for errors in (interrupts, self._errors):
             if errors:
                 raise errors.pop()
 
-    def share(self) -> None:
-        """Let other threads help with all parts but one, do what they have not begun, and wait for the rest."""
+    def run_with_helpers(self) -> None:
+        """Call helpers for all shares but one, compute what they have not claimed, and wait for the rest."""
         if not self._owners:
-            _helpers.call(self, len(self._parts) - 1)
-        for number in range(len(self._parts)):
-            self._do(number)
+            _helpers.call(self, len(self._shares) - 1)
+        for share in range(len(self._shares)):
+            self._run_unless_claimed(share)
         self._wait()
 
-    def hand_over(self) -> None:
-        """Let another thread do all parts, and wait."""
+    def run_by_helper(self) -> None:
+        """Let a helper compute all shares, and wait."""
         if not self._owners:
             _helpers.call(self, 1)
         self._wait()
 
     def help(self) -> None:
-        """Do what no thread has begun, the last part first, as the caller begins with the first."""
-        for number in reversed(range(len(self._parts))):
+        """Compute what no thread has claimed, the last share first, as the caller begins with the first."""
+        for share in reversed(range(len(self._shares))):
             try:
-                self._do(number)
+                self._run_unless_claimed(share)
             except BaseException as error:
                 self._errors[:] = [error]
 
-    def _do(self, number: int) -> None:
-        """Do a part unless somebody has begun it."""
+    def _run_unless_claimed(self, share: int) -> None:
         me = threading.get_ident()
-        if number not in self._owners and self._owners.setdefault(number, me) == me:
+        if share not in self._owners and self._owners.setdefault(share, me) == me:
             try:
-                self._function(*self._parts[number])
+                self._function(*self._shares[share])
             finally:
-                self._owners[number] = _NOBODY
+                self._owners[share] = _NOBODY
                 self._done.put(None)
 
     def _wait(self) -> None:
-        """Wait for the parts of other threads, which wake the caller after each."""
+        """Wait for the shares of other threads, which wake the caller after each."""
         finished = _NOBODY, threading.get_ident()
-        while len(self._owners) < len(self._parts) or any(owner not in finished for owner in self._owners.values()):
+        while len(self._owners) < len(self._shares) or any(owner not in finished for owner in self._owners.values()):
             self._done.get()
 
 
@@ -172,16 +172,16 @@ class _Helpers:
         self._threads: list[threading.Thread] = []
 
     def call(self, work: _Work, num: int) -> None:
-        """Ask so many threads to help, or fewer where there are no more."""
+        """Ask ``num`` threads to help, or all if there are fewer."""
         for _ in range(self.start(num)):
             self._calls.put(work)
 
     def start(self, num: int) -> int:
-        """Start threads until there are so many, but not more than CPUs; return how many of these there are."""
+        """Start threads until there are ``num``, at most one for each CPU; return how many of these there are."""
         num = min(num, os.cpu_count() or 1)
         with self._lock:
             while len(self._threads) < num:
-                thread = threading.Thread(target=self._serve, name=f"e3any_{len(self._threads)}", daemon=True)
+                thread = threading.Thread(target=self._wait_for_calls, name=f"e3any_{len(self._threads)}", daemon=True)
                 try:
                     thread.start()
                 except RuntimeError:  # Python is about to end, or the system has no more threads
@@ -189,17 +189,17 @@ class _Helpers:
                 self._threads.append(thread)
             return min(num, len(self._threads))
 
-    def _serve(self) -> None:
+    def _wait_for_calls(self) -> None:
         while True:
             self._calls.get().help()
 
 
-_NOBODY = 0  # threads have other numbers
+_NOBODY = 0  # identifiers of threads are not zero: https://docs.python.org/3/library/threading.html#threading.get_ident
 _helpers = _Helpers()
 
 
 def _forget_helpers() -> None:
-    """Begin without threads in a forked process, which has none of those of its parent."""
+    """Start without helpers in a forked process, which has none of the threads of its parent."""
     global _helpers
     _helpers = _Helpers()
 

@@ -280,7 +280,7 @@ def _linear_matrix_vjp(number: int, parts: int, frame: Array, like: Array, room:
     linear.matrix_vjp(number, parts, dw, _box(arguments[0], like), _box(arguments[1], like), which)
 
 
-# Harmonics: the tables of :class:`~e3any_backends.kernels.harmonics.Tables`, vectors, weights and directions.
+# Harmonics: tables of :class:`~e3any_backends.forms.harmonics.HarmonicsTables`, vectors, weights and directions.
 
 
 @inner
