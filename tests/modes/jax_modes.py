@@ -40,7 +40,7 @@ def settings(use_kernels: bool, shares: int) -> Iterator[None]:
     """Switch kernels, and let as many threads share all work, however little."""
     with kernels.enabled(use_kernels), kernels.threads(shares), ExitStack() as stack:
         if shares > 1:
-            stack.enter_context(mock.patch.multiple(pool, GRAIN=1, _COPY=0))
+            stack.enter_context(mock.patch.multiple(pool, GRAIN=1, _PARTIAL_WORK=0))
         yield
 
 

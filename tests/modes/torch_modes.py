@@ -34,7 +34,7 @@ def settings(use_kernels: bool, shares: int) -> Iterator[None]:
         if shares == 1:
             yield
             return
-        forced = mock.patch.multiple(pool, GRAIN=1, _COPY=0)
+        forced = mock.patch.multiple(pool, GRAIN=1, _PARTIAL_WORK=0)
         with forced, mock.patch.object(torch, "get_num_threads", return_value=shares):
             yield
 
