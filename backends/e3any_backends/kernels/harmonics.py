@@ -24,6 +24,8 @@ from e3any_backends.kernels.code.simd import (
     BYTES,
     COLUMNS,
     absolute,
+    any_less,
+    exact_product,
     filled,
     load,
     load_columns,
@@ -105,7 +107,7 @@ def tables(factors: tuple[float, ...], order: tuple[int, ...], unit: bool, dtype
 def _limits(dtype: str) -> list[float]:
     info = np.finfo(dtype)
     far = 2.0 ** (info.maxexp // 2)  # squares of numbers are in range that are smaller, and larger than the inverse
-    # XLA counts numbers as zero that are not normal: of small vectors, squares that matter have to be larger.
+    # XLA counts subnormal numbers as zero: of small vectors, squares that matter have to be larger.
     digits = 2.0 ** (info.nmant // 2 + 4)
     least = np.nextafter(info.smallest_normal, info.dtype.type(1))
     return [float(least), digits / far, 2 * digits * far, far / 16, 1 / (4 * far)]
@@ -297,7 +299,10 @@ def _load_vectors(r: Array, start: int, spare: Array, limits: Array) -> Array:
     smallest, low, up, high, down = limits[0], limits[1], limits[2], limits[3], limits[4]
     scale = select_less(largest, low, up, select_less(high, largest, down, one))
     scale = select_less(largest, smallest, one, scale)
-    x, y, z = x * scale, y * scale, z * scale
+    if any_less(largest, low):  # components of the smallest vectors that are not zero are subnormal
+        x, y, z = exact_product(x, scale), exact_product(y, scale), exact_product(z, scale)
+    else:
+        x, y, z = x * scale, y * scale, z * scale
     norm = square_root(select_less(largest, smallest, one, x * x + y * y + z * z + invalid))
     return x / norm, y / norm, z / norm, scale / norm, select_less(largest, smallest, 0.0, one)
 
