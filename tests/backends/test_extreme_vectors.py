@@ -13,7 +13,7 @@ import pytest
 import torch
 from e3any_backends import kernels
 
-from e3any import so3
+from e3any import ops, so3
 
 DIRECTIONS = [(1, 0, 0), (0, 1, 0), (0, 0, -1), (1, -1, 1), (0.3, -0.8, 1), (1, 1e-3, 0), (1e-5, 1, 1e-10)]
 
@@ -100,14 +100,40 @@ def test_derivatives_by_kernels_agree_with_the_reference(dtype, derivatives):
         assert_rows_agree(result, reference, dtype)
 
 
-def test_harmonics_depend_on_the_direction_alone(dtype, library):
+def normalized(r: Any) -> Any:
+    return ops.normalize(r, axis=-1)
+
+
+@pytest.mark.filterwarnings("ignore:.*overflow:RuntimeWarning")  # the norm of the largest vectors
+@pytest.mark.parametrize("use_kernels", [True, False])
+@pytest.mark.parametrize("function", [spherical, normalized])
+def test_directions_alone_matter(dtype, library, function, use_kernels):
+    """Components of the smallest vectors are subnormal numbers, which XLA counts as zero."""
     info = np.finfo(dtype)
     directions = np.repeat(np.asarray(DIRECTIONS[:6]), 50, axis=0)
-    expected = so3.spherical_harmonics(directions, 4)
-    for size in (info.max, 0.6 * float(info.max), 1.0, 1e5 * float(info.smallest_normal)):
+    expected = function(directions)
+    above = float(np.nextafter(info.smallest_normal, info.dtype.type(1)))
+    for size in (info.max, 0.6 * float(info.max), 1.0, 1e5 * float(info.smallest_normal), 1.5 * above, above):
         r = library.array((directions * float(size)).astype(dtype))
-        result = library.numpy(so3.spherical_harmonics(r, 4))
+        with kernels.enabled(use_kernels):
+            result = library.numpy(function(r))
         np.testing.assert_allclose(result, expected, rtol=0.0, atol=2e-6 if dtype == "float32" else 1e-12)
+
+
+@pytest.mark.parametrize("use_kernels", [True, False])
+@pytest.mark.parametrize("derivatives", [with_torch, with_jax])
+@pytest.mark.parametrize("function", [spherical, normalized])
+def test_gradients_of_directions_are_inverse_to_lengths(dtype, function, derivatives, use_kernels):
+    info = np.finfo(dtype)
+    directions = np.repeat(np.asarray(DIRECTIONS[:6]), 50, axis=0)
+    scaled = lambda r: 0.01 * function(r)  # gradients at the smallest vectors are in range
+    value, gradient = with_torch(scaled, directions)[:2]
+    tolerance = {"float32": 1e-6, "float64": 1e-13}[dtype]
+    for size in (1e-6 * float(info.max), 2.0 * float(info.smallest_normal), 1.5 * float(info.smallest_normal)):
+        with kernels.enabled(use_kernels):
+            results = derivatives(scaled, (directions * size).astype(dtype))
+        np.testing.assert_allclose(results[0], value, rtol=0.0, atol=tolerance)
+        np.testing.assert_allclose(np.asarray(results[1], np.float64) * size, gradient, rtol=0.0, atol=tolerance)
 
 
 @pytest.mark.filterwarnings("ignore:.*(overflow|invalid value):RuntimeWarning")

@@ -92,9 +92,15 @@ class JaxArrays(Arrays):
         return [jnp.squeeze(part, -1) for part in self.pieces(x, (1,) * x.shape[-1], -1)]
 
     def quotient(self, x: Array, scale: Array) -> Array:
-        """Return ``x / scale``; XLA rewrites x / s / r as x / (s r), and s r overflows for the largest vectors."""
-        factor = jnp.where(scale > 1, 0.25, 1.0).astype(scale.dtype)
-        return (x * factor) / (scale * factor)
+        """Return ``x / scale``, also of subnormal numbers; ``scale`` is a constant for differentiation."""
+        # XLA rewrites x / s / r as x / (s r), and s r overflows for the largest vectors: both are made smaller.
+        # On CPUs it counts subnormal numbers as zero, but these matter beside the smallest normal ones: a vector
+        # (1e-38, 2e-38, 0) of float32 does not lie on an axis. Both are made larger.
+        info = self.xp.finfo(x.dtype)
+        is_small = scale < float(info.eps)
+        factor = jnp.where(scale > 1, 0.25, jnp.where(is_small, 1 / float(info.eps), 1.0)).astype(scale.dtype)
+        lost = jnp.where(is_small, _lost_by_flushing(jax.lax.stop_gradient(x), factor, info), 0)
+        return (x * factor + lost) / (scale * factor)
 
     def store(self, *arrays: Array) -> tuple[Array, ...]:
         """Return arrays as they are, computed once and not wherever they are read."""
@@ -165,6 +171,16 @@ class JaxArrays(Arrays):
 
 #: The one instance, for functions that need no backend.
 ARRAYS = JaxArrays()
+
+
+def _lost_by_flushing(x: Array, factor: Array, info: Any) -> Array:
+    """Return by how much ``x * factor`` is too small, for the factor 1 / eps, where XLA counts ``x`` as zero."""
+    bits = jax.lax.bitcast_convert_type(x, f"int{info.bits}")
+    size = bits & np.iinfo(bits.dtype).max
+    # A subnormal number is n * eps times the smallest normal one, where n is the integer of its bits.
+    product = size.astype(x.dtype) * float(info.smallest_normal)
+    product = jnp.where(bits < 0, -product, product)
+    return jnp.where(size < 2**info.nmant, product - x * factor, 0)
 
 
 def _is_zero(num: Any) -> bool:

@@ -29,6 +29,8 @@ from e3any_backends.kernels.code.simd import (
     BYTES,
     COLUMNS,
     absolute,
+    any_less,
+    exact_product,
     filled,
     load,
     load_columns,
@@ -209,7 +211,10 @@ def _load_vectors(r: Array, start: int, scratch: Array, limits: Array) -> Array:
     smallest, low, up, high, down = limits[0], limits[1], limits[2], limits[3], limits[4]
     scale = select_less(largest, low, up, select_less(high, largest, down, one))
     scale = select_less(largest, smallest, one, scale)
-    x, y, z = x * scale, y * scale, z * scale
+    if any_less(largest, low):  # components of the smallest vectors that are not zero are subnormal
+        x, y, z = exact_product(x, scale), exact_product(y, scale), exact_product(z, scale)
+    else:
+        x, y, z = x * scale, y * scale, z * scale
     norm = square_root(select_less(largest, smallest, one, x * x + y * y + z * z + invalid))
     return x / norm, y / norm, z / norm, scale / norm, select_less(largest, smallest, 0.0, one)
 

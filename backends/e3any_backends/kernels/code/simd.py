@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload, register_model
@@ -18,9 +19,9 @@ from numba.extending import intrinsic, models, overload, register_model
 from e3any_backends.kernels.code.jit import FAST_MATH
 from e3any_backends.kernels.code.structures import INT
 
-__all__ = ["BYTES", "absolute", "clear", "filled", "load", "load_columns", "load_like", "load_number", "load_pair"]
-__all__ += ["horizontal_sum", "load_triples", "select_less", "splat", "square_root", "store", "store_columns"]
-__all__ += ["store_triples"]
+__all__ = ["BYTES", "absolute", "any_less", "clear", "exact_product", "filled", "horizontal_sum", "load"]
+__all__ += ["load_columns", "load_like", "load_number", "load_pair", "load_triples", "select_less", "splat"]
+__all__ += ["square_root", "store", "store_columns", "store_triples"]
 
 #: Bytes of a vector: one register of AVX-512, two of AVX2, four of Neon.
 BYTES = 64
@@ -149,6 +150,48 @@ def _select_less(typing_context: Any, a: Any, b: Any, then: Any, otherwise: Any)
 
 #: Return the third argument where the first is less than the second, the fourth elsewhere.
 select_less: Any = intrinsic(_select_less)
+
+
+def _any_less(typing_context: Any, a: Vector, b: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        less = builder.fcmp_ordered("<", values[0], _repeated(context, builder, a, b, values[1]))
+        bits = builder.bitcast(less, ir.IntType(a.count))
+        return builder.icmp_unsigned("!=", bits, bits.type(0))
+
+    return types.boolean(a, b), emit
+
+
+#: Return whether an element of a vector is less than a number.
+any_less: Any = intrinsic(_any_less)
+
+
+def _exact_product(typing_context: Any, a: Vector, factor: Vector) -> Any:
+    info = np.finfo(a.dtype.name)
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        number, factor = values
+        integer = ir.VectorType(ir.IntType(a.dtype.bitwidth), a.count)
+
+        def repeated(type_: Any, value: Any) -> Any:
+            return ir.Constant(type_, [value] * a.count)
+
+        # A subnormal number is n eps times the smallest normal one, where n is the integer of its bits, and 1 + n eps
+        # has these bits and the exponent of 1. Without flags: no terms are rearranged.
+        bits = builder.bitcast(number, integer)
+        size = builder.and_(bits, repeated(integer, 2 ** (a.dtype.bitwidth - 1) - 1))
+        above_one = builder.or_(size, repeated(integer, (info.maxexp - 1) << info.nmant))
+        n_eps = builder.fsub(builder.bitcast(above_one, number.type), repeated(number.type, 1.0))
+        smallest = builder.fmul(factor, repeated(number.type, float(info.smallest_normal)))
+        product = builder.bitcast(builder.fmul(n_eps, smallest), integer)
+        signed = builder.bitcast(builder.or_(product, builder.xor(bits, size)), number.type)
+        is_subnormal = builder.icmp_unsigned("<", size, repeated(integer, 1 << info.nmant))
+        return builder.select(is_subnormal, signed, builder.fmul(number, factor))
+
+    return a(a, factor), emit
+
+
+#: Multiply by positive factors, also subnormal numbers where the processor counts these as zero, as XLA tells it to.
+exact_product: Any = intrinsic(_exact_product)
 
 
 # -- memory -------------------------------------------------------------------------------------------------
