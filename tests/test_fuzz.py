@@ -67,7 +67,7 @@ def test_terms_that_cancel_for_all_inputs_are_seen():
     results = reference.expected(tested, arrays, weights, 1)
     sizes = reference.magnitudes(tested, arrays, weights, 1, results, rng)["d/d y"]
     assert np.abs(results["d/d y"]).max() < 1e-8
-    assert ((sizes > 1e5) & (sizes < 1e8)).all()
+    assert ((sizes > 1e5) & (sizes < 2e7)).all()
 
 
 def test_errors_of_ordinary_numbers_are_as_large_as_roundings():
@@ -78,7 +78,7 @@ def test_errors_of_ordinary_numbers_are_as_large_as_roundings():
     weights = reference.Weights(np.ones((4, 3)), {n: np.ones((4, 3)) for n in specs})
     results = reference.expected(tested, arrays, weights, 1)
     for name, size in reference.magnitudes(tested, arrays, weights, 1, results, rng).items():
-        assert (size <= 5.0 * results[name].max(axis=1, keepdims=True)).all()
+        assert (size <= 3.0 * results[name].max(axis=1, keepdims=True)).all()
 
 
 @pytest.mark.parametrize("of_edges", [True, False])
