@@ -8,10 +8,12 @@ import sys
 import numpy as np
 import pytest
 from fuzz import __main__ as program
-from fuzz import case, interrupts, libraries
-from fuzz.case import drawn, run
+from fuzz import case, interrupts, libraries, reference
+from fuzz.case import Call, Case, drawn, run
 from fuzz.guards import guarded
 from fuzz.placements import PLACEMENTS, placed, prepared
+from fuzz.programs import Program, Spec
+from fuzz.settings import Settings
 from fuzz.worker import Result, watch
 
 CASES = {"numpy": 140, "torch": 100, "jax": 48}
@@ -53,6 +55,43 @@ def test_wrong_numbers_are_noticed(monkeypatch, library, kind):
     monkeypatch.setitem(libraries.LIBRARIES, library, wrong)
     (found,) = run(library, first(library, kind, "none"))
     assert "numbers are wrong" in found
+
+
+def test_terms_that_cancel_for_all_inputs_are_seen():
+    """A derivative is zero, and what roundings leave of its terms is as large as these."""
+    specs = {"x": Spec("features", (4, 3)), "y": Spec("parameters", (4, 3), has_rows=False)}
+    tested = Program("nothing", lambda a: (a["x"] * a["y"]) * 3.0 - (a["x"] * 3.0) * a["y"], specs, order=1)
+    rng = np.random.default_rng(0)
+    arrays = {"x": 1e6 * rng.uniform(1.0, 2.0, (4, 3)), "y": rng.uniform(1.0, 2.0, (4, 3))}
+    weights = reference.Weights(np.ones((4, 3)), {n: np.ones((4, 3)) for n in specs})
+    results = reference.expected(tested, arrays, weights, 1)
+    sizes = reference.magnitudes(tested, arrays, weights, 1, results, rng)["d/d y"]
+    assert np.abs(results["d/d y"]).max() < 1e-8
+    assert ((sizes > 1e5) & (sizes < 2e7)).all()
+
+
+def test_errors_of_ordinary_numbers_are_as_large_as_roundings():
+    specs = {n: Spec("features", (4, 3)) for n in "xy"}
+    tested = Program("product", lambda a: a["x"] * a["y"], specs, order=1)
+    rng = np.random.default_rng(0)
+    arrays = {n: rng.uniform(1.0, 2.0, (4, 3)) for n in specs}
+    weights = reference.Weights(np.ones((4, 3)), {n: np.ones((4, 3)) for n in specs})
+    results = reference.expected(tested, arrays, weights, 1)
+    for name, size in reference.magnitudes(tested, arrays, weights, 1, results, rng).items():
+        assert (size <= 3.0 * results[name].max(axis=1, keepdims=True)).all()
+
+
+@pytest.mark.parametrize("of_edges", [True, False])
+def test_numbers_that_are_none_may_reach_derivatives_of_their_own_edge_alone(of_edges):
+    """An edge that is padding has no effect, but a form may multiply its numbers with zero."""
+    specs = {"x": Spec("features", (3, 1), of_edges=True), "w": Spec("features", (3, 1), of_edges=of_edges)}
+    tested = Program("nothing", lambda a: 0.0 * (a["x"] * a["w"]), specs, order=1, is_algebraic=True)
+    call = Call("", tested, Settings(False, 1, False, False, False), "float64", dict.fromkeys(specs, "float64"))
+    found = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        found += run("torch", Case(call, "nan", 1, dict.fromkeys(specs, "usual"), rng))
+    assert any("d/d" in line for line in found) is not of_edges
 
 
 @pytest.mark.parametrize(("replacement", "word"), [(0.0, "lost"), (np.nan, "spread")])

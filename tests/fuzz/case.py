@@ -167,6 +167,14 @@ def _flushed(array: np.ndarray, role: str, dtype: str) -> np.ndarray:
     return np.where(zero, np.zeros((), array.dtype), array)
 
 
+def _own_rows(program: Program, result: str, name: str, rows: np.ndarray) -> np.ndarray:
+    """Return which rows of a derivative belong to the same edges as some rows of an array."""
+    spec = program.specs.get(result.rpartition(" ")[2])
+    if spec is None or not (spec.of_edges and program.specs[name].of_edges):
+        return np.zeros((), bool)
+    return rows.reshape(-1, *(1,) * (len(spec.shape) - 1))
+
+
 def _poisoned(case: Case, arrays: Arrays, weights: Weights) -> tuple[Arrays, Compare]:
     """Return arrays with infinities or NaN, and what compares results."""
     call, rng, order = case.call, case.rng, case.order
@@ -183,6 +191,8 @@ def _poisoned(case: Case, arrays: Arrays, weights: Weights) -> tuple[Arrays, Com
     depends = {n: right != other[n] for n, right in one.items()}
     # A form may multiply whole rows, and what is no number with zeros.
     free = {n: rows_without(call.program, n, depends[n] | (right != far[n])) for n, right in one.items()}
+    # So do derivatives with respect to other numbers of the same edge, also of one that is padding.
+    free |= {n: f & ~_own_rows(call.program, n, name, rows) for n, f in free.items()}
 
     def compare(actual: Arrays) -> list[str]:
         apart = {n: np.where(free[n], size, np.inf) for n, size in sizes.items()}

@@ -49,10 +49,10 @@ class Graph:
         num = self.sizes.features(17)
         if not factored:
             shape = (*self.lead, 1, (degree + 1) ** 2, num)
-            return {"basis": Spec("features", shape)}, lambda a: a["basis"]
+            return {"basis": Spec("features", shape, of_edges=True)}, lambda a: a["basis"]
         specs = {
-            "radial": Spec("features", (*self.lead, self.sizes.one_of((1, degree + 1)), num)),
-            "angular": Spec("features", (*self.lead, (degree + 1) ** 2)),
+            "radial": Spec("features", (*self.lead, self.sizes.one_of((1, degree + 1)), num), of_edges=True),
+            "angular": Spec("features", (*self.lead, (degree + 1) ** 2), of_edges=True),
         }
         return specs, lambda a: nn.FactoredBasis(a["radial"], a["angular"])
 
@@ -75,7 +75,7 @@ def message_pass(sizes: Sizes) -> Program:
     specs |= {"x": Spec("features", (graph.nodes, *layout)), **graph.specs}
     if sizes.chance(0.4):
         shape = sizes.one_of([(1, 1, 1), (1, 1, layout[2]), (1, layout[1], 1), (layout[0], 1, 1), layout])
-        specs["weights"] = Spec("features", (*graph.lead, *shape))
+        specs["weights"] = Spec("features", (*graph.lead, *shape), of_edges=True)
     layer = nn.MessagePass(**_convolution(sizes, degree + math.isqrt(layout[1]) - 1))
     return of_layer(
         layer, specs, lambda p, a: layer(p, a["x"], basis(a), a.get("weights"), **graph.lists(a)), is_algebraic=True
@@ -105,7 +105,7 @@ def attention(sizes: Sizes) -> Program:
     if not is_self:
         specs["y"] = Spec("features", (graph.senders, *other))
     if sizes.chance(0.6):
-        specs["cutoff"] = Spec("positive", graph.lead)
+        specs["cutoff"] = Spec("positive", graph.lead, of_edges=True)
     reach = math.isqrt((own if is_self else other)[1]) - 1 + degree
     options = {
         **_convolution(sizes, reach),
@@ -130,13 +130,13 @@ def reductions(sizes: Sizes) -> Program:
     name = sizes.one_of(("indexed_sum", "indexed_max", "indexed_min", "indexed_softmax"))
     rest = sizes.one_of([(), (3,), (2, 17), (1, 4, 33)])
     graph = Graph(sizes, 200)
-    specs = {"x": Spec("features", (*graph.lead, *rest)), **graph.specs}
+    specs = {"x": Spec("features", (*graph.lead, *rest), of_edges=True), **graph.specs}
     if graph.is_dense:
         specs["where"] = Spec("mask", graph.lead)
     num = graph.nodes if graph.num is None else graph.num
     options: dict[str, Any] = {"keepdims": sizes.one_of([None, True])} if name != "indexed_softmax" else {}
     if name == "indexed_softmax" and sizes.chance(0.5):
-        specs["mask"] = Spec("positive", (*graph.lead, *rest))
+        specs["mask"] = Spec("positive", (*graph.lead, *rest), of_edges=True)
 
     def function(a: Arrays) -> Any:
         given = {"multiplicative_mask": a["mask"]} if "mask" in a else options

@@ -27,7 +27,8 @@ class Spec:
     """What an array is: of integers for indices, of bools for masks, else of floating-point numbers.
 
     Indices number ``num`` rows, and some are padding. They ascend if a program promises it. Rows along the first axis
-    do not depend on each other, unless an array has no rows.
+    do not depend on each other, unless an array has no rows. They are ``of_edges`` if there is one for every edge, or
+    for the edges of a node.
     """
 
     role: Role
@@ -35,6 +36,7 @@ class Spec:
     num: int = 0
     ascending: bool = False
     has_rows: bool = True
+    of_edges: bool = False
 
     @property
     def is_float(self) -> bool:

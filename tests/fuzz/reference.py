@@ -15,9 +15,12 @@ from e3any_backends.generic import Backend
 
 from e3any.testing import TOLERANCES
 from fuzz.programs import Program
+from fuzz.roundings import UNIT, Roundings
 
 # How far inputs are moved, relative to their sizes, to see how much results follow.
 _STEP = 2.0**-10
+# How often results are computed with errors.
+_SAMPLES = 2
 # Roundings of the largest number that any number may have.
 _ROUNDINGS = 8
 
@@ -118,7 +121,9 @@ def magnitudes(
     """Return how large every row of results is, and what it is the difference of: rounding is relative to that.
 
     The largest of the numbers of a row, of the change of any if all inputs change by their own size, as if it went on
-    like that, and of the error of the reference in single precision, in units of that precision.
+    like that, of the error of the reference in single precision, in units of that precision, and of the error that
+    errors of all operations make, in units of these: a derivative can be zero for all inputs, as a sum of terms that
+    cancel.
     """
 
     def moved(a: np.ndarray) -> np.ndarray:
@@ -131,13 +136,23 @@ def magnitudes(
     single = expected(program, arrays, weights, order, "float32")
     single_near = expected(program, near, weights_near, order, "float32")
     unit = float(np.finfo("float32").eps)
+    rounded = [_rounded(program, arrays, weights, order, child) for child in rng.spawn(_SAMPLES)]
     for n in found:
-        changes = [(results_near[n] - results[n]) / _STEP, (single[n] - results[n]) / unit]
+        changes = [(r[n] - results[n]) / UNIT for r in rounded]
+        changes += [(results_near[n] - results[n]) / _STEP, (single[n] - results[n]) / unit]
         changes.append((single_near[n] - results_near[n]) / unit)
         for change in changes:
             finite = np.where(np.isfinite(change), change, 0.0)  # where single precision has no such numbers
             found[n] = np.maximum(found[n], _largest(finite))
     return found
+
+
+def _rounded(
+    program: Program, arrays: Mapping[str, np.ndarray], weights: Weights, order: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Return value and derivatives by operations with errors."""
+    with Roundings(rng):
+        return expected(program, arrays, weights, order)
 
 
 def _largest(array: np.ndarray) -> np.ndarray:
