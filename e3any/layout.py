@@ -97,7 +97,7 @@ class Layout:
             raise ValueError(f"{_expected(name)}, got a parity axis of length {parities} in {tuple(x.shape)}")
         degree = math.isqrt(components) - 1
         if degree < 0 or (degree + 1) ** 2 != components:
-            raise ValueError(f"{_expected(name)}, got {components} components, no square, in {tuple(x.shape)}")
+            raise ValueError(f"{_expected(name)}, got {components} components, which is no square, in {tuple(x.shape)}")
         return cls(degree, features, parities == 2)
 
 
