@@ -1,13 +1,16 @@
-r"""Kernels of sums over edges: :math:`A_{imk} = \sum_{e \to i} Y_{em} \, g_{el(m)} \, x_{s(e)k}`.
+r"""Kernels of sums over edges: :math:`A_{imkf} = \sum_{e \to i} Y_{em} \, R_{e\,l(m)f} \, x_{s(e)kf}`.
+
+Here s(e) is the sender of edge e, l(m) the degree of harmonic m, k a component of the features and f a channel.
 
 =========  ==================  =======================================================
 array      shape               content
 =========  ==================  =======================================================
 ``x``      (N, K, F)           features of the nodes that send
 angular    (E, M)              Y, with M = (L+1)**2 harmonics
-radial     (E, L+1, F)         g
+radial     (E, L+1, F)         R
 ``src``    (E,)                sender of each edge
-``out``    (num, M, K F)       sums; ``g`` in :func:`vjp` is their cotangent
+``out``    (num, M, K F)       sums A; k and f are one axis
+``g``      (num, M, K F)       cotangent of ``out`` in :func:`vjp`
 =========  ==================  =======================================================
 
 Edges are visited receiver by receiver, so that the sums of one receiver stay in the cache. Edges whose sender or
@@ -28,12 +31,12 @@ from e3any_backends.kernels.parallel.partition import of_edges, of_rows
 __all__ = ["by_receiver", "product", "sorted_edges", "vjp", "work"]
 
 # Bytes of a core's first-level cache that are used. Addresses that differ by a multiple of _CACHE_PERIOD compete for
-# the same lines of it (https://en.wikipedia.org/wiki/CPU_cache#Associativity).
+# the same lines of it (https://en.wikipedia.org/wiki/CPU_cache#Associativity), which have _LINE bytes.
 _CACHE, _CACHE_PERIOD, _LINE = 32768, 2048, 64
 
 
 def work(x: Array, angular: Array) -> int:
-    """Return the work of sums over edges, for ``pool.num_shares``."""
+    """Return the number of multiplications, those of 8-byte numbers counted twice, for ``pool.num_shares``."""
     return int(angular.size * x.shape[1] * x.shape[2] * x.dtype.itemsize // 4)
 
 
@@ -157,10 +160,13 @@ def vjp(
     order: Array,
     code: int,
 ) -> None:
-    """Write the gradients with respect to the edges of one share of the receivers, and add those to ``dx``.
+    """Compute the gradients of the edges of one share of the receivers.
+
+    Their rows of ``d_angular`` and ``d_radial`` are written. The gradients with respect to the features of their
+    senders are added to ``dx``.
 
     Unrolled code gets three more pointers than in :func:`product`, and ``pointers[0]`` and ``steps[4]`` are those of
-    the cotangent ``g``. It runs several times for a receiver, for blocks of bytes of every component.
+    the cotangent ``g``. It runs once for each receiver and block: a range of bytes, the same in every component.
 
     ===============  ====================================
     ``pointers``     address of
@@ -182,7 +188,8 @@ def vjp(
         _set_factors(pointers, x, angular, radial, senders, order)
         pointers[6], pointers[7], pointers[8] = dx.ctypes.data, d_angular.ctypes.data, d_radial.ctypes.data
         component_bytes = x.shape[2] * x.itemsize
-        # A block of the cotangent that fits into the cache of a core, until all edges have read it.
+        # Bytes of each component in a block. A block of the cotangent then stays in the core's cache while all edges of
+        # the receiver read it.
         block = max(1, _CACHE // (angular.shape[1] * x.shape[1] * _LINE)) * _LINE
         padded = _padded_like(g)
         _set_components(steps, x, padded[0].nbytes if len(padded) else g[0, 0].nbytes)
@@ -209,7 +216,7 @@ def vjp(
 
 @part
 def _clear_gradients(d_angular: Array, d_radial: Array, edges: Array, has_radial: bool) -> None:
-    """Clear the gradients of edges that are added to, or stay zero."""
+    """Set the gradients of edges to zero, those of the radial part only if ``has_radial``."""
     for e in edges:
         clear(d_angular[e])
         if has_radial:
@@ -238,7 +245,7 @@ def _set_components(steps: Array, x: Array, harmonic_bytes: int) -> None:
 
 @jit
 def _padded_like(g: Array) -> Array:
-    """Return scratch for the cotangent of a receiver, with padded rows if its harmonics compete for cache lines."""
+    """Return scratch with padded rows for the cotangent of a receiver; empty if its harmonics do not compete."""
     harmonics, width = g.shape[1:]
     if width * g.itemsize % _CACHE_PERIOD == 0:
         return np.empty((harmonics, width + _LINE // g.itemsize), g.dtype)

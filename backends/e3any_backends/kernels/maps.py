@@ -70,7 +70,8 @@ class Contraction:
     output : int
         Slot of the output.
     is_of_features : int
-        1 for the map of :meth:`Backend.contract_features`.
+        1 if operands are features and a kernel of weights, with axes for parities, as
+        :meth:`~e3any_backends.generic.Backend.couple_features` takes them.
     """
 
     form_number: int

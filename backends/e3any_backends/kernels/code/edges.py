@@ -1,6 +1,6 @@
 r"""Sums over the edges of one receiver as machine code, unrolled over harmonics up to a degree.
 
-Sums :math:`A_{mk} = \sum_e Y_{em}\, g_{el(m)}\, x_{s(e)k}` of all harmonics m of some degrees are computed together in
+Sums :math:`A_{mk} = \sum_e Y_{em}\, R_{el(m)}\, x_{s(e)k}` of all harmonics m of some degrees are computed together in
 registers: x is loaded once for all of them. The same holds for the gradients. The instructions are described in
 https://llvm.org/docs/LangRef.html.
 """

@@ -1,6 +1,7 @@
-r"""Contractions :math:`z_k \mathrel{+}= w_p \sum_e c_e\, a_{i(e)} b_{j(e)}` as machine code, unrolled over e.
+r"""Machine code of contractions, unrolled over the entries of their table.
 
-Components stay in registers and coefficients are part of the code. It takes a third of the time of a loop over tables
+It computes :math:`z_k \mathrel{+}= w_p \sum_e c_e\, a_{i(e)} b_{j(e)}`, unrolled over e. Components stay in registers
+and coefficients are part of the code. It takes a third of the time of a loop over tables
 (:mod:`e3any_backends.kernels.code.loops`). LLVM compiles an entry in 0.2 ms, so long tables are left to the loop. The
 instructions are described in https://llvm.org/docs/LangRef.html.
 """
