@@ -167,12 +167,19 @@ def _flushed(array: np.ndarray, role: str, dtype: str) -> np.ndarray:
     return np.where(zero, np.zeros((), array.dtype), array)
 
 
-def _own_rows(program: Program, result: str, name: str, rows: np.ndarray) -> np.ndarray:
-    """Return which rows of a derivative belong to the same edges as some rows of an array."""
-    spec = program.specs.get(result.rpartition(" ")[2])
-    if spec is None or not (spec.of_edges and program.specs[name].of_edges):
+def _own_rows(program: Program, result: str, name: str, rows: np.ndarray, arrays: Arrays) -> np.ndarray:
+    """Return which rows of a derivative belong to the same edges as some rows of an array, or are of their senders."""
+    wrt = result.rpartition(" ")[2]
+    if wrt not in program.specs or not program.specs[name].of_edges:
         return np.zeros((), bool)
-    return rows.reshape(-1, *(1,) * (len(spec.shape) - 1))
+    spec = program.specs[wrt]
+    own = rows.reshape(-1)
+    if not spec.of_edges:
+        senders = [arrays[n] for n in ("src_idx", "adj_idx") if n in arrays]
+        if not senders or wrt != ("y" if "y" in program.specs else "x"):
+            return np.zeros((), bool)
+        own = np.isin(np.arange(spec.shape[0]), senders[0][own])
+    return own.reshape(-1, *(1,) * (len(spec.shape) - 1))
 
 
 def _poisoned(case: Case, arrays: Arrays, weights: Weights) -> tuple[Arrays, Compare]:
@@ -191,8 +198,9 @@ def _poisoned(case: Case, arrays: Arrays, weights: Weights) -> tuple[Arrays, Com
     depends = {n: right != other[n] for n, right in one.items()}
     # A form may multiply whole rows, and what is no number with zeros.
     free = {n: rows_without(call.program, n, depends[n] | (right != far[n])) for n, right in one.items()}
-    # So do derivatives with respect to other numbers of the same edge, also of one that is padding.
-    free |= {n: f & ~_own_rows(call.program, n, name, rows) for n, f in free.items()}
+    # So do derivatives with respect to other numbers of the same edge, also of one that is padding: its cotangent is
+    # zero, which is multiplied with its basis for the derivative with respect to its sender.
+    free |= {n: f & ~_own_rows(call.program, n, name, rows, arrays) for n, f in free.items()}
 
     def compare(actual: Arrays) -> list[str]:
         apart = {n: np.where(free[n], size, np.inf) for n, size in sizes.items()}
