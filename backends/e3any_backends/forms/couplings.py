@@ -125,6 +125,7 @@ class Coupling(Tables):
     @cached_property
     def row_sums(self) -> NDArray[np.float64]:
         """The matrix of shape (num_z, rows) that adds rows to their components."""
+        # Weights act between the matrices of the blocks and this one: so all matrices are constants.
         rows = [n for path in self.paths for n in range(path.z.start, path.z.stop)]
         sums: NDArray[np.float64] = np.equal.outer(np.arange(self.num_z), np.asarray(rows, int)).astype(np.float64)
         return sums
@@ -165,6 +166,8 @@ class CouplingPlan(Tables):
         for (*_, number), weight in np.ndenumerate(self.weight_index):
             if self.weight_mask[*_, number, 0]:
                 coefficients[int(weight)] = self.coupling.paths[number].coefficients
+        # Forbidden paths have no entries and cost nothing. With them the table takes the weights of a layer as they
+        # are: no operation selects some.
         paths = []
         for number, (i, l1, j, l2, k, l3) in enumerate(np.ndindex(*self.kernel_shape)):
             x, y, z = (_degree_of_parity(p, l, n) for p, l, n in ((i, l1, n1), (j, l2, n2), (k, l3, n3)))

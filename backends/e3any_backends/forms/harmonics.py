@@ -136,6 +136,8 @@ def _limits(dtype: str) -> list[float]:
     # XLA flushes subnormal numbers to zero: squares that change the norm of a small vector have to be normal.
     digits = 2.0 ** (info.nmant // 2 + 4)
     least = np.nextafter(info.smallest_normal, info.dtype.type(1))
+    # The largest number, about far**2, becomes far / 4: the sum of three such squares is in range. So is that of three
+    # squares below far / 16, which are not rescaled.
     return [float(least), digits / far, 2 * digits * far, far / 16, 1 / (4 * far)]
 
 

@@ -31,7 +31,8 @@ from e3any_backends.kernels.parallel.partition import of_edges, of_rows
 __all__ = ["by_receiver", "product", "sorted_edges", "vjp", "work"]
 
 # Bytes of a core's first-level cache that are used. Addresses that differ by a multiple of _CACHE_PERIOD compete for
-# the same lines of it (https://en.wikipedia.org/wiki/CPU_cache#Associativity), which have _LINE bytes.
+# the same lines of it (https://en.wikipedia.org/wiki/CPU_cache#Associativity), which have _LINE bytes. A cache
+# of 64 sets with 8 lines each has 16 lines for all addresses that are 2048 bytes apart, such as rows of harmonics.
 _CACHE, _CACHE_PERIOD, _LINE = 32768, 2048, 64
 
 

@@ -24,22 +24,18 @@ from __future__ import annotations
 import numpy as np
 
 from e3any_backends.arrays import Array
+from e3any_backends.kernels.code.columns import COLUMNS, load_columns, load_triples, store_columns, store_triples
 from e3any_backends.kernels.code.jit import jit, part
 from e3any_backends.kernels.code.simd import (
     BYTES,
-    COLUMNS,
     absolute,
     any_less,
     exact_product,
     filled,
     load,
-    load_columns,
-    load_triples,
     select_less,
     square_root,
     store,
-    store_columns,
-    store_triples,
 )
 from e3any_backends.kernels.parallel.partition import of_rows
 

@@ -19,7 +19,8 @@ __all__ = ["matrix_vjp", "product", "work"]
 
 # Rows that are multiplied together, and rows that are summed up before they are added to the gradient.
 _ROWS, _BLOCK = 6, 64
-# Whether there are registers for sums of two vectors each: AVX-512 has 32 registers, other instruction sets fewer.
+# Whether sums are pairs of vectors. One vector takes 7 loads for 6 products, a pair 8 for 12: a number of x, copied to
+# all lanes, is multiplied twice. AVX-512 has 32 registers for them; a vector is two registers of AVX2, which has 16.
 _HAS_PAIRS = bool(binding.get_host_cpu_features().get("avx512f"))
 
 

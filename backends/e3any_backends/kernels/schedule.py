@@ -150,14 +150,14 @@ def plan(
     empty = any(n == 0 for shape in shapes for n in shape)
     if empty or num_outer > _MAX_OUTER or any(shape[-1] != features for shape in shapes):
         return None
-    num_rows, strides = rows
+    num_rows, row_steps = rows
     components = [shape[-2] for shape in shapes]
     first_components = np.cumsum([0, *components])
     sizes = num_outer, num_rows, features, num_operands
     # Every row of an output is written once if no step along a loop is zero.
-    is_written = [strides[n] != 0 and all(steps[n] for _, steps in outer) for n in range(len(shapes))]
+    is_written = [row_steps[n] != 0 and all(steps[n] for _, steps in outer) for n in range(len(shapes))]
     nums_rows = [math.prod(shape[:-2]) for shape in shapes]
-    arrays = np.stack([components, strides, first_components[:-1], nums_rows, is_written], axis=1)
+    arrays = np.stack([components, row_steps, first_components[:-1], nums_rows, is_written], axis=1)
     offsets = np.zeros((1, len(shapes)), np.int64)
     for size, steps in outer:
         offsets = (offsets[:, None] + np.arange(size)[None, :, None] * np.asarray(steps)).reshape(-1, len(shapes))
@@ -172,18 +172,18 @@ Loop = tuple[int, tuple[int, ...]]
 
 
 def _loops(leads: list[Shape]) -> tuple[Loop, list[Loop]]:
-    """Merge leading axes to loops: the longest, and the others. Each has a size and a stride for every array."""
+    """Merge leading axes to loops: the longest, and the others. Each has a size and a step for every array."""
     loops: list[tuple[int, tuple[bool, ...], list[int]]] = []
     for axis, sizes in enumerate(zip(*leads, strict=True)):
         size = max(sizes)
         if size == 1:
             continue
         varies = tuple(n != 1 for n in sizes)
-        strides = [math.prod(lead[axis + 1 :]) * v for lead, v in zip(leads, varies, strict=True)]
+        steps = [math.prod(lead[axis + 1 :]) * v for lead, v in zip(leads, varies, strict=True)]
         if loops and loops[-1][1] == varies:
             size *= loops.pop()[0]
-        loops.append((size, varies, strides))
-    result = [(size, tuple(strides)) for size, _, strides in loops]
+        loops.append((size, varies, steps))
+    result = [(size, tuple(steps)) for size, _, steps in loops]
     longest = max(result, default=(1, (1,) * len(leads)))
     if result:
         result.remove(longest)

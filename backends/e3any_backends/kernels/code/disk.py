@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import llvmlite
 import numba
@@ -23,9 +23,18 @@ from numba.core.serialize import dumps
 
 from e3any_backends import kernels
 
+if TYPE_CHECKING:
+    from numba.core.codegen import JITCPUCodegen
+    from numba.core.compiler import CompileResult
+
+    from e3any_backends.kernels.code.annotations import CPUContext
+
 __all__ = ["Disk"]
 
 _DIGEST = 32
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Disk:
@@ -43,29 +52,28 @@ class Disk:
         The function.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., object]) -> None:
         self._function = function
 
     @cached_property
-    def _cache(self) -> Any:
+    def _cache(self) -> FunctionCache:
         """numba's cache of the function, which knows the folder and how to pickle code."""
         return FunctionCache(self._function)
 
     @property
     def cache_path(self) -> str | None:
         """The folder, or None; numba shows it in its statistics."""
-        path: str | None = _attempt(lambda: self._cache.cache_path)
-        return path
+        return _attempt(lambda: str(self._cache.cache_path))
 
-    def load_overload(self, signature: Any, target_context: Any) -> Any:
+    def load_overload(self, signature: object, target_context: CPUContext) -> CompileResult | None:
         """Return the compiled function of a signature, or None. numba calls this method."""
         return _attempt(self._load, signature, target_context)
 
-    def save_overload(self, signature: Any, compiled: Any) -> None:
+    def save_overload(self, signature: object, compiled: CompileResult) -> None:
         """Write the compiled function of a signature. numba calls this method."""
         _attempt(self._save, signature, compiled)
 
-    def _load(self, signature: Any, target_context: Any) -> Any:
+    def _load(self, signature: object, target_context: CPUContext) -> CompileResult | None:
         target_context.refresh()  # registers all functions that the code can call
         path, origin = self._entry(signature, target_context.codegen())
         try:
@@ -78,7 +86,7 @@ class Disk:
             return None
         return self._cache._impl.rebuild(target_context, pickle.loads(data[2 * _DIGEST :]))
 
-    def _save(self, signature: Any, compiled: Any) -> None:
+    def _save(self, signature: object, compiled: CompileResult) -> None:
         if not self._cache._impl.check_cachable(compiled):
             return
         path, origin = self._entry(signature, compiled.codegen)
@@ -93,7 +101,7 @@ class Disk:
             temporary.unlink(missing_ok=True)
             raise
 
-    def _entry(self, signature: Any, codegen: Any) -> tuple[Path, bytes]:
+    def _entry(self, signature: object, codegen: JITCPUCodegen) -> tuple[Path, bytes]:
         """Return the file of a signature, and the digest of its origin."""
         key = repr(self._cache._index_key(signature, codegen))
         origin = repr((key, _sources(), self._cache._impl.locator.get_source_stamp()))
@@ -112,7 +120,7 @@ def _sources() -> tuple[str, ...]:
     return (numba.__version__, llvmlite.__version__, *(_digest(file.read_bytes()).hex() for file in files))
 
 
-def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+def _attempt(function: Callable[[*Ts], T], *arguments: *Ts) -> T | None:
     """Call a function; if it fails, warn once and return None."""
     try:
         return function(*arguments)

@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
@@ -29,6 +28,9 @@ __all__ = ["EdgeProgram", "edge_program"]
 # The most vectors of sums at a time, for products and for gradients. They must fit in registers beside the operands:
 # AVX-512 has 32 registers of one vector each, AVX2 16 of half a vector.
 _PRODUCT_SUMS, _GRADIENT_SUMS = (24, 9) if binding.get_host_cpu_features().get("avx512f") else (12, 5)
+
+# A loop of the code: its index, and how many times it has run.
+_Loop = AbstractContextManager[tuple[ir.Value, ir.Value]]
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,14 @@ class EdgeProgram:
     ``pointers[6]``  gradient with respect to x, which is added to (gradients only, as below)
     ``pointers[7]``  gradient with respect to the angular part, which is added to
     ``pointers[8]``  gradient with respect to the radial part, which is overwritten
-    ``bounds[0]``    position of the first edge of the receiver in the order
-    ``bounds[1]``    position after its last edge
-    ``bounds[2]``    first byte of components to read and write
-    ``bounds[3]``    byte after the last
-    ``bounds[4]``    bytes from one harmonic of the sums to the next
+    ``steps[0]``    position of the first edge of the receiver in the order
+    ``steps[1]``    position after its last edge
+    ``steps[2]``    first byte of components to read and write
+    ``steps[3]``    byte after the last
+    ``steps[4]``    bytes from one harmonic of the sums to the next
     ===============  ==============================================================================
 
-    ``bounds`` take the place of ``strides``, and ``rows`` is K.
+    Here ``steps`` are not distances of rows, and ``rows`` is K.
 
     Parameters
     ----------
@@ -117,8 +119,8 @@ def _groups(max_degree: int, most: int) -> list[list[int]]:
 class _Writer(ABC):
     """Writer of a program: base class of both."""
 
-    def __init__(self, function: Any, max_degree: int, dtype: str, width: int) -> None:
-        pointers, bounds, self._components, self._component_bytes = function.args
+    def __init__(self, function: ir.Function, max_degree: int, dtype: str, width: int) -> None:
+        pointers, steps, self._components, self._component_bytes = function.args
         self._builder = ir.IRBuilder(function.append_basic_block())
         self._max_degree, self._width = max_degree, width
         self._harmonics = (max_degree + 1) ** 2
@@ -126,7 +128,7 @@ class _Writer(ABC):
         self._number = ir.FloatType() if dtype == "float32" else ir.DoubleType()
         self._vector = ir.VectorType(self._number, BYTES // self._item)
         self._pointers = [self._table(pointers, n) for n in range(self._num_pointers)]
-        self._begin, self._end, self._first, self._last, self._stride = (self._table(bounds, n) for n in range(5))
+        self._begin, self._end, self._first, self._last, self._step = (self._table(steps, n) for n in range(5))
 
     _num_pointers = 6
 
@@ -134,67 +136,69 @@ class _Writer(ABC):
     def write(self) -> None:
         """Write the instructions of the function."""
 
-    def _table(self, table: Any, n: int) -> Any:
+    def _table(self, table: ir.Value, n: int) -> ir.Value:
         return self._builder.load(self._builder.gep(table, [INT(n)]))
 
     @contextmanager
-    def _edges(self) -> Iterator[tuple[Any, Any]]:
+    def _edges(self) -> Iterator[tuple[ir.Value, ir.Value]]:
         """Loop over edges; yield the sender and the number of an edge."""
         with cgutils.for_range_slice(self._builder, self._begin, self._end, INT(1), INT) as (e, _):
             yield self._integer(4, e), self._integer(5, e)
 
-    def _integer(self, n: int, position: Any) -> Any:
+    def _integer(self, n: int, position: ir.Value) -> ir.Value:
         address = self._builder.add(self._pointers[n], self._builder.mul(position, INT(8)))
         return self._builder.load(self._builder.inttoptr(address, INT.as_pointer()))
 
-    def _at(self, n: int, row: Any, offset: Any) -> Any:
+    def _at(self, n: int, row: ir.Value, offset: ir.Value) -> ir.Value:
         """Return an address in an array whose rows are components."""
         return self._builder.add(
             self._builder.add(self._pointers[n], self._builder.mul(row, self._component_bytes)), offset
         )
 
-    def _sum_at(self, m: int, component: Any, offset: Any) -> Any:
+    def _sum_at(self, m: int, component: ir.Value, offset: ir.Value) -> ir.Value:
         """Return an address in the sums, of one harmonic."""
-        return self._builder.add(self._at(0, component, offset), self._builder.mul(self._stride, INT(m)))
+        return self._builder.add(self._at(0, component, offset), self._builder.mul(self._step, INT(m)))
 
-    def _row(self, first: Any, count: Any, second: Any) -> Any:
+    def _row(self, first: ir.Value, count: ir.Value, second: ir.Value) -> ir.Value:
         return self._builder.add(self._builder.mul(first, count), second)
 
-    def _load(self, address: Any, at: int = 0) -> Any:
+    def _load(self, address: ir.Value, at: int = 0) -> ir.Value:
         address = self._builder.add(address, INT(at * BYTES))
         return self._builder.load(self._builder.inttoptr(address, self._vector.as_pointer()), align=self._item)
 
-    def _store(self, value: Any, address: Any, at: int = 0) -> None:
+    def _store(self, value: ir.Value, address: ir.Value, at: int = 0) -> None:
         address = self._builder.add(address, INT(at * BYTES))
         self._builder.store(value, self._builder.inttoptr(address, self._vector.as_pointer()), align=self._item)
 
-    def _angular(self, n: int, edge: Any, m: int) -> Any:
+    def _angular(self, n: int, edge: ir.Value, m: int) -> ir.Value:
         """Return a pointer to one harmonic of an edge."""
         position = self._builder.add(self._builder.mul(edge, INT(self._harmonics * self._item)), INT(m * self._item))
         return self._builder.inttoptr(self._builder.add(self._pointers[n], position), self._number.as_pointer())
 
-    def _repeated(self, pointer: Any) -> Any:
+    def _repeated(self, pointer: ir.Value) -> ir.Value:
         return splat(self._builder, self._builder.load(pointer), self._vector)
 
-    def _sums(self, num: int) -> list[Any]:
+    def _sums(self, num: int) -> list[ir.Value]:
         """Return registers for sums, which are zero."""
         sums = [cgutils.alloca_once(self._builder, self._vector) for _ in range(num)]
         for total in sums:
             self._builder.store(self._vector(None), total)
         return sums
 
-    def _multiply(self, a: Any, b: Any) -> Any:
+    def _multiply(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self._builder.fmul(a, b, flags=FAST_MATH)
 
-    def _plus(self, a: Any, b: Any) -> Any:
+    def _plus(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self._builder.fadd(a, b, flags=FAST_MATH)
 
-    def _add(self, total: Any, value: Any) -> None:
+    def _add(self, total: ir.Value, value: ir.Value) -> None:
         self._builder.store(self._plus(self._builder.load(total), value), total)
 
-    def _vectors(self) -> Any:
+    def _vectors(self) -> _Loop:
         """Loop over the vectors of a component, by their offsets in bytes."""
-        return cgutils.for_range_slice(self._builder, self._first, self._last, INT(self._width * BYTES), INT)
+        step = INT(self._width * BYTES)
+        loop: _Loop = cgutils.for_range_slice(self._builder, self._first, self._last, step, INT)
+        return loop
 
 
 class _Products(_Writer):
@@ -207,7 +211,7 @@ class _Products(_Writer):
                 self._write_sums(degrees, component.index, offset)
         self._builder.ret_void()
 
-    def _write_sums(self, degrees: list[int], component: Any, offset: Any) -> None:
+    def _write_sums(self, degrees: list[int], component: ir.Value, offset: ir.Value) -> None:
         harmonics = range(degrees[0] ** 2, (degrees[-1] + 1) ** 2)
         sums = {m: self._sums(self._width) for m in harmonics}
         with self._edges() as (sender, edge):
@@ -238,7 +242,7 @@ class _Gradients(_Writer):
                 self._write_gradients(degrees, sender, edge)
         self._builder.ret_void()
 
-    def _write_gradients(self, degrees: list[int], sender: Any, edge: Any) -> None:
+    def _write_gradients(self, degrees: list[int], sender: ir.Value, edge: ir.Value) -> None:
         harmonics = range(degrees[0] ** 2, (degrees[-1] + 1) ** 2)
         y = {m: self._repeated(self._angular(2, edge, m)) for m in harmonics}
         dy = dict(zip(harmonics, self._sums(len(harmonics)), strict=True))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, cast
 
 import numba
 from numba.core import types
@@ -27,6 +27,13 @@ from numba.extending import intrinsic
 from e3any_backends import kernels
 from e3any_backends.kernels.code.disk import Disk
 from e3any_backends.kernels.parallel.pool import undisturbed
+
+if TYPE_CHECKING:
+    from llvmlite import ir
+    from numba.core.codegen import JITCodeLibrary
+    from numba.core.registry import CPUDispatcher
+
+    from e3any_backends.kernels.code.annotations import Context, CPUContext, Signature, Typed, Values
 
 __all__ = [
     "FAST_MATH",
@@ -40,18 +47,22 @@ __all__ = [
     "part",
 ]
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 #: Sums may be reordered, products and sums fused, and signs of zeros lost. Left out of
 #: https://llvm.org/docs/LangRef.html#fast-math-flags are those for which infinities and NaN are undefined (``nnan``,
 #: ``ninf``), and quotients are products with a reciprocal (``arcp``).
 FAST_MATH = ("contract", "reassoc", "nsz")
-_OPTIONS: dict[str, Any] = {"fastmath": set(FAST_MATH), "error_model": "numpy"}
-_KERNEL: dict[str, Any] = {**_OPTIONS, "nogil": True, "no_cfunc_wrapper": True}
-_PART: dict[str, Any] = {**_KERNEL, "no_cpython_wrapper": True, "forceinline": True, "_nrt": False}
+_OPTIONS: dict[str, object] = {"fastmath": set(FAST_MATH), "error_model": "numpy"}
+_KERNEL: dict[str, object] = {**_OPTIONS, "nogil": True, "no_cfunc_wrapper": True}
+# Parts make no arrays, so numba need not count references to arrays in their loops (``_nrt``): with these counts,
+# harmonics take a tenth longer.
+_PART: dict[str, object] = {**_KERNEL, "no_cpython_wrapper": True, "forceinline": True, "_nrt": False}
 
 
-def guarded(function: F) -> F:
+def guarded(function: Callable[[*Ts], T]) -> Callable[[*Ts], T]:
     """Decorate a function that compiles kernels: no signal interrupts it, and errors switch kernels off.
 
     Raises
@@ -60,7 +71,7 @@ def guarded(function: F) -> F:
         If it fails, or has failed before.
     """
 
-    def attempt(*arguments: Any) -> Any:
+    def attempt(*arguments: *Ts) -> T:
         if not kernels.available():
             raise kernels.KernelError("kernels are switched off")
         try:
@@ -71,11 +82,11 @@ def guarded(function: F) -> F:
             raise kernels.give_up(error) from error
 
     @wraps(function)
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: *Ts) -> T:
         # A thread that holds numba's lock compiles itself: a helper would wait for the lock forever.
         return attempt(*arguments) if global_compiler_lock.is_locked() else undisturbed(attempt, *arguments)
 
-    return cast(F, call)
+    return call
 
 
 def jit(function: F) -> F:
@@ -84,7 +95,7 @@ def jit(function: F) -> F:
     numba takes seconds to compile assignments to slices (``out[:] = x``) and functions that make arrays (``x + y``).
     Loops over arrays that the caller has made are compiled faster.
     """
-    compiled: Any = numba.njit(**_KERNEL)(function)
+    compiled: CPUDispatcher = numba.njit(**_KERNEL)(function)
     compiled._cache = Disk(function)
     # numba calls this method for arguments of new types.
     compiled._compile_for_args = guarded(compiled._compile_for_args)
@@ -109,20 +120,20 @@ def inlined(function: F) -> F:
     return compiled
 
 
-def c_function(function: F) -> Any:
+def c_function(function: Callable[..., int]) -> CFunc:
     """Compile a C function of integers now, and keep the machine code on disk as :func:`jit` does."""
     signature = types.intp(*[types.intp] * function.__code__.co_argcount)
-    compiled: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=dict(_OPTIONS))
-    compiled._cache = Disk(function)
+    compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options=dict(_OPTIONS))
+    setattr(compiled, "_cache", Disk(function))  # noqa: B010
     compiled.compile()
     return compiled
 
 
 # Machine code lives as long as its library, hence for the rest of the process.
-_libraries: dict[str, Any] = {}
+_libraries: dict[str, JITCodeLibrary] = {}
 
 
-def compiled_module(module: Any, name: str) -> int:
+def compiled_module(module: ir.Module, name: str) -> int:
     """Compile a module of LLVM IR, unless it is compiled; return the address of the function ``name``.
 
     Parameters
@@ -145,12 +156,12 @@ def compiled_module(module: Any, name: str) -> int:
     return address
 
 
-def _address_as_pointer(typing_context: Any, address: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def _address_as_pointer(typing_context: Context, address: types.Integer) -> Typed:
+    def emit(context: CPUContext, builder: ir.IRBuilder, signature: Signature, arguments: Values) -> ir.Value:
         return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
 
     return types.voidptr(types.intp), emit
 
 
 #: Return an address as a pointer, in kernels.
-address_as_pointer: Any = intrinsic(_address_as_pointer)
+address_as_pointer: Callable[[int], object] = intrinsic(_address_as_pointer)

@@ -7,7 +7,8 @@ https://llvm.org/docs/LangRef.html. Tables are those of :class:`~e3any_backends.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -16,30 +17,34 @@ from numba.extending import intrinsic
 from e3any_backends.kernels.code.jit import FAST_MATH
 from e3any_backends.kernels.code.simd import splat
 
+if TYPE_CHECKING:
+    from e3any_backends.kernels.code.annotations import Context, CPUContext, Signature, Typed, UniTuple, Values
+
 __all__ = ["VECTOR_BYTES", "add_factors", "add_products", "add_two_factors", "add_two_products"]
 
 #: Size of the vectors: several registers each, as an addition to one need not wait for that to another.
 VECTOR_BYTES = 128
 
 
-def _sums(has_two_factors: bool, num: int) -> Any:
+def _sums(has_two_factors: bool, num: int) -> Callable[..., None]:
     """Return a function that computes sums for one or two vectors at once, which share the reads of tables."""
 
     def add(
-        typing_context: Any,
-        pointers: Any,
-        steps: Any,
-        component_bytes: Any,
-        groups: Any,
-        columns: Any,
-        coefficients: Any,
-        start: Any,
-        stop: Any,
-    ) -> Any:
+        typing_context: Context,
+        pointers: UniTuple,
+        steps: UniTuple,
+        component_bytes: types.Integer,
+        groups: types.Array,
+        columns: types.Array,
+        coefficients: types.Array,
+        start: types.Integer,
+        stop: types.Integer,
+    ) -> Typed:
         tables = groups, columns, coefficients
         return types.void(pointers, steps, types.intp, *tables, types.intp, types.intp), _Emitter(has_two_factors, num)
 
-    return intrinsic(add)
+    function: Callable[..., None] = intrinsic(add)
+    return function
 
 
 #: Add sums of products of two factors: ``add_products(pointers, steps, component_bytes, *tables, start, stop)``.
@@ -63,7 +68,7 @@ class _Emitter:
         self._has_two_factors = has_two_factors
         self._num = num
 
-    def __call__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def __call__(self, context: CPUContext, builder: ir.IRBuilder, signature: Signature, arguments: Values) -> ir.Value:
         """Write two loops: over groups, and over the entries of each."""
         addresses, steps, component_bytes, *tables, start, stop = arguments
         groups, columns, coefficients = (
@@ -78,21 +83,21 @@ class _Emitter:
         step = [builder.extract_value(steps, n) for n in range(4)]
         bases = [first] + [[builder.add(p, s) for p, s in zip(first, step, strict=True)]] * (self._num - 1)
 
-        def entry(table: Any, position: Any, column: int) -> Any:
+        def entry(table: ir.Value, position: ir.Value, column: int) -> ir.Value:
             value = builder.load(builder.gep(table, [builder.add(position, intp(column))]))
             return value if value.type in (intp, number) else builder.zext(value, intp)
 
-        def pointers(which: int, component: Any) -> list[Any]:
+        def pointers(which: int, component: ir.Value) -> list[ir.Value]:
             offset = builder.mul(component, component_bytes)
             return [builder.inttoptr(builder.add(base[which], offset), vector.as_pointer()) for base in bases]
 
-        def load(which: int, component: Any) -> list[Any]:
+        def load(which: int, component: ir.Value) -> list[ir.Value]:
             return [builder.load(pointer, align=item) for pointer in pointers(which, component)]
 
-        def multiply(x: Any, y: Any) -> Any:
+        def multiply(x: ir.Value, y: ir.Value) -> ir.Value:
             return builder.fmul(x, y, flags=FAST_MATH)
 
-        def add(x: Any, y: Any) -> Any:
+        def add(x: ir.Value, y: ir.Value) -> ir.Value:
             return builder.fadd(x, y, flags=FAST_MATH)
 
         totals = [cgutils.alloca_once(builder, vector) for _ in bases]

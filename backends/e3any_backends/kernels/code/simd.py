@@ -9,30 +9,35 @@ https://llvm.org/docs/LangRef.html#vector-type.
 from __future__ import annotations
 
 import operator
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload, register_model
 
+from e3any_backends.arrays import Array
 from e3any_backends.kernels.code.jit import FAST_MATH
 from e3any_backends.kernels.code.structures import INT
 
-__all__ = ["BYTES", "absolute", "any_less", "clear", "exact_product", "filled", "horizontal_sum", "load"]
-__all__ += ["load_columns", "load_like", "load_number", "load_pair", "load_triples", "select_less", "splat"]
-__all__ += ["square_root", "store", "store_columns", "store_triples"]
+if TYPE_CHECKING:
+    from numba.core.datamodel.manager import DataModelManager
+
+    from e3any_backends.kernels.code.annotations import Context, CPUContext, FloatArray, Signature, Typed, Values
+
+__all__ = ["BYTES", "Memory", "Vector", "absolute", "any_less", "clear", "exact_product", "filled", "horizontal_sum"]
+__all__ += ["load", "load_like", "load_number", "load_pair", "select_less", "shuffle_mask", "splat", "square_root"]
+__all__ += ["store"]
 
 #: Bytes of a vector: one register of AVX-512, two of AVX2, four of Neon.
 BYTES = 64
-#: Columns of a matrix that are read and written together.
-COLUMNS = 4
 
 
 class Vector(types.Type):  # type: ignore[misc, unused-ignore]
     """The type of vectors of ``num * BYTES`` bytes of a floating-point type."""
 
-    def __init__(self, dtype: Any, num: int = 1) -> None:
+    def __init__(self, dtype: types.Float, num: int = 1) -> None:
         self.dtype = dtype
         self.count = num * BYTES * 8 // dtype.bitwidth
         super().__init__(name=f"Vector({dtype}, {num})")
@@ -42,14 +47,16 @@ class Vector(types.Type):  # type: ignore[misc, unused-ignore]
 class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
     """Values are LLVM vectors."""
 
-    def __init__(self, manager: Any, vector: Vector) -> None:
+    def __init__(self, manager: DataModelManager, vector: Vector) -> None:
         super().__init__(manager, vector, ir.VectorType(manager.lookup(vector.dtype).get_value_type(), vector.count))
 
 
 # -- arithmetic ---------------------------------------------------------------------------------------------
 
 
-def _repeated(context: Any, builder: Any, vector: Vector, type_: Any, value: Any) -> Any:
+def _repeated(
+    context: CPUContext, builder: ir.IRBuilder, vector: Vector, type_: types.Type, value: ir.Value
+) -> ir.Value:
     """Return a vector as it is, and a number as a vector of copies."""
     if type_ == vector:
         return value
@@ -57,33 +64,33 @@ def _repeated(context: Any, builder: Any, vector: Vector, type_: Any, value: Any
     return splat(builder, number, context.get_value_type(vector))
 
 
-def splat(builder: Any, number: Any, vector: Any) -> Any:
+def splat(builder: ir.IRBuilder, number: ir.Value, vector: ir.VectorType) -> ir.Value:
     """Return a vector of copies of a number, in LLVM IR."""
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, number, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, undefined, _mask([0] * vector.count))
+    return builder.shuffle_vector(first, undefined, shuffle_mask([0] * vector.count))
 
 
-def _mask(positions: list[int]) -> Any:
+def shuffle_mask(positions: list[int]) -> ir.Constant:
     """Return the positions that ``shufflevector`` takes: https://llvm.org/docs/LangRef.html#shufflevector-instruction."""
     return ir.Constant(ir.VectorType(ir.IntType(32), len(positions)), positions)
 
 
-def _define_operator(function: Any, instruction: str) -> None:
+def _define_operator(function: Callable[..., object], instruction: str) -> None:
     """Define an operator for two vectors, and for a vector and a number."""
 
-    def typed(typing_context: Any, a: Any, b: Any) -> Any:
-        vector = a if isinstance(a, Vector) else b
+    def typed(typing_context: Context, a: types.Type, b: types.Type) -> Typed:
+        vector = next(t for t in (a, b) if isinstance(t, Vector))
 
-        def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        def emit(context: CPUContext, builder: ir.IRBuilder, signature: Signature, values: Values) -> ir.Value:
             operands = [_repeated(context, builder, vector, *pair) for pair in zip(signature.args, values, strict=True)]
             return getattr(builder, instruction)(*operands, flags=FAST_MATH)
 
         return vector(a, b), emit
 
-    calculate: Any = intrinsic(typed)
+    calculate: Callable[..., Array] = intrinsic(typed)
 
-    def chosen(a: Any, b: Any) -> Any:
+    def chosen(a: types.Type, b: types.Type) -> Callable[..., Array] | None:
         return (lambda a, b: calculate(a, b)) if isinstance(a, Vector) or isinstance(b, Vector) else None
 
     overload(function, strict=False)(chosen)  # strict would compare annotations
@@ -96,11 +103,11 @@ _define_operator(operator.mul, "fmul")
 _define_operator(operator.truediv, "fdiv")
 
 
-def _function(name: str) -> Any:
+def _function(name: str) -> Callable[[Array], Array]:
     """Return an LLVM intrinsic of one vector as a function."""
 
-    def calculate(typing_context: Any, a: Vector) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def calculate(typing_context: Context, a: Vector) -> Typed:
+        def emit(context: CPUContext, builder: ir.IRBuilder, signature: Signature, values: Values) -> ir.Value:
             (value,) = values
             full_name = f"{name}.v{a.count}{value.type.element.intrinsic_name}"
             function_type = ir.FunctionType(value.type, [value.type])
@@ -108,14 +115,15 @@ def _function(name: str) -> Any:
 
         return a(a), emit
 
-    return intrinsic(calculate)
+    function: Callable[[Array], Array] = intrinsic(calculate)
+    return function
 
 
 #: Return the absolute values, and the square roots, of a vector.
 absolute, square_root = _function("llvm.fabs"), _function("llvm.sqrt")
 
 
-def horizontal_sum(builder: Any, vector: Any) -> Any:
+def horizontal_sum(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
     """Return the sum of the elements of a vector, in any order, in LLVM IR."""
     number = vector.type.element
     name = f"llvm.vector.reduce.fadd.v{vector.type.count}{number.intrinsic_name}"
@@ -124,22 +132,24 @@ def horizontal_sum(builder: Any, vector: Any) -> Any:
     return builder.call(function, [number(0.0), vector], fastmath=FAST_MATH)
 
 
-def _filled(typing_context: Any, like: Vector, number: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+def _filled(typing_context: Context, like: Vector, number: types.Type) -> Typed:
+    def emit(context: CPUContext, builder: ir.IRBuilder, signature: Signature, values: Values) -> ir.Value:
         return _repeated(context, builder, like, number, values[1])
 
     return like(like, number), emit
 
 
 #: Return a vector of copies of a number, of the type of another vector.
-filled: Any = intrinsic(_filled)
+filled: Callable[[Array, Array], Array] = intrinsic(_filled)
 
 
-def _select_less(typing_context: Any, a: Any, b: Any, then: Any, otherwise: Any) -> Any:
+def _select_less(
+    typing_context: Context, a: types.Type, b: types.Type, then: types.Type, otherwise: types.Type
+) -> Typed:
     arguments = a, b, then, otherwise
     vector = next(t for t in arguments if isinstance(t, Vector))
 
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def emit(context: CPUContext, builder: ir.IRBuilder, signature: Signature, values: Values) -> ir.Value:
         a, b, *choice = (
             _repeated(context, builder, vector, *pair) for pair in zip(signature.args, values, strict=True)
         )
@@ -149,11 +159,11 @@ def _select_less(typing_context: Any, a: Any, b: Any, then: Any, otherwise: Any)
 
 
 #: Return the third argument where the first is less than the second, the fourth elsewhere.
-select_less: Any = intrinsic(_select_less)
+select_less: Callable[[Array, Array, Array, Array], Array] = intrinsic(_select_less)
 
 
-def _any_less(typing_context: Any, a: Vector, b: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+def _any_less(typing_context: Context, a: Vector, b: types.Type) -> Typed:
+    def emit(context: CPUContext, builder: ir.IRBuilder, signature: Signature, values: Values) -> ir.Value:
         less = builder.fcmp_ordered("<", values[0], _repeated(context, builder, a, b, values[1]))
         bits = builder.bitcast(less, ir.IntType(a.count))
         return builder.icmp_unsigned("!=", bits, bits.type(0))
@@ -162,17 +172,17 @@ def _any_less(typing_context: Any, a: Vector, b: Any) -> Any:
 
 
 #: Return whether an element of a vector is less than a number.
-any_less: Any = intrinsic(_any_less)
+any_less: Callable[[Array, Array], bool] = intrinsic(_any_less)
 
 
-def _exact_product(typing_context: Any, a: Vector, factor: Vector) -> Any:
+def _exact_product(typing_context: Context, a: Vector, factor: Vector) -> Typed:
     info = np.finfo(a.dtype.name)
 
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def emit(context: CPUContext, builder: ir.IRBuilder, signature: Signature, values: Values) -> ir.Value:
         number, factor = values
         integer = ir.VectorType(ir.IntType(a.dtype.bitwidth), a.count)
 
-        def repeated(type_: Any, value: Any) -> Any:
+        def repeated(type_: ir.VectorType, value: float) -> ir.Constant:
             return ir.Constant(type_, [value] * a.count)
 
         # A subnormal number is n eps times the smallest normal one, where n is the integer of its bits, and 1 + n eps
@@ -191,78 +201,76 @@ def _exact_product(typing_context: Any, a: Vector, factor: Vector) -> Any:
 
 
 #: Multiply by positive factors, also subnormal numbers where the processor counts these as zero, as XLA tells it to.
-exact_product: Any = intrinsic(_exact_product)
+exact_product: Callable[[Array, Array], Array] = intrinsic(_exact_product)
 
 
 # -- memory -------------------------------------------------------------------------------------------------
 
 
-class _Memory:
+class Memory:
     """The elements of a contiguous array from a position on, whatever its axes."""
 
-    def __init__(self, context: Any, builder: Any, type_: Any, array: Any, position: Any) -> None:
+    def __init__(
+        self, context: CPUContext, builder: ir.IRBuilder, type_: FloatArray, array: ir.Value, position: ir.Value
+    ) -> None:
         self._builder = builder
         self._data = builder.gep(context.make_array(type_)(context, builder, value=array).data, [position])
         self._item = context.get_abi_sizeof(self._data.type.pointee)
 
-    def _pointer(self, offset: Any, count: int) -> Any:
+    def _pointer(self, offset: ir.Value, count: int) -> ir.Value:
         vector = ir.VectorType(self._data.type.pointee, count)
         return self._builder.bitcast(self._builder.gep(self._data, [offset]), vector.as_pointer())
 
-    def load(self, offset: Any, count: int) -> Any:
+    def load(self, offset: ir.Value, count: int) -> ir.Value:
         """Return so many elements from an offset on."""
         return self._builder.load(self._pointer(offset, count), align=self._item)
 
-    def store(self, offset: Any, value: Any) -> None:
+    def store(self, offset: ir.Value, value: ir.Value) -> None:
         """Write a vector from an offset on."""
         self._builder.store(value, self._pointer(offset, value.type.count), align=self._item)
 
 
-def _offset(elements: int) -> Any:
-    return INT(elements)
+def _load(typing_context: Context, array: FloatArray, position: types.Integer) -> Typed:
+    return _loading(Vector(array.dtype), array)
 
 
-def _load(typing_context: Any, array: Any, position: Any) -> Any:
-    return _loading(Vector(array.dtype), array, types.intp)
+def _load_pair(typing_context: Context, array: FloatArray, position: types.Integer) -> Typed:
+    return _loading(Vector(array.dtype, 2), array)
 
 
-def _load_pair(typing_context: Any, array: Any, position: Any) -> Any:
-    return _loading(Vector(array.dtype, 2), array, types.intp)
+def _load_like(typing_context: Context, like: Vector, array: FloatArray, position: types.Integer) -> Typed:
+    return _loading(like, array, like)
 
 
-def _load_like(typing_context: Any, like: Vector, array: Any, position: Any) -> Any:
-    return _loading(like, like, array, types.intp)
+def _loading(vector: Vector, array: FloatArray, *like: Vector) -> Typed:
+    def emit(context: CPUContext, builder: ir.IRBuilder, signature: Signature, values: Values) -> ir.Value:
+        return Memory(context, builder, array, *values[-2:]).load(INT(0), vector.count)
 
-
-def _loading(vector: Vector, *arguments: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _Memory(context, builder, arguments[-2], *values[-2:]).load(_offset(0), vector.count)
-
-    return vector(*arguments), emit
+    return vector(*like, array, types.intp), emit
 
 
 #: Return the vector of the elements of an array from a position on.
-load: Any = intrinsic(_load)
+load: Callable[[Array, int], Array] = intrinsic(_load)
 #: Return two vectors as one.
-load_pair: Any = intrinsic(_load_pair)
+load_pair: Callable[[Array, int], Array] = intrinsic(_load_pair)
 #: Return a vector of the type of another vector.
-load_like: Any = intrinsic(_load_like)
+load_like: Callable[[Array, Array, int], Array] = intrinsic(_load_like)
 
 
-def _store(typing_context: Any, array: Any, position: Any, value: Vector) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        _Memory(context, builder, array, *values[:2]).store(_offset(0), values[2])
+def _store(typing_context: Context, array: FloatArray, position: types.Integer, value: Vector) -> Typed:
+    def emit(context: CPUContext, builder: ir.IRBuilder, signature: Signature, values: Values) -> ir.Value:
+        Memory(context, builder, array, *values[:2]).store(INT(0), values[2])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value), emit
 
 
 #: Write a vector to an array, from a position on.
-store: Any = intrinsic(_store)
+store: Callable[[Array, int, Array], None] = intrinsic(_store)
 
 
-def _load_number(typing_context: Any, array: Any, position: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+def _load_number(typing_context: Context, array: FloatArray, position: types.Integer) -> Typed:
+    def emit(context: CPUContext, builder: ir.IRBuilder, signature: Signature, values: Values) -> ir.Value:
         data = context.make_array(array)(context, builder, value=values[0]).data
         return builder.load(builder.gep(data, values[1:]))
 
@@ -270,11 +278,11 @@ def _load_number(typing_context: Any, array: Any, position: Any) -> Any:
 
 
 #: Return one element of a contiguous array, whatever its axes.
-load_number: Any = intrinsic(_load_number)
+load_number: Callable[[Array, int], Array] = intrinsic(_load_number)
 
 
-def _clear(typing_context: Any, array: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+def _clear(typing_context: Context, array: FloatArray) -> Typed:
+    def emit(context: CPUContext, builder: ir.IRBuilder, signature: Signature, values: Values) -> ir.Value:
         numbers = context.make_array(array)(context, builder, value=values[0])
         cgutils.memset(builder, numbers.data, builder.mul(numbers.nitems, numbers.itemsize), 0)
         return context.get_dummy_value()
@@ -283,114 +291,4 @@ def _clear(typing_context: Any, array: Any) -> Any:
 
 
 #: Fill a contiguous array with zeros. ``array[:] = 0`` would take numba a second to compile.
-clear: Any = intrinsic(_clear)
-
-
-def _selected(builder: Any, vectors: list[Any], positions: list[int]) -> Any:
-    """Return the elements at some positions of three vectors, counted through all three."""
-    a, b, c = vectors
-    count = a.type.count
-    # An instruction takes two vectors: first a and b, then the result and c.
-    inner = builder.shuffle_vector(a, b, _mask([p if p < 2 * count else 0 for p in positions]))
-    outer = [p - count if p >= 2 * count else n for n, p in enumerate(positions)]
-    return builder.shuffle_vector(inner, c, _mask(outer))
-
-
-def _load_triples(typing_context: Any, array: Any, position: Any) -> Any:
-    vector = Vector(array.dtype)
-
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        memory, count = _Memory(context, builder, array, *values), vector.count
-        rows = [memory.load(_offset(n * count), count) for n in range(3)]
-        columns = [_selected(builder, rows, [3 * n + i for n in range(count)]) for i in range(3)]
-        return context.make_tuple(builder, signature.return_type, columns)
-
-    return types.containers.UniTuple(vector, 3)(array, types.intp), emit
-
-
-#: Return x, y and z of as many triples ``xyzxyz...`` as a vector has elements.
-load_triples: Any = intrinsic(_load_triples)
-
-
-def _store_triples(typing_context: Any, array: Any, position: Any, x: Vector, y: Vector, z: Vector) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        memory, count = _Memory(context, builder, array, *values[:2]), x.count
-        for row in range(3):
-            elements = range(row * count, (row + 1) * count)
-            value = _selected(builder, values[2:], [n % 3 * count + n // 3 for n in elements])
-            memory.store(_offset(row * count), value)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, x, y, z), emit
-
-
-#: Write triples, the reverse of :func:`load_triples`.
-store_triples: Any = intrinsic(_store_triples)
-
-
-def _transposed(builder: Any, vectors: list[Any]) -> list[Any]:
-    """Transpose 4 x 4 matrices that lie side by side in four vectors.
-
-    AVX shuffles within 128 bits in one cycle, and takes three across: https://uops.info/table.html. So elements stay
-    in their quarter of a register (for float32).
-    """
-    count = vectors[0].type.count
-
-    def merged(p: Any, q: Any, positions: tuple[int, ...]) -> Any:
-        return builder.shuffle_vector(p, q, _mask([s + k for s in range(0, count, COLUMNS) for k in positions]))
-
-    a, b, c, d = vectors
-    result = []
-    for k in (0, 2):
-        left, right = (merged(p, q, (k, count + k, k + 1, count + k + 1)) for p, q in ((a, b), (c, d)))
-        result += [merged(left, right, (h, h + 1, count + h, count + h + 1)) for h in (0, 2)]
-    return result
-
-
-def _concatenated(builder: Any, vectors: list[Any]) -> Any:
-    """Concatenate vectors, a power of two of them."""
-    while len(vectors) > 1:
-        mask = _mask(list(range(2 * vectors[0].type.count)))
-        vectors = [builder.shuffle_vector(*vectors[n : n + 2], mask) for n in range(0, len(vectors), 2)]
-    return vectors[0]
-
-
-def _row_offsets(builder: Any, row_stride: Any, count: int) -> list[list[Any]]:
-    """Return the offsets of rows, for each of four vectors: vector j has the rows j, j + 4, j + 8, ... side by side."""
-    return [[builder.mul(row_stride, _offset(n)) for n in range(j, count, COLUMNS)] for j in range(COLUMNS)]
-
-
-def _load_columns(typing_context: Any, array: Any, position: Any, row_stride: Any) -> Any:
-    vector = Vector(array.dtype)
-
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        memory = _Memory(context, builder, array, *values[:2])
-        offsets = _row_offsets(builder, values[2], vector.count)
-        rows = [_concatenated(builder, [memory.load(o, COLUMNS) for o in group]) for group in offsets]
-        columns = _transposed(builder, rows)
-        return context.make_tuple(builder, signature.return_type, columns)
-
-    return types.containers.UniTuple(vector, COLUMNS)(array, types.intp, types.intp), emit
-
-
-#: Return four columns of as many rows as a vector has elements. Rows are ``row_stride`` elements apart.
-load_columns: Any = intrinsic(_load_columns)
-
-
-def _store_columns(
-    typing_context: Any, array: Any, position: Any, row_stride: Any, a: Vector, b: Vector, c: Vector, d: Vector
-) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        memory = _Memory(context, builder, array, *values[:2])
-        offsets = _row_offsets(builder, values[2], a.count)
-        for group, vector in zip(offsets, _transposed(builder, values[3:]), strict=True):
-            for n, offset in enumerate(group):
-                mask = _mask(list(range(n * COLUMNS, (n + 1) * COLUMNS)))
-                memory.store(offset, builder.shuffle_vector(vector, vector, mask))
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, types.intp, a, b, c, d), emit
-
-
-#: Write four columns, the reverse of :func:`load_columns`.
-store_columns: Any = intrinsic(_store_columns)
+clear: Callable[[Array], None] = intrinsic(_clear)

@@ -9,18 +9,23 @@ instructions are described in https://llvm.org/docs/LangRef.html.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from e3any_backends.arrays import Array
 from e3any_backends.kernels.code.jit import FAST_MATH, compiled_module, guarded
 from e3any_backends.kernels.code.simd import BYTES
 from e3any_backends.kernels.code.structures import INT
+
+if TYPE_CHECKING:
+    from e3any_backends.kernels.code.annotations import Context, CPUContext, Signature, Typed, Values
 
 __all__ = ["MAX_ENTRIES", "SIGNATURE", "Program", "run"]
 
@@ -81,8 +86,15 @@ def _address(program: Program) -> int:
     return compiled_module(module, program.name)
 
 
-def _run(typing_context: Any, code: Any, pointers: Any, strides: Any, rows: Any, component_bytes: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def _run(
+    typing_context: Context,
+    code: types.Integer,
+    pointers: types.Array,
+    steps: types.Array,
+    rows: types.Integer,
+    component_bytes: types.Integer,
+) -> Typed:
+    def emit(context: CPUContext, builder: ir.IRBuilder, signature: Signature, arguments: Values) -> ir.Value:
         code, *arrays, rows, component_bytes = arguments
         tables = [
             context.make_array(type_)(context, builder, value=array).data
@@ -91,21 +103,21 @@ def _run(typing_context: Any, code: Any, pointers: Any, strides: Any, rows: Any,
         builder.call(builder.inttoptr(code, SIGNATURE.as_pointer()), [*tables, rows, component_bytes])
         return context.get_dummy_value()
 
-    return types.void(types.intp, pointers, strides, types.intp, types.intp), emit
+    return types.void(types.intp, pointers, steps, types.intp, types.intp), emit
 
 
-#: Run unrolled code: ``run(code, pointers, strides, rows, component_bytes)``.
+#: Run unrolled code: ``run(code, pointers, steps, rows, component_bytes)``.
 #:
 #: ===================  ======================================================
 #: ``code``             the address of the code
 #: ``pointers[n]``      the address of the first row of array n
-#: ``strides[n]``       bytes from one of its rows to the next, 0 if it has one
+#: ``steps[n]``         bytes from one of its rows to the next, 0 if it has one
 #: ``rows``             the number of rows
 #: ``component_bytes``  bytes from one component of a row to the next
 #: ===================  ======================================================
 #:
 #: Code for edges has tables of its own, see :class:`~e3any_backends.kernels.code.edges.EdgeProgram`.
-run: Any = intrinsic(_run)
+run: Callable[[int, Array, Array, int, int], None] = intrinsic(_run)
 
 
 class _Writer:
@@ -117,12 +129,12 @@ class _Writer:
         self._item = np.dtype(program.dtype).itemsize
         self._vector = ir.VectorType(number, BYTES // self._item)
 
-    def write(self, function: Any) -> None:
+    def write(self, function: ir.Function) -> None:
         """Write the instructions of a function."""
-        pointers, strides, rows, self._component_bytes = function.args
+        pointers, steps, rows, self._component_bytes = function.args
         builder = self._builder = ir.IRBuilder(function.append_basic_block())
         numbers = range(self._program.num_operands + len(self._program.outs))
-        first, step = ([builder.load(builder.gep(table, [INT(n)])) for n in numbers] for table in (pointers, strides))
+        first, step = ([builder.load(builder.gep(table, [INT(n)])) for n in numbers] for table in (pointers, steps))
         vectors = builder.udiv(self._component_bytes, INT(BYTES))
         with cgutils.for_range(builder, rows) as row:
             begins = [builder.add(first[n], builder.mul(row.index, step[n])) for n in numbers]
@@ -134,9 +146,9 @@ class _Writer:
 
     def _write_sums(self) -> None:
         """Compute all components of the outputs at one vector, and store them."""
-        self._loaded: dict[tuple[int, int], Any] = {}
-        self._scaled: dict[tuple[int, int, float], Any] = {}
-        totals: dict[tuple[int, int], Any] = {}
+        self._loaded: dict[tuple[int, int], ir.Value] = {}
+        self._scaled: dict[tuple[int, int, float], ir.Value] = {}
+        totals: dict[tuple[int, int], ir.Value] = {}
         # Every operand is loaded once, and scaled once by each magnitude of a coefficient.
         for out, left, right, scale, begin, end in self._program.terms:
             for component, scale_component, start, stop in self._program.groups[begin:end]:
@@ -154,9 +166,9 @@ class _Writer:
                 if total is not None:
                     self._builder.store(total, pointer, align=self._item)
 
-    def _sum(self, left: int, right: int, start: int, stop: int) -> Any:
+    def _sum(self, left: int, right: int, start: int, stop: int) -> ir.Value:
         """Return a sum over entries. Coefficients c and -c of a component share a product, added or subtracted."""
-        total: Any = None
+        total: ir.Value | None = None
         for (i, j), coefficient in zip(
             self._program.columns[start:stop], self._program.coefficients[start:stop], strict=True
         ):
@@ -171,25 +183,25 @@ class _Writer:
                 total = self._builder.fsub(total, product, flags=FAST_MATH)
         return total
 
-    def _scale(self, n: int, component: int, magnitude: float) -> Any:
+    def _scale(self, n: int, component: int, magnitude: float) -> ir.Value:
         key = n, component, magnitude
         if key not in self._scaled:
             factor = ir.Constant(self._vector, [magnitude] * self._vector.count)
             self._scaled[key] = self._multiply(self._load(n, component), factor)
         return self._scaled[key]
 
-    def _load(self, n: int, component: int) -> Any:
+    def _load(self, n: int, component: int) -> ir.Value:
         key = n, component
         if key not in self._loaded:
             self._loaded[key] = self._builder.load(self._pointer(n, component), align=self._item)
         return self._loaded[key]
 
-    def _pointer(self, n: int, component: int) -> Any:
+    def _pointer(self, n: int, component: int) -> ir.Value:
         offset = self._builder.mul(self._component_bytes, INT(component))
         return self._builder.inttoptr(self._builder.add(self._begins[n], offset), self._vector.as_pointer())
 
-    def _multiply(self, a: Any, b: Any) -> Any:
+    def _multiply(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self._builder.fmul(a, b, flags=FAST_MATH)
 
-    def _add(self, a: Any, b: Any) -> Any:
+    def _add(self, a: ir.Value | None, b: ir.Value) -> ir.Value:
         return b if a is None else self._builder.fadd(a, b, flags=FAST_MATH)

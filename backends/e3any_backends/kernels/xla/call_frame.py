@@ -17,18 +17,23 @@ attributes         the integers :data:`ATTRIBUTES`: an address of a ``Scalar`` e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ctypes import Structure, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from llvmlite import ir
 from numba import carray
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+from numpy.typing import DTypeLike
 
-from e3any_backends.arrays import Array
+from e3any_backends.arrays import Array, Shape
 from e3any_backends.kernels.code.jit import address_as_pointer, inner, part
 from e3any_backends.kernels.code.structures import INT, locate, pointer, reader, stack_word, text, writer
+
+if TYPE_CHECKING:
+    from e3any_backends.kernels.code.annotations import Context, CPUContext, Name, Signature, Typed, UniTuple, Values
 
 __all__ = ["ATTRIBUTES", "WORD", "Api", "CallFrame", "answers_version", "arguments", "array_1d"]
 __all__ += ["array_2d", "array_3d", "array_at", "attribute", "attributes", "data", "internal_error", "num_threads"]
@@ -40,7 +45,7 @@ WORD = 8
 # -- structures ---------------------------------------------------------------------------------------------
 
 # The first fields of most structures. XLA compares the size with that in its own header.
-_HEAD: Any = [("struct_size", c_size_t), ("extension_start", c_void_p)]
+_HEAD: list[tuple[str, type[c_size_t | c_void_p]]] = [("struct_size", c_size_t), ("extension_start", c_void_p)]
 
 
 class ExtensionBase(Structure):
@@ -203,7 +208,7 @@ def results(frame: int) -> Array:
 @part
 def data(buffer: int) -> int:
     """Return the address of the elements of a buffer."""
-    return int(_read_buffer(buffer, "data"))
+    return _read_buffer(buffer, "data")
 
 
 @inner
@@ -213,20 +218,20 @@ def shape(buffer: int) -> Array:
 
 
 @inner
-def array_1d(buffer: int, dtype: Any) -> Array:
+def array_1d(buffer: int, dtype: DTypeLike) -> Array:
     """Return a buffer of one axis as an array."""
     return array_at(data(buffer), (shape(buffer)[0],), dtype)
 
 
 @inner
-def array_2d(buffer: int, dtype: Any) -> Array:
+def array_2d(buffer: int, dtype: DTypeLike) -> Array:
     """Return a buffer of two axes as an array."""
     sizes = shape(buffer)
     return array_at(data(buffer), (sizes[0], sizes[1]), dtype)
 
 
 @inner
-def array_3d(buffer: int, dtype: Any) -> Array:
+def array_3d(buffer: int, dtype: DTypeLike) -> Array:
     """Return a buffer of three axes as an array, or one of four, whose last two are merged."""
     sizes = shape(buffer)
     last = sizes[2]
@@ -236,7 +241,7 @@ def array_3d(buffer: int, dtype: Any) -> Array:
 
 
 @inner
-def array_at(address: int, shape: Any, dtype: Any) -> Array:
+def array_at(address: int, shape: Shape, dtype: DTypeLike) -> Array:
     """Return the elements at an address as an array."""
     return carray(address_as_pointer(address), shape, dtype)
 
@@ -259,11 +264,11 @@ def attributes(*, num_shares: int, partial_size: int, scratch_words: int) -> dic
     return {name: np.int64(values[name]) for name in ATTRIBUTES}
 
 
-def _attribute(typing_context: Any, frame: Any, name: Any) -> Any:
+def _attribute(typing_context: Context, frame: types.Integer, name: Name) -> Typed:
     position = ATTRIBUTES.index(name.literal_value)
     way = locate(CallFrame, "attrs.attrs")[0], position * WORD, locate(Scalar, "value")[0], 0
 
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def emit(context: CPUContext, builder: ir.IRBuilder, signature: Signature, arguments: Values) -> ir.Value:
         value = arguments[0]
         for offset in way:
             value = builder.load(pointer(builder, value, offset, INT))
@@ -273,13 +278,13 @@ def _attribute(typing_context: Any, frame: Any, name: Any) -> Any:
 
 
 #: Read an attribute of a call, by its name.
-attribute: Any = intrinsic(prefer_literal=True)(_attribute)
+attribute: Callable[[int, str], int] = intrinsic(prefer_literal=True)(_attribute)
 
 
 # -- functions of XLA ---------------------------------------------------------------------------------------
 
 
-def _function(name: str, structure: type[Structure]) -> Any:
+def _function(name: str, structure: type[Structure]) -> Callable[[int, tuple[int, ...]], int]:
     """Return a function ``call(api, fields)`` that calls a function of XLA, and returns the address of an error or 0.
 
     ``api`` is the address of an :class:`Api`, ``fields`` are the values of the structure behind its head.
@@ -289,8 +294,8 @@ def _function(name: str, structure: type[Structure]) -> Any:
     last = getattr(structure, names[-1])
     size = last.offset + last.size
 
-    def call(typing_context: Any, api: Any, fields: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, operands: Any) -> Any:
+    def call(typing_context: Context, api: types.Integer, fields: UniTuple) -> Typed:
+        def emit(context: CPUContext, builder: ir.IRBuilder, signature: Signature, operands: Values) -> ir.Value:
             memory = cgutils.alloca_once(builder, INT, -(-size // WORD))
             address = builder.ptrtoint(memory, INT)
             values = [INT(size), INT(0), *cgutils.unpack_tuple(builder, operands[1])]
@@ -302,7 +307,8 @@ def _function(name: str, structure: type[Structure]) -> Any:
 
         return types.intp(types.intp, types.containers.UniTuple(types.intp, len(names) - len(_HEAD))), emit
 
-    return intrinsic(call)
+    function: Callable[[int, tuple[int, ...]], int] = intrinsic(call)
+    return function
 
 
 _FUNCTION = ir.FunctionType(INT, [INT])
@@ -317,13 +323,13 @@ _failure = text("e3any: a kernel failed, perhaps because there is no memory; wit
 @part
 def out_of_memory(frame: int) -> int:
     """Return the address of an error for XLA: there is no memory."""
-    return int(_create_error(_read_frame(frame, "api"), (_no_memory(), RESOURCE_EXHAUSTED)))
+    return _create_error(_read_frame(frame, "api"), (_no_memory(), RESOURCE_EXHAUSTED))
 
 
 @part
 def internal_error(frame: int) -> int:
     """Return the address of an error for XLA: a kernel has raised an exception."""
-    return int(_create_error(_read_frame(frame, "api"), (_failure(), INTERNAL)))
+    return _create_error(_read_frame(frame, "api"), (_failure(), INTERNAL))
 
 
 @part
@@ -331,7 +337,7 @@ def _succeeds(api: int, error: int) -> bool:
     """Return whether a function of XLA has returned no error, and free the error."""
     if error != 0:
         _destroy_error(api, (error,))
-    return bool(error == 0)
+    return error == 0
 
 
 @inner

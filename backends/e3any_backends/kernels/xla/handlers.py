@@ -9,12 +9,15 @@ XLA's pool of threads runs the same functions as tasks, with the address of a
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from llvmlite import ir
+from numba.core import types
 from numba.extending import overload
+from numpy.typing import DTypeLike
 
 from e3any_backends.kernels.code.jit import c_function, compiled_module, guarded, inner
 from e3any_backends.kernels.code.structures import INT
@@ -23,6 +26,13 @@ from e3any_backends.kernels.xla.call_frame import data, results, shape
 from e3any_backends.kernels.xla.operations import OPERATIONS
 from e3any_backends.kernels.xla.pages import advise
 
+if TYPE_CHECKING:
+    from numba.core.ccallback import CFunc
+
+    from e3any_backends.kernels.code.annotations import Name
+    from e3any_backends.kernels.code.edges import EdgeProgram
+    from e3any_backends.kernels.code.unrolled import Program
+
 __all__ = ["handler"]
 
 _HANDLER = ir.FunctionType(INT, [INT])
@@ -30,7 +40,7 @@ _FUNCTION = ir.FunctionType(INT, [INT, INT, INT])
 
 
 @cache
-def handler(operation: str, dtype: str, program: Any = None) -> Any:
+def handler(operation: str, dtype: str, program: Program | EdgeProgram | None = None) -> Callable[[int], int]:
     """Return the handler of an operation. The cache keeps it: XLA only has its address.
 
     Parameters
@@ -43,16 +53,16 @@ def handler(operation: str, dtype: str, program: Any = None) -> Any:
         Unrolled machine code for an operation that takes it.
     """
     name, code = (f"e3any_{operation}_{dtype}", 0) if program is None else (program.name, program.code)
-    return _bound(f"{name}_handler", code, _compiled(operation, dtype).address)
+    return _bound(f"{name}_handler", code, _compiled(operation, dtype))
 
 
 @guarded
-def _bound(name: str, code: int, function: int) -> Any:
+def _bound(name: str, code: int, function: CFunc) -> Callable[[int], int]:
     """Return a C function that calls another with its argument, the address of code, and its own address."""
     module = ir.Module(name)
     handle = ir.Function(module, _HANDLER, name)
     builder = ir.IRBuilder(handle.append_basic_block())
-    pointer = builder.inttoptr(INT(function), _FUNCTION.as_pointer())
+    pointer = builder.inttoptr(INT(function.address), _FUNCTION.as_pointer())
     builder.ret(builder.call(pointer, [handle.args[0], INT(code), builder.ptrtoint(handle, INT)]))
     return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(compiled_module(module, name))
 
@@ -60,29 +70,36 @@ def _bound(name: str, code: int, function: int) -> Any:
 # -- steps of an operation, chosen by its name when a handler is compiled -----------------------------------
 
 
-def _prepare(name: str, call: int, dtype: Any) -> None:
+def _prepare(name: str, call: int, dtype: DTypeLike) -> None:
     OPERATIONS[name].prepare(call, dtype)
 
 
-def _share(name: str, share: int, num_shares: int, call: int, dtype: Any, code: int) -> None:
+def _share(name: str, share: int, num_shares: int, call: int, dtype: DTypeLike, code: int) -> None:
     OPERATIONS[name].share(share, num_shares, call, dtype, code)
 
 
-def _finish(name: str, call: int, dtype: Any) -> None:
+def _finish(name: str, call: int, dtype: DTypeLike) -> None:
     OPERATIONS[name].finish(call, dtype)
 
 
-def _prepare_of(name: Any, call: Any, dtype: Any) -> Any:
+def _prepare_of(name: Name, call: types.Integer, dtype: types.DType) -> Callable[..., None]:
     function = OPERATIONS[name.literal_value].prepare
     return lambda name, call, dtype: function(call, dtype)
 
 
-def _share_of(name: Any, share: Any, num_shares: Any, call: Any, dtype: Any, code: Any) -> Any:
+def _share_of(
+    name: Name,
+    share: types.Integer,
+    num_shares: types.Integer,
+    call: types.Integer,
+    dtype: types.DType,
+    code: types.Integer,
+) -> Callable[..., None]:
     function = OPERATIONS[name.literal_value].share
     return lambda name, share, num_shares, call, dtype, code: function(share, num_shares, call, dtype, code)
 
 
-def _finish_of(name: Any, call: Any, dtype: Any) -> Any:
+def _finish_of(name: Name, call: types.Integer, dtype: types.DType) -> Callable[..., None]:
     function = OPERATIONS[name.literal_value].finish
     return lambda name, call, dtype: function(call, dtype)
 
@@ -106,7 +123,7 @@ def _advise_pages(frame: int, item_size: int) -> None:
 
 @cache
 @guarded
-def _compiled(operation: str, dtype_name: str) -> Any:
+def _compiled(operation: str, dtype_name: str) -> CFunc:
     """Compile the function of an address, the address of unrolled code, and the handler to run as a task."""
     # The file on disk is found by the values of these variables: they must be the same in every process.
     name, dtype, item_size = operation, np.dtype(dtype_name), np.dtype(dtype_name).itemsize

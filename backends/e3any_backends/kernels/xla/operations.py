@@ -10,9 +10,11 @@ partial outputs of its own, and ``finish`` adds these in their order. So results
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from e3any_backends.arrays import Array
 from e3any_backends.kernels import edges, harmonics, linear
@@ -48,13 +50,13 @@ class Operation(NamedTuple):
         machine code, 0 if there is none.
     """
 
-    prepare: Any
-    share: Any
-    finish: Any
+    prepare: Callable[[int, DTypeLike], None]
+    share: Callable[[int, int, int, DTypeLike, int], None]
+    finish: Callable[[int, DTypeLike], None]
 
 
 @inner
-def _do_nothing(call: int, dtype: Any) -> None:
+def _do_nothing(call: int, dtype: DTypeLike) -> None:
     pass
 
 
@@ -69,7 +71,7 @@ def _add_partial(total: Array, call: int, offset: int) -> None:
 
 
 @inner
-def _add_to_first(call: int, dtype: Any) -> None:
+def _add_to_first(call: int, dtype: DTypeLike) -> None:
     """Add the partial outputs of the first result."""
     _add_partial(array_3d(results(tasks.frame_of(call))[0], dtype), call, 0)
 
@@ -86,7 +88,7 @@ _NUM_TABLES = 7
 
 
 @inner
-def _schedule(buffers: Array, dtype: Any) -> Any:
+def _schedule(buffers: Array, dtype: DTypeLike) -> Schedule:
     return Schedule(
         array_1d(buffers[0], np.int32),
         array_2d(buffers[1], np.int32),
@@ -117,7 +119,7 @@ def _partial_size(sizes: Array, arrays: Array, n: int) -> int:
 
 
 @inlined
-def _contract(share: int, num_shares: int, call: int, dtype: Any, code: int) -> None:
+def _contract(share: int, num_shares: int, call: int, dtype: DTypeLike, code: int) -> None:
     frame = tasks.frame_of(call)
     schedule, addresses = _schedule(arguments(frame), dtype), _addresses(frame)
     if share > 0:
@@ -131,7 +133,7 @@ def _contract(share: int, num_shares: int, call: int, dtype: Any, code: int) -> 
 
 
 @inner
-def _add_contractions(call: int, dtype: Any) -> None:
+def _add_contractions(call: int, dtype: DTypeLike) -> None:
     frame, offset = tasks.frame_of(call), 0
     buffers, addresses = arguments(frame), _addresses(frame)
     sizes, arrays = array_1d(buffers[0], np.int32), array_2d(buffers[1], np.int32)
@@ -178,7 +180,7 @@ def _edge_order(call: int) -> tuple[Array, Array, Array]:
 
 
 @inner
-def _sort_edges(call: int, dtype: Any) -> None:
+def _sort_edges(call: int, dtype: DTypeLike) -> None:
     buffers, (senders, starts, order) = arguments(tasks.frame_of(call)), _edge_order(call)
     rows, receiver_of_row = array_2d(buffers[0], np.int32), array_1d(buffers[2], np.int32)
     receivers = array_at(order.ctypes.data + order.nbytes, (len(senders),), np.int32)
@@ -192,7 +194,7 @@ def _sort_edges(call: int, dtype: Any) -> None:
 
 
 @inlined
-def _edge_products(share: int, num_shares: int, call: int, dtype: Any, code: int) -> None:
+def _edge_products(share: int, num_shares: int, call: int, dtype: DTypeLike, code: int) -> None:
     frame = tasks.frame_of(call)
     buffers, (senders, starts, order) = arguments(frame), _edge_order(call)
     factors = array_3d(buffers[3], dtype), array_2d(buffers[4], dtype), array_3d(buffers[5], dtype)
@@ -200,7 +202,7 @@ def _edge_products(share: int, num_shares: int, call: int, dtype: Any, code: int
 
 
 @inlined
-def _edge_gradients(share: int, num_shares: int, call: int, dtype: Any, code: int) -> None:
+def _edge_gradients(share: int, num_shares: int, call: int, dtype: DTypeLike, code: int) -> None:
     frame = tasks.frame_of(call)
     buffers, outputs, (senders, starts, order) = arguments(frame), results(frame), _edge_order(call)
     dx = array_3d(outputs[0], dtype)
@@ -225,7 +227,7 @@ def _edge_gradients(share: int, num_shares: int, call: int, dtype: Any, code: in
 
 
 @inlined
-def _linear_product(share: int, num_shares: int, call: int, dtype: Any, code: int) -> None:
+def _linear_product(share: int, num_shares: int, call: int, dtype: DTypeLike, code: int) -> None:
     frame = tasks.frame_of(call)
     buffers, out = arguments(frame), array_3d(results(frame)[0], dtype)
     factors = array_3d(buffers[0], dtype), array_3d(buffers[1], dtype)
@@ -233,7 +235,7 @@ def _linear_product(share: int, num_shares: int, call: int, dtype: Any, code: in
 
 
 @inlined
-def _linear_matrix_vjp(share: int, num_shares: int, call: int, dtype: Any, code: int) -> None:
+def _linear_matrix_vjp(share: int, num_shares: int, call: int, dtype: DTypeLike, code: int) -> None:
     frame = tasks.frame_of(call)
     buffers, dw = arguments(frame), array_3d(results(frame)[0], dtype)
     if share > 0:
@@ -249,7 +251,7 @@ def _linear_matrix_vjp(share: int, num_shares: int, call: int, dtype: Any, code:
 
 
 @inner
-def _harmonics_tables(buffers: Array, dtype: Any) -> Any:
+def _harmonics_tables(buffers: Array, dtype: DTypeLike) -> tuple[Array, ...]:
     return (
         array_1d(buffers[0], np.int32),
         array_1d(buffers[1], dtype),
@@ -261,14 +263,14 @@ def _harmonics_tables(buffers: Array, dtype: Any) -> Any:
 
 
 @inlined
-def _harmonics_value(share: int, num_shares: int, call: int, dtype: Any, code: int) -> None:
+def _harmonics_value(share: int, num_shares: int, call: int, dtype: DTypeLike, code: int) -> None:
     frame = tasks.frame_of(call)
     buffers, out = arguments(frame), array_2d(results(frame)[0], dtype)
     harmonics.value(share, num_shares, out, array_2d(buffers[6], dtype), *_harmonics_tables(buffers, dtype))
 
 
 @inlined
-def _harmonics_jvp(share: int, num_shares: int, call: int, dtype: Any, code: int) -> None:
+def _harmonics_jvp(share: int, num_shares: int, call: int, dtype: DTypeLike, code: int) -> None:
     frame = tasks.frame_of(call)
     buffers, out = arguments(frame), array_2d(results(frame)[0], dtype)
     operands = array_2d(buffers[6], dtype), array_2d(buffers[7], dtype)
@@ -276,7 +278,7 @@ def _harmonics_jvp(share: int, num_shares: int, call: int, dtype: Any, code: int
 
 
 @inlined
-def _harmonics_vjp(share: int, num_shares: int, call: int, dtype: Any, code: int) -> None:
+def _harmonics_vjp(share: int, num_shares: int, call: int, dtype: DTypeLike, code: int) -> None:
     frame = tasks.frame_of(call)
     buffers, out = arguments(frame), array_2d(results(frame)[0], dtype)
     operands = array_2d(buffers[6], dtype), array_2d(buffers[7], dtype)
@@ -284,7 +286,7 @@ def _harmonics_vjp(share: int, num_shares: int, call: int, dtype: Any, code: int
 
 
 @inlined
-def _harmonics_second_vjp(share: int, num_shares: int, call: int, dtype: Any, code: int) -> None:
+def _harmonics_second_vjp(share: int, num_shares: int, call: int, dtype: DTypeLike, code: int) -> None:
     frame = tasks.frame_of(call)
     buffers, out = arguments(frame), array_2d(results(frame)[0], dtype)
     operands = array_2d(buffers[6], dtype), array_2d(buffers[7], dtype), array_2d(buffers[8], dtype)

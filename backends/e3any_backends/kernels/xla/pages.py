@@ -8,7 +8,7 @@ https://docs.kernel.org/admin-guide/mm/transhuge.html.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
 
 from numba import types
 
@@ -20,7 +20,9 @@ _PAGE = 1 << 21
 # Smaller arrays seldom fill a large page.
 _LEAST = 1 << 20
 _MADV_HUGEPAGE = 14
-_madvise: Any = types.ExternalFunction("madvise", types.int32(types.intp, types.uintp, types.int32))
+_madvise: Callable[[int, int, int], int] = types.ExternalFunction(
+    "madvise", types.int32(types.intp, types.uintp, types.int32)
+)
 
 
 def _advise(address: int, size: int) -> None:
@@ -35,4 +37,4 @@ def _do_nothing(address: int, size: int) -> None:
 
 
 #: Ask for large pages for an array of so many bytes, if it is large and the system is Linux.
-advise: Any = jit(_advise if sys.platform == "linux" else _do_nothing)
+advise = jit(_advise if sys.platform == "linux" else _do_nothing)

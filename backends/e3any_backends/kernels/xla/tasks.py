@@ -8,8 +8,8 @@ that leaves frees what the threads have in common.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from ctypes import Structure, c_int64, sizeof
-from typing import Any
 
 import llvmlite.binding
 from numba.core import types
@@ -62,7 +62,7 @@ if sys.platform == "win32":
 
     _switch = ctypes.cast(ctypes.windll.kernel32.SwitchToThread, ctypes.c_void_p).value
     llvmlite.binding.add_symbol("sched_yield", _switch)
-_let_others_run: Any = types.ExternalFunction("sched_yield", types.int32())
+_let_others_run: Callable[[], int] = types.ExternalFunction("sched_yield", types.int32())
 
 
 # -- the thread that XLA calls ------------------------------------------------------------------------------
@@ -79,8 +79,8 @@ def begin(frame: int, item_size: int) -> int:
         num_shares = max(1, min(num_shares, call_frame.num_threads(frame)))
     scratch_bytes = attribute(frame, "scratch_words") * WORD
     partial_bytes = (attribute(frame, "partial_size") * item_size + WORD - 1) // WORD * WORD
-    call = int(allocate(_SIZE))
-    scratch = int(allocate(WORD + scratch_bytes + (num_shares - 1) * partial_bytes))
+    call = allocate(_SIZE)
+    scratch = allocate(WORD + scratch_bytes + (num_shares - 1) * partial_bytes)
     if call == 0 or scratch == 0:
         free(call)
         free(scratch)
@@ -130,7 +130,7 @@ def free_scratch(call: int) -> None:
 @part
 def is_task(address: int) -> bool:
     """Return whether an address is that of a :class:`Call`, and not that of a call frame."""
-    return bool(_read(address, "struct_size") == 0)
+    return _read(address, "struct_size") == 0
 
 
 @part
@@ -155,7 +155,7 @@ def fail(call: int) -> None:
 @part
 def has_failed(call: int) -> bool:
     """Return whether there has been an exception."""
-    return bool(_add(call, "num_failures", 0) > 0)
+    return _add(call, "num_failures", 0) > 0
 
 
 @part
@@ -171,22 +171,22 @@ def leave(call: int) -> None:
 @part
 def frame_of(call: int) -> int:
     """Return the address of the call frame."""
-    return int(_read(call, "frame"))
+    return _read(call, "frame")
 
 
 @part
 def num_shares_of(call: int) -> int:
     """Return the number of shares."""
-    return int(_read(call, "num_shares"))
+    return _read(call, "num_shares")
 
 
 @part
 def scratch_of(call: int) -> int:
     """Return the address of the memory that all shares read."""
-    return int(_read(call, "scratch"))
+    return _read(call, "scratch")
 
 
 @part
 def partial_outputs(call: int, share: int) -> int:
     """Return the address of the partial outputs of any share but the first, which writes to the outputs."""
-    return int(_read(call, "partials") + (share - 1) * _read(call, "partial_bytes"))
+    return _read(call, "partials") + (share - 1) * _read(call, "partial_bytes")
