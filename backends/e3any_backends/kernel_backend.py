@@ -95,4 +95,10 @@ class KernelBackend(Backend):
         if self.supports("edge_products", x, angular, radial):
             indices = [self.as_index(src), self.as_index(dst)]
             return self.apply("edge_products", (num,), [x, angular, radial], indices)
+        return self.edge_products_by_reference(x, angular, radial, src, dst, num, indices_are_sorted)
+
+    def edge_products_by_reference(
+        self, x: Array, angular: Array, radial: Array, src: Array, dst: Array, num: int, indices_are_sorted: bool
+    ) -> Array:
+        """Sum products of basis functions and features over edges, for arrays that no kernel supports."""
         return super().edge_products(x, angular, radial, src, dst, num, indices_are_sorted)

@@ -7,9 +7,14 @@ import inspect
 import jax
 import jax.numpy as jnp
 import pytest
+import torch
 from e3any_backends.jax import private
+from e3any_backends.torch import private as of_torch
 from jax.extend.core import Primitive
 from jax.interpreters import ad, mlir
+from torch._subclasses import FakeTensorMode
+
+# -- JAX ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -104,3 +109,80 @@ def test_lowerings_are_told_about_other_numbers_of_devices(primitive):
     x = jax.ShapeDtypeStruct((4,), jnp.float32, sharding=sharding)
     lowering = lowering_of(primitive, x, lambda f, x: f.trace(x).lower(lowering_platforms=("cpu",)))
     assert lowering.num_devices == 2
+
+
+# -- PyTorch ------------------------------------------------------------------------------------------------
+
+
+def modes():
+    """Return the modes that are under way."""
+    found = {
+        "torch.func": of_torch.is_transformed(),
+        "forward": of_torch.forward_level() >= 0,
+        "dispatch": of_torch.num_dispatch_modes() > 0,
+        "trace": of_torch.tracing_state() is not None,
+        "batch": of_torch.batches_gradients(),
+    }
+    return {name for name, is_active in found.items() if is_active}
+
+
+class Twice(torch.autograd.Function):
+    """Twice a tensor; the backward pass appends its modes to a list."""
+
+    @staticmethod
+    def forward(ctx, x, found):
+        ctx.found = found
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, g):
+        ctx.found.append(modes())
+        return 2 * g, None
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace`:DeprecationWarning")
+def test_modes_of_torch_are_seen_while_they_last():
+    found, x = {}, torch.ones(2)
+
+    def record(name):
+        def function(x):
+            found[name] = modes()
+            return 2 * x
+
+        return function
+
+    torch.func.vmap(record("vmap"))(x)
+    torch.func.grad(lambda x: record("grad")(x).sum())(x)
+    with torch.autograd.forward_ad.dual_level():
+        record("dual")(x)
+    with FakeTensorMode():
+        record("fake")(torch.ones(2))
+    torch.jit.trace(record("trace"), x, check_trace=False)
+    assert found == {
+        "vmap": {"torch.func"},
+        "grad": {"torch.func"},
+        "dual": {"forward"},
+        "fake": {"dispatch"},
+        "trace": {"trace"},
+    }
+    assert modes() == set()
+
+
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_batches_of_gradients_are_seen_in_backward_passes(is_batch):
+    x, found = torch.ones(2, requires_grad=True), []
+    g = torch.eye(2) if is_batch else torch.ones(2)
+    torch.autograd.grad(Twice.apply(x, found), x, g, is_grads_batched=is_batch)
+    assert ["batch" in modes for modes in found] == [is_batch]
+
+
+def test_attributes_for_compilers_are_those_of_public_functions():
+    def function():
+        return 1
+
+    torch.compiler.assume_constant_result(function)
+    assert vars(function) == vars(of_torch.set_constant(lambda: 1))
+    ours, theirs = torch.ones(2, 3), torch.ones(2, 3)
+    of_torch.set_fixed_sizes(ours)
+    torch._dynamo.mark_static(theirs)
+    assert {n: vars(theirs)[n] for n in vars(ours)} == vars(ours) != {}

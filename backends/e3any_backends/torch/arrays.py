@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from e3any_backends.arrays import Array, Arrays, Device, DType
 from e3any_backends.forms.tables import lookup
+from e3any_backends.torch import private
 
 __all__ = ["ARRAYS", "TorchArrays", "has_memory"]
 
@@ -154,6 +155,7 @@ _MAX_TENSORS = 4096
 _tensors: dict[tuple[Hashable, ...], list[torch.Tensor]] = {}
 
 
+@private.set_constant
 def _tensor(
     dtype: torch.dtype, device: torch.device, keep: bool, function: Callable[..., np.ndarray], *arguments: Hashable
 ) -> list[torch.Tensor]:
@@ -166,8 +168,7 @@ def _tensor(
     if array.dtype.kind != "b":
         tensor = tensor.to(dtype if array.dtype.kind == "f" else torch.int64)
     tensor = tensor.to(device)
-    # As torch._dynamo.mark_static does: tables have fixed sizes, also in programs for dynamic shapes.
-    setattr(tensor, "_dynamo_static_indices", set(range(tensor.ndim)))  # noqa: B010
+    private.set_fixed_sizes(tensor)
     # In a list: a compiler calls all results of a function by one name, but items of a list by their own.
     result = [tensor]
     if keep and _is_kept(tensor):
@@ -196,7 +197,4 @@ def has_memory(x: torch.Tensor) -> bool:
 #: The one instance, for functions that need no backend.
 ARRAYS = TorchArrays()
 
-# Compilers call these functions and take the results as constants. The attribute is all that
-# torch.compiler.assume_constant_result sets, which imports the compiler first.
-for _function in (lookup, _tensor):
-    setattr(_function, "_dynamo_marked_constant", True)  # noqa: B010
+private.set_constant(lookup)

@@ -13,6 +13,7 @@ from e3any_backends import kernels
 from e3any_backends.arrays import Array
 from e3any_backends.kernel_backend import KernelBackend
 from e3any_backends.references.edges import edge_products_by_segments
+from e3any_backends.torch import private
 from e3any_backends.torch.arrays import TorchArrays, has_memory
 from e3any_backends.torch.modes import obstacle
 
@@ -33,14 +34,17 @@ class TorchBackend(TorchArrays, KernelBackend):
 
     def harmonics(self, r: Array, factors: tuple[float, ...], order: tuple[int, ...], unit: bool) -> Array:
         """Evaluate harmonics, by a kernel or by the reference."""
-        if (
-            len(factors) == 1
-            or not self.supports("harmonics", r)
-            or kernels.harmonics_are_few(r, len(order))
-            or (torch.compiler.is_compiling() and not kernels.harmonics_compile(_name(r.dtype)))
-        ):
+        if len(factors) == 1 or not self.supports("harmonics", r) or kernels.harmonics_are_few(r, len(order)):
             return super().harmonics(r, factors, order, unit)
-        return _kernels().harmonics(r, factors, order, unit)
+        if not torch.compiler.is_compiling():
+            from e3any_backends.torch.eager import harmonics
+
+            return harmonics(r, factors, order, unit)
+        if kernels.harmonics_compile(_name(r.dtype)):
+            from e3any_backends.torch.operators import harmonics_by_operator
+
+            return harmonics_by_operator(r, factors, order, unit)
+        return super().harmonics(r, factors, order, unit)
 
     def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: object = None) -> Array:
         """Multiply components with matrices, by a kernel or by the reference."""
@@ -48,19 +52,10 @@ class TorchBackend(TorchArrays, KernelBackend):
             return super().linear(x, w, which, bias, precision)
         return _kernels().linear(x, w, which, bias)
 
-    def edge_products(
-        self,
-        x: Array,
-        angular: Array,
-        radial: Array,
-        src: Array,
-        dst: Array,
-        num: int,
-        indices_are_sorted: bool = False,
+    def edge_products_by_reference(
+        self, x: Array, angular: Array, radial: Array, src: Array, dst: Array, num: int, indices_are_sorted: bool
     ) -> Array:
-        """Sum products over edges, by a kernel or by the reference, block by block."""
-        if self.supports("edge_products", x, angular, radial):
-            return self.apply("edge_products", (num,), [x, angular, radial], [self.as_index(src), self.as_index(dst)])
+        """Sum products over edges block by block."""
         sums = partial(edge_products_by_segments, self, num=num, indices_are_sorted=indices_are_sorted)
         # Compilers would take one number of blocks for all sizes, and torch.func does not support checkpoints.
         if torch.compiler.is_compiling() or not all(map(has_memory, (x, angular, radial))):
@@ -79,7 +74,7 @@ _BLOCK_BYTES = 2**26
 
 
 class _Kernels(Protocol):
-    """Calls of kernels, as functions of a module."""
+    """Calls of the kernels of multilinear maps, as functions of a module."""
 
     def apply(
         self, name: str, arguments: tuple[int, ...], operands: list[torch.Tensor], indices: list[torch.Tensor]
@@ -88,11 +83,6 @@ class _Kernels(Protocol):
 
     def linear(self, x: torch.Tensor, w: torch.Tensor, which: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """Multiply components with matrices."""
-
-    def harmonics(
-        self, r: torch.Tensor, factors: tuple[float, ...], order: tuple[int, ...], unit: bool
-    ) -> torch.Tensor:
-        """Evaluate harmonics."""
 
 
 def _kernels() -> _Kernels:
@@ -111,6 +101,5 @@ def _name(dtype: torch.dtype) -> str:
     return "float64" if dtype == torch.float64 else "float32"
 
 
-# Compilers call these functions and take the results as constants; see e3any_backends.torch.arrays.
 for _function in (kernels.used, kernels.harmonics_compile, kernels.log_fallback):
-    setattr(_function, "_dynamo_marked_constant", True)  # noqa: B010
+    private.set_constant(_function)

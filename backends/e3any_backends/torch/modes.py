@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch.autograd import forward_ad
+
+from e3any_backends.torch import private
 
 __all__ = ["obstacle"]
 
 _DTYPES = (torch.float32, torch.float64)
 _CLASSES = (torch.Tensor, torch.nn.Parameter)
-_VMAP = torch._C._dispatch_key_parse("VmapMode")  # found once: this takes 9 µs
 
 
 def obstacle(tensors: Sequence[torch.Tensor]) -> str:
@@ -25,17 +25,17 @@ def obstacle(tensors: Sequence[torch.Tensor]) -> str:
         is_usual = is_usual and type(t) in _CLASSES
     if torch.compiler.is_exporting():
         return "exported programs run without e3any"
-    if torch._C._are_functorch_transforms_active():
+    if private.is_transformed():
         return "a transformation of torch.func is under way"
     if torch.compiler.is_compiling():
         return ""
     if not is_usual:
         return "a tensor is of another class"
     # Modes of PyTorch that see only its own operations.
-    if forward_ad._current_level >= 0:
+    if private.forward_level() >= 0:
         return "derivatives are taken in forward mode"
-    if torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None:
+    if private.num_dispatch_modes() > 0 or private.tracing_state() is not None:
         return "the program is being traced"
-    if torch._C._dispatch_tls_is_dispatch_key_included(_VMAP):
+    if private.batches_gradients():
         return "a batch of gradients is computed"
     return ""

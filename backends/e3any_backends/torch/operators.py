@@ -16,7 +16,7 @@ from e3any_backends.torch import values
 from e3any_backends.torch.contexts import Context
 from e3any_backends.torch.multilinear import gradients_backward
 
-__all__ = ["apply", "harmonics", "linear"]
+__all__ = ["apply", "harmonics_by_operator", "linear"]
 
 Tensors = list[torch.Tensor]
 Gradients = tuple[object, ...]
@@ -36,7 +36,9 @@ def linear(x: torch.Tensor, w: torch.Tensor, which: torch.Tensor, bias: torch.Te
     return y
 
 
-def harmonics(r: torch.Tensor, factors: tuple[float, ...], order: tuple[int, ...], unit: bool) -> torch.Tensor:
+def harmonics_by_operator(
+    r: torch.Tensor, factors: tuple[float, ...], order: tuple[int, ...], unit: bool
+) -> torch.Tensor:
     """Evaluate harmonics; see :meth:`~e3any_backends.generic.Backend.harmonics`."""
     found: torch.Tensor = harmonics_operator([r], False, list(factors), list(order), unit)
     return found
