@@ -93,10 +93,10 @@ def test_empty_axes_give_empty_products(library, rng, outer, features):
 
 def test_empty_axes_may_be_compiled(rng):
     arrays = [jnp.asarray(a) for a in operands(rng, small(), outer=((1, 0), (1, 0), (1, 1)))]
-    value, slope = jit(jax.value_and_grad(lambda *a: couple(small())(*a).sum(), argnums=2))(*arrays)
+    value, gradient = jit(jax.value_and_grad(lambda *a: couple(small())(*a).sum(), argnums=2))(*arrays)
     assert value == 0.0
-    assert slope.shape == arrays[2].shape
-    assert not slope.any()
+    assert gradient.shape == arrays[2].shape
+    assert not gradient.any()
 
 
 def test_gradients_of_empty_axes_are_empty_or_zero(rng):
@@ -179,7 +179,7 @@ def second_derivatives(function, arrays, tangents):
     """Return products of the Hessian with tangents, in reverse and forward mode over reverse and forward mode."""
     grad = jax.grad(loss(function), argnums=(0, 1, 2))
 
-    def slope(*arrays):
+    def derivative(*arrays):
         return jax.jvp(loss(function), arrays, tangents)[1]
 
     def projected(*arrays):
@@ -188,8 +188,8 @@ def second_derivatives(function, arrays, tangents):
     return (
         jax.grad(projected, argnums=(0, 1, 2))(*arrays),
         jax.jvp(grad, arrays, tangents)[1],
-        jax.grad(slope, argnums=(0, 1, 2))(*arrays),
-        jax.jvp(slope, arrays, tangents)[1],
+        jax.grad(derivative, argnums=(0, 1, 2))(*arrays),
+        jax.jvp(derivative, arrays, tangents)[1],
     )
 
 
@@ -210,9 +210,9 @@ def test_second_derivatives_of_pytorch_are_those_of_jax(rng):
         tuple(map(jnp.asarray, arrays)), tuple(map(jnp.asarray, tangents))
     )
     leaves = [torch.from_numpy(a).requires_grad_() for a in arrays]
-    grads = torch.autograd.grad(couple(small())(*leaves).sin().sum(), leaves, create_graph=True)
-    slope = sum((g * torch.from_numpy(t)).sum() for g, t in zip(grads, tangents))
-    assert_parity(torch.autograd.grad(slope, leaves), hessians[0])
+    gradients = torch.autograd.grad(couple(small())(*leaves).sin().sum(), leaves, create_graph=True)
+    derivative = sum((g * torch.from_numpy(t)).sum() for g, t in zip(gradients, tangents))
+    assert_parity(torch.autograd.grad(derivative, leaves), hessians[0])
 
 
 def test_fourth_derivative_along_a_line_is_that_of_the_definition(rng):
@@ -276,10 +276,10 @@ def test_each_operand_can_be_mapped_over(rng, axes):
     def one(i):
         return tuple(a if axis is None else jnp.take(a, i, axis=axis) for a, axis in zip(stacked, axes))
 
-    def values_and_slopes(*arrays):
+    def values_and_gradients(*arrays):
         return couple(small())(*arrays), jax.grad(loss(couple(small())), argnums=(0, 1, 2))(*arrays)
 
-    actual = jit(jax.vmap(values_and_slopes, in_axes=axes))(*stacked)
+    actual = jit(jax.vmap(values_and_gradients, in_axes=axes))(*stacked)
     f = einsum_of(small())
     each = [(f(*one(i)), jax.grad(loss(f), argnums=(0, 1, 2))(*one(i))) for i in range(3)]
     assert_parity(actual, jax.tree.map(lambda *a: jnp.stack(a), *each))
@@ -320,9 +320,9 @@ def test_product_runs_without_jit(rng):
     arrays = tuple(map(jnp.asarray, operands(rng, small())))
     with jax.disable_jit():
         actual = couple(small())(*arrays)
-        slopes = jax.grad(loss(couple(small())), argnums=(0, 1, 2))(*arrays)
+        gradients = jax.grad(loss(couple(small())), argnums=(0, 1, 2))(*arrays)
     assert_parity(actual, couple(small())(*arrays))
-    assert_parity(slopes, jax.grad(loss(einsum_of(small())), argnums=(0, 1, 2))(*arrays))
+    assert_parity(gradients, jax.grad(loss(einsum_of(small())), argnums=(0, 1, 2))(*arrays))
 
 
 @pytest.mark.usefixtures("emitter")
@@ -350,12 +350,12 @@ def test_table_without_paths_gives_zeros(library):
 
 
 @pytest.mark.usefixtures("emitter")
-def test_components_without_coefficients_are_zero_with_zero_slopes(rng):
+def test_components_without_coefficients_are_zero_with_zero_gradients(rng):
     x, y, w = map(jnp.asarray, operands(rng, small()))
     assert not couple(small())(x, y, w)[..., 6, :].any()
-    slope = jax.grad(loss(couple(small())), argnums=(0, 1))(x, y, w)
-    assert not slope[0][..., 4, :].any()
-    assert not slope[1][..., 3, :].any()
+    dx, dy = jax.grad(loss(couple(small())), argnums=(0, 1))(x, y, w)
+    assert not dx[..., 4, :].any()
+    assert not dy[..., 3, :].any()
 
 
 def test_programs_do_not_grow_beyond_a_number_of_couplings(rng):

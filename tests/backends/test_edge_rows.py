@@ -31,9 +31,9 @@ def test_derivatives_are_adjoint_to_sums(rng, monkeypatch, dtype, components, fe
     indices = [rng.integers(-1, num + 1, edges) for _ in range(2)]
     g = rng.normal(size=(num, 4, components, features)).astype(dtype)
     kernel = EdgeProducts(num)
-    for n, slope in enumerate(kernel.vjp(operands, indices, g, count=lambda: threads)):
-        direction = rng.normal(size=slope.shape).astype(dtype)
+    for n, gradient in enumerate(kernel.vjp(operands, indices, g, count=lambda: threads)):
+        direction = rng.normal(size=gradient.shape).astype(dtype)
         along = kernel.value([*operands[:n], direction, *operands[n + 1 :]], indices, count=lambda: threads)
-        scale = np.linalg.norm(slope) * np.linalg.norm(direction)
-        ours, theirs = np.vdot(slope, direction), np.vdot(g, along)
+        scale = np.linalg.norm(gradient) * np.linalg.norm(direction)
+        ours, theirs = np.vdot(gradient, direction), np.vdot(g, along)
         assert_parity(np.asarray([ours, scale]), np.asarray([theirs, scale]), dtype)

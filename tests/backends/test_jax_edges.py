@@ -1,4 +1,4 @@
-"""The primitive that sums products over edges in JAX, beside the form in the standard alone."""
+"""The primitive that sums products over edges in JAX, compared with the reference."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def native(*arrays, indices_are_sorted=False):
     return backend_of(arrays[0]).edge_products(*arrays, RECEIVERS, indices_are_sorted)
 
 
-def specified(*arrays):
+def reference(*arrays):
     return Backend.edge_products(backend_of(arrays[0]), *arrays, RECEIVERS)
 
 
@@ -55,38 +55,43 @@ def test_programs_call_the_kernel_where_it_is_switched_on(factors, lists, by_ker
 
 
 @pytest.mark.parametrize("block_bytes", [1, 2**20])
-def test_values_and_gradients_are_those_of_the_specification(rng, factors, lists, monkeypatch, block_bytes):
+def test_values_and_gradients_are_those_of_the_reference(rng, factors, lists, monkeypatch, block_bytes):
     monkeypatch.setattr(jax_edges, "_BLOCK_BYTES", block_bytes)
     cotangent = numbers(rng, RECEIVERS, 4, 3, 2)
 
-    def pulled(function):
-        value, pullback = jax.vjp(lambda *a: function(*a, *lists), *factors)
-        return value, *pullback(cotangent)
+    def value_and_gradients(function):
+        value, vjp = jax.vjp(lambda *a: function(*a, *lists), *factors)
+        return value, *vjp(cotangent)
 
-    assert_parity(jax.jit(pulled, static_argnums=0)(native), jax.jit(pulled, static_argnums=0)(specified))
+    assert_parity(
+        jax.jit(value_and_gradients, static_argnums=0)(native),
+        jax.jit(value_and_gradients, static_argnums=0)(reference),
+    )
 
 
 def test_sorted_lists_have_the_same_numbers(factors, lists):
     src, dst = lists
     dst = jnp.sort(dst)
-    assert_parity(native(*factors, src, dst, indices_are_sorted=True), specified(*factors, src, dst))
+    assert_parity(native(*factors, src, dst, indices_are_sorted=True), reference(*factors, src, dst))
 
 
-def test_forward_mode_is_that_of_the_specification(rng, factors, lists):
+def test_forward_mode_is_that_of_the_reference(rng, factors, lists):
     tangents = tuple(numbers(rng, *a.shape) for a in factors)
 
     def along(function):
         return jax.jit(lambda a, t: jax.jvp(lambda *a: function(*a, *lists), a, t))(factors, tangents)
 
-    assert_parity(along(native), along(specified))
+    assert_parity(along(native), along(reference))
 
 
-def test_second_derivatives_are_those_of_the_specification(factors, lists):
-    def slope(function, *a):
-        grads = jax.grad(lambda *a: jnp.sum(jnp.sin(function(*a, *lists))), (0, 1, 2))(*a)
-        return sum(jnp.sum(g**2) for g in grads)
+def test_second_derivatives_are_those_of_the_reference(factors, lists):
+    def squared_gradients(function, *a):
+        gradients = jax.grad(lambda *a: jnp.sum(jnp.sin(function(*a, *lists))), (0, 1, 2))(*a)
+        return sum(jnp.sum(g**2) for g in gradients)
 
-    ours, theirs = (jax.jit(jax.grad(slope, (1, 2, 3)), static_argnums=0)(f, *factors) for f in (native, specified))
+    ours, theirs = (
+        jax.jit(jax.grad(squared_gradients, (1, 2, 3)), static_argnums=0)(f, *factors) for f in (native, reference)
+    )
     assert_parity(ours, theirs)
 
 
@@ -97,7 +102,7 @@ def test_batches_are_stacks_of_calls(rng, factors, lists, axes):
         for a, axis in zip((*factors, *lists), axes)
     ]
     rows = [[a if axis is None else jnp.take(a, i, axis) for a, axis in zip(arrays, axes)] for i in range(3)]
-    function = jax.jit(specified)
+    function = jax.jit(reference)
     assert_parity(jax.jit(jax.vmap(native, axes))(*arrays), jnp.stack([function(*row) for row in rows]))
 
 
@@ -105,7 +110,7 @@ def test_batches_of_cotangents(factors, lists):
     def loss(function):
         return lambda a: jnp.sum(function(a, *factors[1:], *lists) ** 2, axis=(1, 2))
 
-    ours, theirs = jax.jit(jax.jacrev(loss(native))), jax.jit(jax.jacrev(loss(specified)))
+    ours, theirs = jax.jit(jax.jacrev(loss(native))), jax.jit(jax.jacrev(loss(reference)))
     assert_parity(ours(factors[0]), theirs(factors[0]))
 
 
@@ -130,7 +135,7 @@ def test_a_node_that_is_not_a_number_spoils_its_neighbours_only(factors):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_dtypes_are_kept(factors, lists, dtype):
     value = native(*(a.astype(dtype) for a in factors), *lists)
-    assert_parity(value.astype("float32"), specified(*factors, *lists).astype("float32"), rtol=2e-2)
+    assert_parity(value.astype("float32"), reference(*factors, *lists).astype("float32"), rtol=2e-2)
     assert value.dtype == dtype
 
 
@@ -149,7 +154,7 @@ def test_programs_for_any_number_of_edges_are_exported(factors, lists):
     specs = [((nodes, 3, 2), float), ((edges, 4), float), ((edges, 2, 2), float), ((edges,), int), ((edges,), int)]
     arguments = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in specs]
     exported = jax.export.export(jax.jit(native))(*arguments)
-    assert_parity(exported.call(*factors, *lists), specified(*factors, *lists))
+    assert_parity(exported.call(*factors, *lists), reference(*factors, *lists))
 
 
 def test_memory_does_not_grow_with_products_of_edges(rng):

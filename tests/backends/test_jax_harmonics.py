@@ -1,4 +1,4 @@
-"""The primitive of harmonics in JAX, beside derivatives of their plain form."""
+"""The primitive of harmonics in JAX, compared with derivatives of their reference."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def checked(function, *arrays):
     ours = jax.jit(lambda *a: function(*a))(*arrays)
     with kernels.enabled(False):
         primitive = jax.jit(lambda *a: function(*a))(*arrays)
-    plain = _without_primitive(function, *arrays)
-    assert_parity(ours, plain)
-    assert_parity(primitive, plain)
+    reference = _without_primitive(function, *arrays)
+    assert_parity(ours, reference)
+    assert_parity(primitive, reference)
 
 
 def _without_primitive(function, *arrays):
-    """Return what a function gives where derivatives are those of the plain form, operation by operation."""
+    """Return what a function gives where derivatives are those of the reference, operation by operation."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("e3any_backends.jax.backend.harmonics", partial(harmonics_by_recursion, ARRAYS))
         return jax.jit(lambda *a: function(*a))(*arrays)
@@ -55,7 +55,7 @@ def weighted(function, r, w):
     return jnp.sum(w * jnp.sin(function(r)))
 
 
-def test_values_and_derivatives_of_three_orders_are_those_of_the_plain_form(rng, function, points):
+def test_values_and_derivatives_of_three_orders_are_those_of_the_reference(rng, function, points):
     w, c = jnp.asarray(rng.normal(size=(21, 9))), jnp.asarray(rng.normal(size=(21, 3)))
 
     def derivatives(r, w):
@@ -74,14 +74,14 @@ def test_forward_mode_in_any_order_with_reverse_mode(rng, function, points):
         return lambda r: jax.jvp(f, (r,), (c,))[1]
 
     def derivatives(r):
-        slope = jax.grad(lambda r: jnp.sum(jnp.sin(along(function)(r))))
-        return along(along(function))(r), slope(r), jax.jvp(slope, (r,), (d,))[1]
+        gradient = jax.grad(lambda r: jnp.sum(jnp.sin(along(function)(r))))
+        return along(along(function))(r), gradient(r), jax.jvp(gradient, (r,), (d,))[1]
 
     checked(derivatives, points)
 
 
 @pytest.mark.parametrize("shape", [(3,), (1, 3), (2, 5, 3), (2, 0, 3)])
-def test_any_shape_is_served(rng, function, shape):
+def test_any_shape_is_supported(rng, function, shape):
     r = jnp.asarray(rng.normal(size=shape))
 
     def both(r):
@@ -92,9 +92,9 @@ def test_any_shape_is_served(rng, function, shape):
 
 def test_batches_are_stacks_of_calls(rng, function, points):
     w = jnp.asarray(rng.normal(size=(4, 21, 9)))
-    slopes = jax.grad(partial(weighted, function))
-    ours = jax.jit(jax.vmap(slopes, (None, 0)))(points, w)
-    assert_parity(ours, jnp.stack([slopes(points, some) for some in w]))
+    gradient = jax.grad(partial(weighted, function))
+    ours = jax.jit(jax.vmap(gradient, (None, 0)))(points, w)
+    assert_parity(ours, jnp.stack([gradient(points, some) for some in w]))
     each = jax.jit(jax.vmap(jax.jacfwd(function)))(points)
     assert_parity(each, jnp.stack([jax.jacrev(function)(r) for r in points]))
 
@@ -107,10 +107,10 @@ def test_equal_calls_compile_once(function, points):
 
 def test_programs_for_any_number_of_vectors_are_exported(function, points):
     shape = jax.export.symbolic_shape("n, 3")
-    slope = jax.grad(lambda r: jnp.sum(function(r) ** 3))
-    exported = jax.export.export(jax.jit(slope))(jax.ShapeDtypeStruct(shape, points.dtype))
+    gradient = jax.grad(lambda r: jnp.sum(function(r) ** 3))
+    exported = jax.export.export(jax.jit(gradient))(jax.ShapeDtypeStruct(shape, points.dtype))
     assert "custom_call @e3any" not in exported.mlir_module()
-    assert_parity(exported.call(points), slope(points))
+    assert_parity(exported.call(points), gradient(points))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

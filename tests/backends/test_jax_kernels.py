@@ -1,4 +1,4 @@
-"""Kernels as custom calls of XLA, held against the definition and the plain forms."""
+"""Kernels as custom calls of XLA, compared with the definition and the references."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def calls_kernel(function, *arrays):
 @jit
 def ours(*arrays):
     """Return a product and all derivatives of the sum of its squares."""
-    product, pull = jax.vjp(couple(small()), *arrays)
-    return product, *pull(2 * product)
+    product, vjp = jax.vjp(couple(small()), *arrays)
+    return product, *vjp(2 * product)
 
 
 def defined(*arrays):
@@ -37,17 +37,17 @@ def defined(*arrays):
     lead = np.broadcast_shapes(*(a.shape[:-2] for a in arrays))
     x, y, w = wide = [np.broadcast_to(np.asarray(a), (*lead, *a.shape[-2:])) for a in arrays]
     product = by_einsum(*wide, small())
-    slopes = (
+    gradients = (
         np.einsum("...zf,s...yf,s...pf,pxyz->s...xf", 2 * product, y, w, table),
         np.einsum("...zf,s...xf,s...pf,pxyz->s...yf", 2 * product, x, w, table),
         np.einsum("...zf,s...xf,s...yf,pxyz->s...pf", 2 * product, x, y, table),
     )
-    return product, *map(_sum_to_shape, slopes, arrays)
+    return product, *map(_sum_to_shape, gradients, arrays)
 
 
-def _sum_to_shape(slope, array):
+def _sum_to_shape(gradient, array):
     axes = tuple(i for i, n in enumerate(array.shape) if n == 1)
-    return slope.sum(axes, keepdims=True)
+    return gradient.sum(axes, keepdims=True)
 
 
 def cast(arrays, dtype):
@@ -56,7 +56,7 @@ def cast(arrays, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("features", [1, 16, 64, 100])
-def test_products_and_slopes_are_those_of_the_definition(rng, dtype, features):
+def test_products_and_gradients_are_those_of_the_definition(rng, dtype, features):
     arrays = cast(operands(rng, small(), outer=((2, 3), (2, 3), (2, 1)), features=(features,) * 3), dtype)
     assert calls_kernel(couple(small()), *arrays)
     assert_parity(ours(*arrays), tuple(d.astype(dtype) for d in defined(*arrays)), dtype)
@@ -64,7 +64,7 @@ def test_products_and_slopes_are_those_of_the_definition(rng, dtype, features):
 
 @pytest.mark.parametrize("rows", [1, 2, 1025])
 @pytest.mark.parametrize("features", [3, 32])
-def test_any_number_of_rows_is_served(rng, rows, features):
+def test_any_number_of_rows_is_supported(rng, rows, features):
     arrays = cast(operands(rng, small(), outer=((1, rows), (1, rows), (1, 1)), features=(features,) * 3), "float64")
     assert calls_kernel(couple(small()), *arrays)
     assert_parity(ours(*arrays), defined(*arrays))
@@ -134,22 +134,22 @@ def test_loops_and_rematerialisation_may_be_around_kernels(rng):
     def total(x, y):
         return jnp.sum(jax.lax.scan(step, jnp.zeros((3, 7, 5)), (x, y))[0])
 
-    def plain(x, y):
+    def reference(x, y):
         return sum(jnp.sum(jnp.tanh(by_einsum(a, b, w, small(), jnp))) for a, b in zip(x, y))
 
     assert calls_kernel(total, x, y)
     w = jnp.broadcast_to(w, (1, 3, *w.shape[2:]))
-    assert_parity(jit(jax.grad(total, (0, 1)))(x, y), jit(jax.grad(plain, (0, 1)))(x, y))
+    assert_parity(jit(jax.grad(total, (0, 1)))(x, y), jit(jax.grad(reference, (0, 1)))(x, y))
 
 
 def test_switch_holds_for_what_is_compiled_in_its_block(rng, caplog):
     arrays = cast(operands(rng, small()), "float64")
     with kernels.enabled(False), caplog.at_level(logging.DEBUG, logger="e3any"):
         assert not calls_kernel(lambda *a: couple(small())(*a), *arrays)
-        plain = couple(small())(*arrays)
+        reference = couple(small())(*arrays)
     assert "no kernel for contraction: kernels are switched off or do not work here" in caplog.messages
     assert calls_kernel(lambda *a: couple(small())(*a), *arrays)
-    assert_parity(couple(small())(*arrays), plain)
+    assert_parity(couple(small())(*arrays), reference)
 
 
 def test_exported_programs_do_without(rng, caplog):
@@ -180,7 +180,7 @@ def test_one_device_may_be_named(rng):
 
 
 @pytest.mark.parametrize("features", [(2, 1, 2), (0, 0, 0)])
-def test_logs_say_which_shapes_are_not_served(rng, caplog, features):
+def test_logs_say_which_shapes_are_not_supported(rng, caplog, features):
     arrays = cast(operands(rng, small(), features=features), "float64")
     with caplog.at_level(logging.DEBUG, logger="e3any"):
         assert not calls_kernel(lambda *a: couple(small())(*a), *arrays)

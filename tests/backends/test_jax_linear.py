@@ -15,7 +15,7 @@ from e3any.testing import assert_parity
 WHICH = jnp.asarray([0, 1, 1, 0])
 
 
-@pytest.fixture(params=[True, False], ids=["kernel", "plain"])
+@pytest.fixture(params=[True, False], ids=["kernel", "reference"])
 def by_kernel(request):
     """Lower the primitive to kernels, or to products of matrices."""
     with kernels.enabled(request.param):
@@ -33,51 +33,51 @@ def native(x, w, bias):
     return multiply(x, w, WHICH, bias)
 
 
-def specified(x, w, bias):
+def reference(x, w, bias):
     return Backend.linear(backend_of(x), x, w, WHICH, bias)
 
 
 @pytest.mark.parametrize("has_bias", [False, True])
-def test_values_and_derivatives_of_two_orders_are_those_of_the_specification(rng, arrays, by_kernel, has_bias):
+def test_values_and_derivatives_of_two_orders_are_those_of_the_reference(rng, arrays, by_kernel, has_bias):
     c = jnp.asarray(rng.normal(size=(7, 4, 8)))
 
     def derivatives(function):
         def evaluate(x, w, bias):
             return function(x, w, bias if has_bias else None)
 
-        def slope(*a):
+        def gradients(*a):
             return jax.grad(lambda *a: jnp.sum(c * jnp.sin(evaluate(*a))), (0, 1, 2))(*a)
 
-        second = jax.grad(lambda *a: sum(jnp.sum(jnp.cos(d)) for d in slope(*a)), (0, 1, 2))
-        return jax.jit(lambda *a: (evaluate(*a), slope(*a), second(*a)))(*arrays)
+        second = jax.grad(lambda *a: sum(jnp.sum(jnp.cos(d)) for d in gradients(*a)), (0, 1, 2))
+        return jax.jit(lambda *a: (evaluate(*a), gradients(*a), second(*a)))(*arrays)
 
-    assert_parity(derivatives(native), derivatives(specified))
+    assert_parity(derivatives(native), derivatives(reference))
     text = jax.jit(native).lower(*arrays).as_text()
     assert ("custom_call @e3any_linear" in text) == by_kernel
 
 
-def test_forward_mode_is_that_of_the_specification(rng, arrays, by_kernel):
+def test_forward_mode_is_that_of_the_reference(rng, arrays, by_kernel):
     tangents = tuple(jnp.asarray(rng.normal(size=a.shape)) for a in arrays)
 
     def along(function):
         return jax.jit(lambda a, t: jax.jvp(function, a, t))(arrays, tangents)
 
-    assert_parity(along(native), along(specified))
-    assert_parity(*(jax.jvp(lambda b, f=f: f(*arrays[:2], b), arrays[2:], tangents[2:]) for f in (native, specified)))
+    assert_parity(along(native), along(reference))
+    assert_parity(*(jax.jvp(lambda b, f=f: f(*arrays[:2], b), arrays[2:], tangents[2:]) for f in (native, reference)))
 
 
 @pytest.mark.parametrize("axes", [(0, None, None), (1, None, None), (None, 0, None), (0, 0, 0), (None, None, 0)])
 def test_batches_are_stacks_of_calls(arrays, by_kernel, axes):
     stacked = [a if axis is None else jnp.stack([a, -a, 2 * a], axis) for a, axis in zip(arrays, axes)]
     rows = [[a if axis is None else jnp.take(a, i, axis) for a, axis in zip(stacked, axes)] for i in range(3)]
-    assert_parity(jax.jit(jax.vmap(native, axes))(*stacked), jnp.stack([specified(*row) for row in rows]))
+    assert_parity(jax.jit(jax.vmap(native, axes))(*stacked), jnp.stack([reference(*row) for row in rows]))
 
 
 def test_batches_of_cotangents(arrays, by_kernel):
     def jacobians(function):
         return jax.jit(jax.jacrev(lambda *a: jnp.sum(function(*a) ** 3, axis=(1, 2)), (0, 1, 2)))(*arrays)
 
-    assert_parity(jacobians(native), jacobians(specified))
+    assert_parity(jacobians(native), jacobians(reference))
 
 
 def test_layers_call_kernels_where_vectors_are_filled(rng):

@@ -34,9 +34,9 @@ def derivatives(function):
     def evaluate(*arrays):
         numbers = tuple(range(len(arrays)))
         square = lambda *a: (function(*a) ** 2).sum()
-        slopes = jax.grad(square, numbers)
-        second = jax.grad(lambda *a: sum((s**2).sum() for s in slopes(*a)), numbers)
-        return function(*arrays), *slopes(*arrays), *second(*arrays)
+        gradients = jax.grad(square, numbers)
+        second = jax.grad(lambda *a: sum((s**2).sum() for s in gradients(*a)), numbers)
+        return function(*arrays), *gradients(*arrays), *second(*arrays)
 
     return evaluate
 
@@ -129,14 +129,14 @@ from thread_cases import CASES, arguments
 pool.GRAIN, pool._PARTIAL_WORK = 1, 0
 function, shapes = CASES["linear"][0](400, 16)
 arrays = [jnp.asarray(a) for a in arguments(np.random.default_rng(0), shapes, "float32")]
-slopes = {}
+gradients = {}
 for number in (1, 4, 7):
     with kernels.threads(number):
-        slope = jax.grad(lambda *a: (function(*a) ** 2).sum(), 1)
-        slopes[number] = jax.jit(slope)(*arrays)
-assert np.allclose(slopes[1], slopes[4], rtol=1e-4)
-assert (slopes[7] == slopes[4]).all()
-print((slopes[1] == slopes[4]).all())
+        gradient = jax.grad(lambda *a: (function(*a) ** 2).sum(), 1)
+        gradients[number] = jax.jit(gradient)(*arrays)
+assert np.allclose(gradients[1], gradients[4], rtol=1e-4)
+assert (gradients[7] == gradients[4]).all()
+print((gradients[1] == gradients[4]).all())
 """
     path = os.pathsep.join(sys.path)
     environment = {**os.environ, "PYTHONPATH": path, "NPROC": str(cpus), "PJRT_NPROC": str(cpus)}

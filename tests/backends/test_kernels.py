@@ -1,4 +1,4 @@
-"""Kernels that need no C compiler, held against the plain forms."""
+"""Kernels that need no C compiler, compared with the references."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def assert_rounding(actual, expected, condition=1.0):
 def both(function, *arguments):
     """Return what a function gives with kernels, and without."""
     with kernels.enabled(False):
-        plain = function(*arguments)
-    return function(*arguments), plain
+        reference = function(*arguments)
+    return function(*arguments), reference
 
 
 @pytest.fixture
 def only_kernels(monkeypatch):
-    """Let plain forms fail while kernels are on."""
+    """Let references fail while kernels are on."""
 
     def fail(*_):
-        raise AssertionError("expected a kernel, got the plain form")
+        raise AssertionError("expected a kernel, got the reference")
 
     def switch():
         for name in REFERENCES:
@@ -116,14 +116,14 @@ def programs_and_tables(request, monkeypatch):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("features", [1, 5, 32, 48, 600])
 @pytest.mark.parametrize("max_degree", [0, 1, 3])
-def test_coupling_is_that_of_the_plain_form(rng, library, dtype, features, max_degree):
+def test_coupling_is_that_of_the_reference(rng, library, dtype, features, max_degree):
     arrays = as_library(library, *factors(rng, max_degree, [(40,), (40,)], features, dtype, (2, 2, 2)))
     assert_rounding(*both(tensor(max_degree, (2, 2, 2))[0], *arrays))
 
 
 @pytest.mark.usefixtures("programs_and_tables")
 @pytest.mark.parametrize("parities", list(itertools.product((1, 2), repeat=3)), ids=str)
-def test_parities_of_kernels_are_those_of_the_plain_form(rng, parities):
+def test_parities_of_kernels_are_those_of_the_reference(rng, parities):
     (product, of_pairs) = tensor(2, parities)
     assert_rounding(*both(product, *factors(rng, 2, [(7,), (7,)], 3, parities=parities)))
     if parities[0] == 1:
@@ -151,8 +151,8 @@ def test_leading_axes_broadcast(rng, only_kernels, library, features, lead):
     with kernels.enabled(False):
         expected = derivatives()
     only_kernels()
-    for actual, plain in zip(derivatives(), expected):
-        assert_rounding(actual, plain)
+    for actual, reference in zip(derivatives(), expected):
+        assert_rounding(actual, reference)
 
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])
@@ -183,7 +183,7 @@ def test_no_kernel_is_called_where_they_are_switched_off(rng, library, monkeypat
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("features", [1, 5, 32])
-def test_coupling_of_pairs_is_that_of_the_plain_form(rng, library, dtype, features):
+def test_coupling_of_pairs_is_that_of_the_reference(rng, library, dtype, features):
     arrays = as_library(library, *pairs(rng, (30,), features, dtype, (2, 2)))
     assert_rounding(*both(tensor(2, (1, 2, 2))[1], *arrays))
 
@@ -192,7 +192,7 @@ def test_coupling_of_pairs_is_that_of_the_plain_form(rng, library, dtype, featur
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("features", [1, 5, 32])
 @pytest.mark.parametrize("num_edges", [0, 1, 40])
-def test_sums_over_edges_are_those_of_the_plain_form(rng, library, dtype, features, num_edges):
+def test_sums_over_edges_are_those_of_the_reference(rng, library, dtype, features, num_edges):
     *arrays, num = edges(rng, features, num_edges, dtype)
     arrays = as_library(library, *arrays)
     assert_rounding(*both(backend_of(arrays[0]).edge_products, *arrays, num))
@@ -230,7 +230,7 @@ def matrices(rng, features, width, lead=(7, 2), dtype="float64"):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("lead", [(), (0,), (1,), (5,), (6,), (3, 23)], ids=str)
 @pytest.mark.parametrize("has_bias", [False, True])
-def test_linear_maps_are_those_of_the_plain_form(rng, only_kernels, library, dtype, lead, has_bias):
+def test_linear_maps_are_those_of_the_reference(rng, only_kernels, library, dtype, lead, has_bias):
     x, w, bias = as_library(library, *matrices(rng, 32, 16, lead, dtype))
     (which,) = as_library(library, np.asarray([1, 0, 0, 1]))
     expected = Backend.linear(backend_of(x), x, w, which, bias if has_bias else None)
@@ -260,7 +260,7 @@ def test_matrices_that_do_not_fill_vectors_are_left_to_libraries(rng):
 
 
 @pytest.mark.parametrize("name", ["couple", "couple_pairs", "edge_products", "linear"])
-def test_derivatives_to_third_order_are_those_of_the_plain_form(rng, name):
+def test_derivatives_to_third_order_are_those_of_the_reference(rng, name):
     function, arrays = cases(rng)[name]
 
     def derivatives(*arrays):
@@ -279,14 +279,14 @@ def test_derivatives_to_third_order_are_those_of_the_plain_form(rng, name):
 def test_only_needed_derivatives_of_derivatives_are_taken(rng):
     function, arrays = cases(rng)["couple"]
     x, y, w = (torch.from_numpy(a) for a in arrays)
-    (slope,) = grad(function(x.requires_grad_(), y, w).sin().sum(), x, create_graph=True)
-    actual = grad(slope.sum(), x)
+    (gradient,) = grad(function(x.requires_grad_(), y, w).sin().sum(), x, create_graph=True)
+    actual = grad(gradient.sum(), x)
     with kernels.enabled(False):
-        (slope,) = grad(function(x, y, w).sin().sum(), x, create_graph=True)
-        assert_parity(actual, grad(slope.sum(), x))
+        (gradient,) = grad(function(x, y, w).sin().sum(), x, create_graph=True)
+        assert_parity(actual, grad(gradient.sum(), x))
 
 
-def test_batches_of_gradients_take_the_plain_form(rng):
+def test_batches_of_gradients_take_the_reference(rng):
     for function, arrays in cases(rng).values():
         x, *rest = (torch.from_numpy(a) for a in arrays)
         value = function(x.requires_grad_(), *rest)
@@ -355,7 +355,7 @@ def points(rng, dtype="float64"):
 @pytest.mark.parametrize("max_degree", [1, 2, 7])
 @pytest.mark.parametrize("cartesian_order", [False, True])
 @pytest.mark.usefixtures("at_any_size")
-def test_harmonics_are_those_of_the_plain_form(rng, library, dtype, max_degree, cartesian_order):
+def test_harmonics_are_those_of_the_reference(rng, library, dtype, max_degree, cartesian_order):
     for r in (points(rng, dtype), rng.normal(size=(2, 0, 3)).astype(dtype), rng.normal(size=3).astype(dtype)):
         (r,) = as_library(library, r)
         options = {"max_degree": max_degree, "cartesian_order": cartesian_order}
@@ -368,7 +368,7 @@ def test_harmonics_are_those_of_the_plain_form(rng, library, dtype, max_degree, 
 @pytest.mark.parametrize("function", [so3.spherical_harmonics, so3.solid_harmonics])
 @pytest.mark.parametrize("cartesian_order", [False, True])
 @pytest.mark.usefixtures("at_any_size")
-def test_derivatives_of_harmonics_are_those_of_the_plain_form(rng, function, cartesian_order):
+def test_derivatives_of_harmonics_are_those_of_the_reference(rng, function, cartesian_order):
     weights = torch.from_numpy(rng.normal(size=(600, 16)))
     direction = torch.from_numpy(rng.normal(size=(600, 3)))
 
@@ -376,12 +376,12 @@ def test_derivatives_of_harmonics_are_those_of_the_plain_form(rng, function, car
         r = torch.from_numpy(r).requires_grad_()
         w = weights.clone().requires_grad_()
         value = function(r, max_degree=3, cartesian_order=cartesian_order)
-        (slope,) = grad((value * w).sum(), r, create_graph=True)
-        along = (slope * direction).sum()
+        (gradient,) = grad((value * w).sum(), r, create_graph=True)
+        along = (gradient * direction).sum()
         second = grad(along, [r, w], retain_graph=True)  # by the kernel
-        again = grad(along, [r, w], create_graph=True)  # by the plain form, for a third derivative
+        again = grad(along, [r, w], create_graph=True)  # by the reference, for a third derivative
         (third,) = grad((again[0] * direction).sum(), r)
-        return [x.detach() for x in (value, slope, *second, *again, third)]
+        return [x.detach() for x in (value, gradient, *second, *again, third)]
 
     r = rng.normal(size=(600, 3))
     r[:2] = [[0, 0, 0], [0, 0, 2]]
@@ -392,14 +392,14 @@ def test_derivatives_of_harmonics_are_those_of_the_plain_form(rng, function, car
 @pytest.mark.usefixtures("at_any_size")
 def test_derivatives_of_harmonics_are_finite_everywhere(rng):
     r = torch.from_numpy(points(rng)).requires_grad_()
-    (slope,) = grad(so3.spherical_harmonics(r, 4).sin().sum(), r, create_graph=True)
-    (second,) = grad(slope.sin().sum(), r)
-    assert torch.isfinite(slope).all()
+    (gradient,) = grad(so3.spherical_harmonics(r, 4).sin().sum(), r, create_graph=True)
+    (second,) = grad(gradient.sin().sum(), r)
+    assert torch.isfinite(gradient).all()
     assert torch.isfinite(second[:3]).all()
 
 
 @pytest.mark.usefixtures("at_any_size")
-def test_compiled_harmonics_and_their_slopes_call_kernels(rng):
+def test_compiled_harmonics_and_their_gradients_call_kernels(rng):
     r = torch.from_numpy(points(rng)[3:40]).requires_grad_()
     names = []
 
@@ -444,7 +444,7 @@ def test_the_operator_of_harmonics_keeps_the_rules_of_pytorch(rng, unit):
         (lambda f, *o: torch.fx.experimental.proxy_tensor.make_fx(f)(*o), "traced"),
     ],
 )
-def test_logs_say_why_a_case_is_not_served(rng, caplog, case, reason):
+def test_logs_say_why_a_case_is_not_supported(rng, caplog, case, reason):
     function, arrays = cases(rng)["couple"]
     with caplog.at_level(logging.DEBUG, logger="e3any"):
         case(function, *(torch.from_numpy(a) for a in arrays))
@@ -454,7 +454,7 @@ def test_logs_say_why_a_case_is_not_served(rng, caplog, case, reason):
 
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])
-def test_few_harmonics_take_the_plain_form(rng, library, caplog):
+def test_few_harmonics_take_the_reference(rng, library, caplog):
     (few, many) = as_library(library, *(rng.normal(size=(n, 3)).astype("float32") for n in (10, 2048)))
     with caplog.at_level(logging.DEBUG, logger="e3any"):
         so3.spherical_harmonics(many, 1)
@@ -498,12 +498,12 @@ print(kernels.used(), "numba" in sys.modules, float(np.sum(layer(params, x, x)))
 def test_numba_is_optional_and_loaded_late():
     used, loaded, value = run_python(PRODUCT.format(missing=False)).split()
     assert (used, loaded) == ("True", "True")
-    missing, _, plain = run_python(PRODUCT.format(missing=True)).split()
+    missing, _, reference = run_python(PRODUCT.format(missing=True)).split()
     assert missing == "False"
-    assert float(plain) == pytest.approx(float(value), rel=1e-12)
-    off, loaded, plain = run_python(PRODUCT.format(missing=False), E3ANY_KERNELS="0").split()
+    assert float(reference) == pytest.approx(float(value), rel=1e-12)
+    off, loaded, reference = run_python(PRODUCT.format(missing=False), E3ANY_KERNELS="0").split()
     assert (off, loaded) == ("False", "False")
-    assert float(plain) == pytest.approx(float(value), rel=1e-12)
+    assert float(reference) == pytest.approx(float(value), rel=1e-12)
 
 
 @pytest.mark.parametrize("make", [memory.empty, memory.zeros])
@@ -523,7 +523,7 @@ def test_derivatives_of_edges_that_are_passed_over_are_zero(rng, monkeypatch, fe
     operands, g = [rng.normal(size=shape) for shape in shapes], rng.normal(size=(2, 4, 4, features))
     monkeypatch.setattr(pool, "GRAIN", 0.1)
     monkeypatch.setattr(maps, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))
-    _, *slopes = maps.EdgeProducts(2).vjp(operands, [src, dst], g, count=lambda: threads)
-    for slope in slopes:
-        sums = np.abs(slope).sum(axis=tuple(range(1, slope.ndim)))
+    _, *gradients = maps.EdgeProducts(2).vjp(operands, [src, dst], g, count=lambda: threads)
+    for gradient in gradients:
+        sums = np.abs(gradient).sum(axis=tuple(range(1, gradient.ndim)))
         np.testing.assert_array_equal(sums > 0, [True, False, False, True, False, False])

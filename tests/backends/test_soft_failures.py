@@ -187,13 +187,13 @@ from thread_cases import CASES, arguments
 jax.config.update("jax_enable_x64", True)
 availability._LEAST_HARMONICS = 0
 
-def slopes(function, leaves, create_graph=False):
+def value_and_gradients(function, leaves, create_graph=False):
     value = function(*leaves)
     return value, *torch.autograd.grad((value * value).sum(), leaves, create_graph=create_graph)
 
 def torch_values(function, *arrays):
     leaves = [torch.from_numpy(a).requires_grad_() for a in arrays]
-    values = slopes(function, leaves, create_graph=True)
+    values = value_and_gradients(function, leaves, create_graph=True)
     second = torch.autograd.grad(sum((s * s).sum() for s in values[1:]), leaves)
     return [a.detach().numpy() for a in (*values, *second)]
 
@@ -201,7 +201,7 @@ def compiled_values(function, *arrays):
     torch._dynamo.reset()
     leaves = [torch.from_numpy(a).requires_grad_() for a in arrays]
     program = torch.compile(function, backend="aot_eager", fullgraph=True)
-    return [a.detach().numpy() for a in slopes(program, leaves)]
+    return [a.detach().numpy() for a in value_and_gradients(program, leaves)]
 
 def jax_values(function, *arrays):
     jax.clear_caches()

@@ -49,9 +49,9 @@ def derivatives(function):
     def evaluate(*arrays):
         leaves = [torch.from_numpy(a).requires_grad_() for a in arrays]
         value = function(*leaves)
-        slopes = torch.autograd.grad((value * value).sum(), leaves, create_graph=True)
-        second = torch.autograd.grad(sum((s * s).sum() for s in slopes), leaves)
-        return [a.detach().numpy() for a in (value, *slopes, *second)]
+        gradients = torch.autograd.grad((value * value).sum(), leaves, create_graph=True)
+        second = torch.autograd.grad(sum((s * s).sum() for s in gradients), leaves)
+        return [a.detach().numpy() for a in (value, *gradients, *second)]
 
     return evaluate
 
@@ -65,11 +65,11 @@ def test_results_of_several_threads_are_those_of_one(rng, name, num, dtype):
     function, shapes = case(num, features)
     arrays = arguments(rng, shapes, dtype)
     value = with_threads(1, lambda *a: [function(*a)], *arrays)
-    slopes = with_threads(1, derivatives(function), *arrays)
+    expected = with_threads(1, derivatives(function), *arrays)
     for number in (2, 3, 7):
         assert_rounding(with_threads(number, lambda *a: [function(*a)], *arrays), value)
         results = with_threads(number, derivatives(function), *arrays)
-        assert_rounding(results, slopes)
+        assert_rounding(results, expected)
         for a, b in zip(with_threads(number, derivatives(function), *arrays), results, strict=True):
             np.testing.assert_array_equal(a, b)
 

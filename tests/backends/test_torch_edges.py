@@ -38,7 +38,7 @@ def native(*arrays):
     return backend_of(arrays[0]).edge_products(*arrays, NODES)
 
 
-def specified(*arrays):
+def reference(*arrays):
     return Backend.edge_products(backend_of(arrays[0]), *arrays, NODES)
 
 
@@ -50,16 +50,16 @@ def derivatives(function, factors, lists):
     return [value, *grads, *second]
 
 
-def test_derivatives_of_two_orders_are_those_of_the_specification(factors, lists, monkeypatch):
+def test_derivatives_of_two_orders_are_those_of_the_reference(factors, lists, monkeypatch):
     counted = []
     checkpoint = backend_module.checkpoint
     monkeypatch.setattr(backend_module, "checkpoint", lambda *a, **k: counted.append(0) or checkpoint(*a, **k))
-    assert_parity(derivatives(native, factors, lists), derivatives(specified, factors, lists))
+    assert_parity(derivatives(native, factors, lists), derivatives(reference, factors, lists))
     assert len(counted) == 6
 
 
 def test_blocks_need_no_gradients(factors, lists):
-    expected = specified(*factors, *lists).detach()
+    expected = reference(*factors, *lists).detach()
     for mode in (torch.no_grad, torch.inference_mode):
         with mode():
             assert_parity(native(*factors, *lists), expected)
@@ -70,5 +70,5 @@ def test_transformations_take_all_edges_at_once(factors, lists):
         return lambda x: (function(x, *factors[1:], *lists) ** 2).sum()
 
     x = factors[0].detach()
-    ours, theirs = (torch.func.jacrev(torch.func.grad(loss(function)))(x) for function in (native, specified))
+    ours, theirs = (torch.func.jacrev(torch.func.grad(loss(function)))(x) for function in (native, reference))
     assert_parity(ours, theirs)

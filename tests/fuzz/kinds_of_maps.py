@@ -23,10 +23,10 @@ def _multilinear(function: Any, names: tuple[str, ...], indices: tuple[Any, ...]
         # What is linear in each operand: where one is replaced, the derivative by another is a first one.
         total = {n: np.zeros_like(a[n]) for n in names}
         for replaced in names:
-            slopes = function.vjp(*split({**a, replaced: tangents[replaced]}), g)
-            for name, slope in zip(names, slopes):
+            gradients = function.vjp(*split({**a, replaced: tangents[replaced]}), g)
+            for name, gradient in zip(names, gradients):
                 if name != replaced:
-                    total[name] = total[name] + slope
+                    total[name] = total[name] + gradient
         return total
 
     return Map(lambda a: function.value(*split(a)), lambda a, g: dict(zip(names, function.vjp(*split(a), g))), second)

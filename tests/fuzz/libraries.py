@@ -24,14 +24,16 @@ def by_numpy(program: Program, arrays: Mapping[str, Any], weights: Weights, orde
     if order:
         results |= {f"d/d {n}": s for n, s in program.map.vjp(arrays, weights.of_value).items()}
     if order > 1:
-        seconds = program.map.second(arrays, weights.of_value, weights.of_slopes)
+        seconds = program.map.second(arrays, weights.of_value, weights.of_gradients)
         results |= {f"d2/d {n}": s for n, s in seconds.items()}
     return results
 
 
 def by_torch(program: Program, arrays: Mapping[str, Any], weights: Weights, order: int, eager: bool) -> Results:
     """Return value and derivatives of PyTorch; tensors lie in the memory of arrays."""
-    given = Weights(torch.from_numpy(weights.of_value), {n: torch.from_numpy(w) for n, w in weights.of_slopes.items()})
+    given = Weights(
+        torch.from_numpy(weights.of_value), {n: torch.from_numpy(w) for n, w in weights.of_gradients.items()}
+    )
     results = torch_derivatives(program, {n: torch.from_numpy(a) for n, a in arrays.items()}, given, order)
     return {n: r.numpy() for n, r in results.items()}
 
@@ -43,7 +45,7 @@ def by_jax(program: Program, arrays: Mapping[str, Any], weights: Weights, order:
 
     function = _jax_derivatives(program, order)
     given = {n: jnp.asarray(a) for n, a in arrays.items()}
-    cotangents = jnp.asarray(weights.of_value), {n: jnp.asarray(w) for n, w in weights.of_slopes.items()}
+    cotangents = jnp.asarray(weights.of_value), {n: jnp.asarray(w) for n, w in weights.of_gradients.items()}
     results = function(given, *cotangents) if eager else _compiled(program, order)(given, *cotangents)
     return {n: np.asarray(jax.block_until_ready(r)) for n, r in results.items()}
 
@@ -65,18 +67,18 @@ def _jax_derivatives(program: Program, order: int) -> Callable[..., Any]:
             return {"value": program.function(arrays)}
 
         def first(leaves: Mapping[str, Any]) -> Any:
-            value, pull = jax.vjp(lambda x: program.function({**arrays, **x}), leaves)
-            return value, pull(cotangent)[0]
+            value, vjp = jax.vjp(lambda x: program.function({**arrays, **x}), leaves)
+            return value, vjp(cotangent)[0]
 
         def dot(leaves: Mapping[str, Any]) -> Any:
-            value, slopes = first(leaves)
-            return sum(jnp.sum(s * tangents[n]) for n, s in slopes.items()), (value, slopes)
+            value, gradients = first(leaves)
+            return sum(jnp.sum(s * tangents[n]) for n, s in gradients.items()), (value, gradients)
 
         if order > 1:
-            seconds, (value, slopes) = jax.grad(dot, has_aux=True)(leaves)
+            seconds, (value, gradients) = jax.grad(dot, has_aux=True)(leaves)
         else:
-            seconds, (value, slopes) = {}, first(leaves)
-        named = {f"d/d {n}": s for n, s in slopes.items()}
+            seconds, (value, gradients) = {}, first(leaves)
+        named = {f"d/d {n}": s for n, s in gradients.items()}
         return {"value": value, **named, **{f"d2/d {n}": s for n, s in seconds.items()}}
 
     return evaluate

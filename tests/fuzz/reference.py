@@ -58,7 +58,7 @@ class Weights:
     """What results are multiplied with before they are differentiated: the value, and first derivatives by name."""
 
     of_value: np.ndarray
-    of_slopes: Mapping[str, np.ndarray]
+    of_gradients: Mapping[str, np.ndarray]
 
 
 def torch_derivatives(program: Program, arrays: Mapping[str, Any], weights: Any, order: int) -> dict[str, Any]:
@@ -67,10 +67,10 @@ def torch_derivatives(program: Program, arrays: Mapping[str, Any], weights: Any,
     value = program.function(arrays)
     results = {"value": value}
     if order and leaves:
-        slopes = _slopes(value, weights.of_value, leaves, order > 1)
-        results |= {f"d/d {n}": s for n, s in zip(leaves, slopes)}
+        gradients = _gradients(value, weights.of_value, leaves, order > 1)
+        results |= {f"d/d {n}": s for n, s in zip(leaves, gradients)}
         if order > 1:
-            total = [s for s in zip(slopes, (weights.of_slopes[n] for n in leaves)) if s[0].requires_grad]
+            total = [s for s in zip(gradients, (weights.of_gradients[n] for n in leaves)) if s[0].requires_grad]
             seconds = [torch.zeros_like(a) for a in leaves.values()]
             if total:
                 outputs, cotangents = zip(*total)
@@ -80,7 +80,7 @@ def torch_derivatives(program: Program, arrays: Mapping[str, Any], weights: Any,
     return {n: r.detach() for n, r in results.items()}
 
 
-def _slopes(value: Any, weights: Any, leaves: Mapping[str, Any], more: bool) -> list[Any]:
+def _gradients(value: Any, weights: Any, leaves: Mapping[str, Any], more: bool) -> list[Any]:
     zeros = [torch.zeros_like(a) for a in leaves.values()]
     if not value.requires_grad:
         return zeros
@@ -97,7 +97,7 @@ def expected(
         return torch.from_numpy(np.array(a, {"f": dtype, "b": "bool"}.get(a.dtype.kind, "int64"), order="C"))
 
     with reference():
-        given = Weights(tensor(weights.of_value), {n: tensor(w) for n, w in weights.of_slopes.items()})
+        given = Weights(tensor(weights.of_value), {n: tensor(w) for n, w in weights.of_gradients.items()})
         results = torch_derivatives(program, {n: tensor(a) for n, a in arrays.items()}, given, order)
     return {n: r.numpy() for n, r in results.items()}
 
@@ -131,7 +131,7 @@ def magnitudes(
 
     found = {n: _largest(r) for n, r in results.items()}
     near = {n: moved(a) for n, a in arrays.items()}
-    weights_near = Weights(moved(weights.of_value), {n: moved(w) for n, w in weights.of_slopes.items()})
+    weights_near = Weights(moved(weights.of_value), {n: moved(w) for n, w in weights.of_gradients.items()})
     results_near = expected(program, near, weights_near, order)
     single = expected(program, arrays, weights, order, "float32")
     single_near = expected(program, near, weights_near, order, "float32")
