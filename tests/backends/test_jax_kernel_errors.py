@@ -23,7 +23,7 @@ x, g = rng.normal(size=(40, 1, 16)).astype("float32"), rng.normal(size=(40, 1, 1
 arguments = x, g, np.zeros(1, np.int32)
 
 def gradient(name="linear_matrix_vjp", **options):
-    amount = {"work": 1000, "copied": 256, **options}
+    amount = {"work": 1000, "partial_size": 256, **options}
     return jax.jit(lambda *a: custom_calls.call(name, "float32", [(1, 16, 16)], *a, **amount)[0])
 
 def error_of(function):
@@ -39,7 +39,7 @@ def check():
 
 NO_MEMORY = """
 check()
-for options in ({"shared": 1 << 50}, {"copied": 1 << 50, "work": 1 << 60}):
+for options in ({"shared": 1 << 50}, {"partial_size": 1 << 50, "work": 1 << 60}):
     failing = gradient(**options)
     for _ in range(3):
         message = error_of(failing)

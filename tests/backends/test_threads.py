@@ -126,7 +126,7 @@ def test_little_work_is_not_shared(monkeypatch):
     count = lambda: 4
     assert [pool.num_shares(work, count) for work in (0, 199, 200, 350, 1000)] == [1, 1, 2, 3, 4]
     monkeypatch.setattr(pool, "_PARTIAL_WORK", 1)
-    assert [pool.num_shares(1000, count, copied) for copied in (0, 100, 300, 1000)] == [4, 4, 2, 1]
+    assert [pool.num_shares(1000, count, partial_size) for partial_size in (0, 100, 300, 1000)] == [4, 4, 2, 1]
     assert pool.num_shares(1000, count, most=2) == 2
     with kernels.threads(3):
         assert pool.num_shares(1000, count) == 3

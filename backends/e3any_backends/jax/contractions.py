@@ -263,7 +263,7 @@ def _call_kernel(operands: list[Array], program: Program) -> list[Array] | None:
     if plan is None:
         return None
     shapes = [shape for _, shape in program.outs]
-    amount = {"work": plan.work, "copied": plan.copied, "most": plan.rows}
+    amount = {"work": plan.work, "partial_size": plan.partial_size, "most": plan.rows}
     return call("contractions", dtype, shapes, *plan.schedule, *operands, program=plan.program, **amount)
 
 

@@ -158,7 +158,7 @@ def call(
         return None
     results = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
     num_shares = pool.num_shares(count=lambda: _MOST_PARTS, **amount)
-    numbers = attributes(num_shares=num_shares, partial_size=amount.get("copied", 0), scratch_words=shared)
+    numbers = attributes(num_shares=num_shares, partial_size=amount.get("partial_size", 0), scratch_words=shared)
     return list(jax.ffi.ffi_call(target, results)(*map(jnp.asarray, operands), **numbers))
 
 

@@ -255,7 +255,7 @@ def _sums_by_kernel(*operands: Array, program: Program) -> list[Array] | None:
     for outs, factors in _calls(program):
         is_gradient = len(factors) == 4
         name, results = ("edge_gradients", shapes[:_A]) if is_gradient else ("edge_products", shapes[_A:])
-        amount = {"work": 3 * size, "copied": x.size} if is_gradient else {"work": size}
+        amount = {"work": 3 * size, "partial_size": x.size} if is_gradient else {"work": size}
         values = [jnp.zeros(shapes[slot], wide) if o is None else arrays[o] for slot, o in enumerate(factors)]
         code = edge_program(name, angular.shape[1], x.shape[2], wide.name)
         found = call(name, wide.name, results, *rows, *values, program=code, shared=shared, **amount)

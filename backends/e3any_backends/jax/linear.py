@@ -67,11 +67,11 @@ def _linear_by_kernel(which: Array, *operands: Array, program: Program) -> list[
     if 0 in x.shape:
         return None
     if slot == _W:
-        amount = {"work": linear.work(x, w), "copied": w.size}
+        amount = {"work": linear.product_work(x, w), "partial_size": w.size}
         return call("linear_matrix_vjp", dtype.name, [shape], given[_X], given[_Y], which, **amount)
     factors = (given[_X], given[_W]) if slot == _Y else (given[_Y], jnp.swapaxes(given[_W], 1, 2))
     bias = given[_B] if _B in given else jnp.zeros(shape[-1], dtype)
-    return call("linear_product", dtype.name, [shape], *factors, which, bias, work=linear.work(x, w))
+    return call("linear_product", dtype.name, [shape], *factors, which, bias, work=linear.product_work(x, w))
 
 
 def _batch_linear(operands: Sequence[Array], axes: Sequence[Any], *, program: Program) -> tuple[list[Array], list[int]]:

@@ -15,7 +15,7 @@ from e3any_backends.kernels.code.jit import jit, part
 from e3any_backends.kernels.code.simd import BYTES, filled, load, load_like, load_number, load_pair, store
 from e3any_backends.kernels.parallel.partition import of_rows
 
-__all__ = ["matrix_vjp", "product", "work"]
+__all__ = ["matrix_vjp", "product", "product_work"]
 
 # Rows that are multiplied together, and rows that are summed up before they are added to the gradient.
 _ROWS, _BLOCK = 6, 64
@@ -24,7 +24,7 @@ _ROWS, _BLOCK = 6, 64
 _HAS_PAIRS = bool(binding.get_host_cpu_features().get("avx512f"))
 
 
-def work(x: Array, w: Array) -> int:
+def product_work(x: Array, w: Array) -> int:
     """Return the work of products of rows (..., F) and matrices (K, F, G), for ``pool.num_shares``."""
     return int(x.size * w.shape[2] * x.dtype.itemsize // 16)  # these multiplications take a quarter of the time
 

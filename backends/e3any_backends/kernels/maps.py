@@ -161,7 +161,7 @@ class _Contractions:
             results.append(empty(shape, self.dtype))
         for array in (*arrays, *results):
             addresses.append(array.__array_interface__["data"][0])
-        num = num_shares(plan.work, count, plan.copied, plan.rows)
+        num = num_shares(plan.work, count, plan.partial_size, plan.rows)
         table = np.asarray(addresses, np.intp)
         if num == 1:
             contraction.contract(0, 1, table, plan.schedule, plan.code)
@@ -246,7 +246,7 @@ class Linear:
     def vjp(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
         """Return the gradients with respect to rows and matrices."""
         x, w = operands
-        num = num_shares(linear.work(x, w), count, w.size)
+        num = num_shares(linear.product_work(x, w), count, w.size)
         dw = zeros((num, *w.shape), w.dtype)
         run(linear.matrix_vjp, [(share, num, dw[share], _as_rows(x), _as_rows(g), *indices) for share in range(num)])
         add_partial_outputs(dw[0], dw[1:])
@@ -261,7 +261,7 @@ class Linear:
     def affine(self, x: Array, w: Array, which: Array, bias: Array, *, count: Count = cpus) -> Array:
         """Return the products, with a bias added to those of component 0."""
         out = empty(self.shape([x, w]), x.dtype)
-        num = num_shares(linear.work(x, w), count)
+        num = num_shares(linear.product_work(x, w), count)
         run(linear.product, [(share, num, _as_rows(out), _as_rows(x), w, which, bias) for share in range(num)])
         return out
 

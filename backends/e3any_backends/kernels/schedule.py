@@ -99,7 +99,7 @@ class Plan:
         }
 
     @cached_property
-    def copied(self) -> int:
+    def partial_size(self) -> int:
         """Numbers in the partial outputs of one share."""
         return sum(self.partial_sizes.values())
 

@@ -37,7 +37,7 @@ def cpus() -> int:
     return min(count, int(wanted)) if wanted.isdecimal() and int(wanted) > 0 else count
 
 
-def num_shares(work: float, count: Count = cpus, copied: int = 0, most: int = 1 << 30) -> int:
+def num_shares(work: float, count: Count = cpus, partial_size: int = 0, most: int = 1 << 30) -> int:
     """Return the number of shares to split the work of a kernel into.
 
     Parameters
@@ -46,12 +46,12 @@ def num_shares(work: float, count: Count = cpus, copied: int = 0, most: int = 1 
         Number of multiplications; those of 8-byte numbers count twice.
     count : callable
         Returns the number of threads.
-    copied : int
+    partial_size : int
         Numbers in the partial outputs of one share. The first share has none: it writes the outputs.
     most : int
         The largest possible number of shares.
     """
-    num = min(int(work // (GRAIN + _PARTIAL_WORK * copied)), most)
+    num = min(int(work // (GRAIN + _PARTIAL_WORK * partial_size)), most)
     return min(num, most_threads(), count()) if num > 1 else 1
 
 
