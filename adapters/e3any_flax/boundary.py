@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from e3any_backends.jax.precision import own_precision
 from e3any_backends.numpy_arrays import native
 
 from e3any_flax.e3x_errors import in_words_of_e3x
@@ -69,7 +70,7 @@ def _accepting(function: Function, real: bool) -> Function:
         # Too many arguments are passed on: the function raises.
         converted = [f(x) for f, x in zip(conversions, arguments, strict=False)] + list(arguments[len(conversions) :])
         options = {name: convert[name](x) if name in convert else x for name, x in options.items()}
-        with in_words_of_e3x():
+        with in_words_of_e3x(), own_precision(converted, options):
             result = function(*converted, **(defaults | options))
         return result if "xp" in options else as_jax(result)
 

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from e3any_backends.jax.precision import own_precision
 from flax import linen
 from flax.core import Scope, init, meta
 from flax.errors import ScopeParamShapeError
@@ -111,7 +112,7 @@ def merged(*trees: Mapping[str, Any]) -> dict[str, Any]:
 
 def _apply(description: Layer, scope: Scope | None, inputs: Any, options: dict[str, Any]) -> Any:
     inputs, options = as_jax((inputs, options))
-    with in_words_of_e3x():
+    with in_words_of_e3x(), own_precision(inputs, options):
         return description(_ScopeParameters.of(scope), *inputs, **options)
 
 

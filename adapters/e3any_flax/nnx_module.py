@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from e3any_backends.jax.precision import own_precision
 from flax import nnx
 
 from e3any.checks import shown
@@ -68,8 +69,10 @@ class LayerModule(nnx.Module):
         """
         inputs, options = as_jax((inputs, options))
         key = None if rngs is None else rngs.dropout()
-        variables = Variables(_parameters(self), generator=key, training=not self.deterministic)
-        outputs = self.description(variables, *inputs, **options)
+        tree = _parameters(self)
+        variables = Variables(tree, generator=key, training=not self.deterministic)
+        with own_precision(tree, inputs, options):
+            outputs = self.description(variables, *inputs, **options)
         for path, value in variables.changes.items():
             *names, last = path.split("/")
             vars(reduce(lambda node, name: vars(node)[name], names, self))[last].set_value(value)

@@ -17,6 +17,7 @@ from jax.extend.core import Primitive
 
 from e3any_backends import kernels
 from e3any_backends.arrays import Array
+from e3any_backends.jax.precision import own_precision
 from e3any_backends.jax.private import Lowering, set_batching, set_derivatives, set_lowering
 
 __all__ = ["Rule", "call", "define"]
@@ -79,7 +80,7 @@ def _with_own_settings(rule: Rule) -> Rule:
 
     @wraps(rule)
     def run(*arguments: Any, **options: Any) -> Any:
-        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"), own_precision(arguments):
             return rule(*arguments, **options)
 
     return run
@@ -148,18 +149,23 @@ def call(
     Returns
     -------
     list of jax.Array or None
-        The results; None if jaxlib refuses the kernel.
+        The results; None if jaxlib refuses the kernel, or JAX converted operands to another dtype.
     """
     from e3any_backends.kernels.parallel import pool
     from e3any_backends.kernels.xla.call_frame import attributes
 
+    arrays = [jnp.asarray(o) for o in operands]
+    # Kernels read memory as the dtype that they were compiled for, whatever it holds.
+    if any(jnp.issubdtype(a.dtype, jnp.floating) and a.dtype != dtype for a in arrays):
+        kernels.log_fallback(name, f"an operand is not of {dtype}")
+        return None
     target = _target(name, dtype, program)
     if target is None:
         return None
     results = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
     num_shares = pool.num_shares(count=lambda: _MOST_PARTS, **amount)
     numbers = attributes(num_shares=num_shares, partial_size=amount.get("partial_size", 0), scratch_words=shared)
-    return list(jax.ffi.ffi_call(target, results)(*map(jnp.asarray, operands), **numbers))
+    return list(jax.ffi.ffi_call(target, results)(*arrays, **numbers))
 
 
 @cache
