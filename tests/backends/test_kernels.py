@@ -527,3 +527,9 @@ def test_derivatives_of_edges_that_are_passed_over_are_zero(rng, monkeypatch, fe
     for slope in slopes:
         sums = np.abs(slope).sum(axis=tuple(range(1, slope.ndim)))
         np.testing.assert_array_equal(sums > 0, [True, False, False, True, False, False])
+
+
+def test_memory_of_tensors_holds_their_numbers():
+    negative, zeros = torch.tensor([1 + 2j]).conj().imag, torch._efficientzerotensor((2,))
+    assert negative.is_neg() and negative.is_contiguous() and zeros.data_ptr() == 0
+    assert [a.tolist() for a in values.as_numpy([negative, zeros])] == [[-2.0], [0.0, 0.0]]
