@@ -395,9 +395,11 @@ class Harmonics:
     def _call(self, count: Count, kernel: Callable[..., None], shape: Shape, *arrays: Array) -> Array:
         out = empty(shape, arrays[0].dtype)
         num = num_shares(harmonics.work(arrays[0], len(self.order)), count)
-        tables = harmonics_tables(self.factors, self.order, self.unit, out.dtype.name)
-        rest = [*map(_as_matrix, (out, *arrays)), *tables]
-        run(kernel, [(share, num, *rest) for share in range(num)])
+        rest = *map(_as_matrix, (out, *arrays)), *harmonics_tables(self.factors, self.order, self.unit, out.dtype)
+        if num == 1:
+            kernel(0, 1, *rest)
+        else:
+            run(kernel, [(share, num, *rest) for share in range(num)])
         return out
 
 

@@ -89,9 +89,7 @@ class Dense(Layer):
         inputs, bias, *kernels = backend.promote(inputs, bias, *kernels, dtype=self.dtype)
         return backend.dense(inputs, kernels, bias, self.precision)
 
-    def radial(
-        self, backend: Backend, p: Parameters, radial: Array, max_degree: int
-    ) -> tuple[Array, Array | None]:
+    def radial(self, backend: Backend, p: Parameters, radial: Array, max_degree: int) -> tuple[Array, Array | None]:
         """Apply the kernels of proper tensors to the radial factors of the components of each degree.
 
         If features are :math:`x^{(l)} = g^{(l)} Y^{(l)}`, with one array of components for all features, then the
