@@ -199,7 +199,9 @@ def check_broadcast(what: str, *shapes: Sequence[int], to: Sequence[int] | None 
     https://data-apis.org/array-api/latest/API_specification/broadcasting.html.
     """
     for ours, theirs in itertools.combinations(shapes, 2):
-        if any(n != m and 1 not in (n, m) for n, m in zip(reversed(ours), reversed(theirs), strict=False)):
+        if ours != theirs and any(
+            n != m and 1 not in (n, m) for n, m in zip(reversed(ours), reversed(theirs), strict=False)
+        ):
             raise ValueError(f"expected {what} that broadcast, got {' and '.join([f'{tuple(s)}' for s in shapes])}")
     if to is None:
         return

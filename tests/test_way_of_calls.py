@@ -9,6 +9,7 @@ import pytest
 from e3any_backends import kernels
 
 MOST = {
+    "tracing Flax TensorDense": 200,
     "PyTorch MessagePass, forward": 100,
     "PyTorch MessagePass, backward": 40,
     "NumPy harmonics": 50,

@@ -199,6 +199,7 @@ def linen_class(
         # Check hyper-parameters, and read settings, when a module is built.
         with in_words_of_e3x():
             taken = layer(self)
+        object.__setattr__(self, "description", taken)
         for field in fields:
             if field.name != "param_dtype":
                 object.__setattr__(self, field.name, getattr(taken, field.name))
@@ -206,7 +207,7 @@ def linen_class(
 
     def __call__(self: Any, *inputs: Any, **options: Any) -> Any:
         """Apply the layer to arrays of JAX or NumPy; see ``forward`` of the description."""
-        return _apply(layer(self), self.scope, inputs, options)
+        return _apply(self.description, self.scope, inputs, options)
 
     __call__.__signature__ = _without_parameters(description)  # type: ignore[attr-defined]
     members: dict[str, Any] = {}
@@ -222,7 +223,7 @@ def linen_class(
         "__call__": linen.compact(__call__),
         "__post_init__": __post_init__,
     }
-    members |= {"description": property(layer), "__doc__": description.__doc__, "__module__": module}
+    members |= {"__doc__": description.__doc__, "__module__": module}
     return type(name or description.__name__, (base,), members)
 
 

@@ -27,7 +27,7 @@ class KernelBackend(Backend):
         if reason:
             kernels.log_fallback(operation, reason)
         elif operation == "linear":
-            return kernels.fills_vectors(*arrays)
+            return kernels.fills_vectors(*arrays[:2])
         return not reason
 
     @staticmethod
@@ -77,9 +77,19 @@ class KernelBackend(Backend):
 
     def dense(self, x: Array, kernels: Sequence[Array], bias: Array | None, precision: object = None) -> Array:
         """Map the features of every irrep by a kernel or by the reference."""
-        if self.supports("linear", x, kernels[0]):
-            return dense_by_component(self, self.linear, x, kernels, bias, precision)
+        if self.supports("linear", x, *kernels):
+            return dense_by_component(self, self._linear_by_kernel, x, kernels, bias, precision)
         return super().dense(x, kernels, bias, precision)
+
+    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: object = None) -> Array:
+        """Multiply components with matrices, by a kernel or by the reference."""
+        if self.supports("linear", x, w[0, ...]):
+            return self._linear_by_kernel(x, w, which, bias, precision)
+        return super().linear(x, w, which, bias, precision)
+
+    @abstractmethod
+    def _linear_by_kernel(self, x: Array, w: Array, which: Array, bias: Array | None, precision: object) -> Array:
+        """Multiply components with matrices that the kernel supports."""
 
     def edge_products(
         self,

@@ -14,6 +14,7 @@ from e3any_backends import kernels
 from e3any_backends.arrays import Array, Arrays, DType, dtype_name
 from e3any_backends.kernel_backend import KernelBackend
 from e3any_backends.numpy_arrays import native, packed
+from e3any_backends.references.linear import linear_by_matmul
 
 __all__ = ["NumpyBackend"]
 
@@ -112,15 +113,13 @@ class NumpyBackend(NumpyArrays, KernelBackend):
                 return Harmonics(factors, order, unit).value(packed(r))
         return super().harmonics(r, factors, order, unit)
 
-    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: object = None) -> Array:
-        """Multiply components with matrices, by a kernel or by the reference."""
-        if self.supports("linear", x, w[0, ...]):
-            from e3any_backends.kernels.maps import Linear
+    def _linear_by_kernel(self, x: Array, w: Array, which: Array, bias: Array | None, precision: object) -> Array:
+        from e3any_backends.kernels.maps import Linear
 
-            arrays = map(packed, (x, w, which, np.zeros(w.shape[2], w.dtype) if bias is None else bias))
-            with suppress(kernels.KernelError):
-                return Linear().affine(*arrays)
-        return super().linear(x, w, which, bias, precision)
+        arrays = map(packed, (x, w, which, np.zeros(w.shape[2], w.dtype) if bias is None else bias))
+        with suppress(kernels.KernelError):
+            return Linear().affine(*arrays)
+        return linear_by_matmul(self, x, w, which, bias, precision)
 
 
 def _runs(segments: Array, num_segments: int, sorted_already: bool) -> tuple[Array, Array, Array]:

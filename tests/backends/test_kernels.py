@@ -17,7 +17,7 @@ from e3any_backends import backend_of, kernels
 from e3any_backends.generic import Backend
 from e3any_backends.kernels import availability, contraction, maps, memory, schedule
 from e3any_backends.kernels.parallel import pool
-from e3any_backends.torch import operators
+from e3any_backends.torch import operators, values
 from e3any_torch import nn
 from fuzz.settings import forget_plans
 from torch.autograd import grad
@@ -527,3 +527,9 @@ def test_derivatives_of_edges_that_are_passed_over_are_zero(rng, monkeypatch, fe
     for gradient in gradients:
         sums = np.abs(gradient).sum(axis=tuple(range(1, gradient.ndim)))
         np.testing.assert_array_equal(sums > 0, [True, False, False, True, False, False])
+
+
+def test_memory_of_tensors_holds_their_numbers():
+    negative, zeros = torch.tensor([1 + 2j]).conj().imag, torch._efficientzerotensor((2,))
+    assert (negative.is_neg(), negative.is_contiguous(), zeros.data_ptr()) == (True, True, 0)
+    assert [a.tolist() for a in values.as_numpy([negative, zeros])] == [[-2.0], [0.0, 0.0]]

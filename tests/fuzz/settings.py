@@ -75,5 +75,5 @@ def forget_plans() -> None:
     """Let contractions be planned again: those that were made for the same shapes are kept."""
     from e3any_backends.kernels import maps, schedule
 
-    for cache in (schedule.plan, maps._value_of, maps._gradients_of):
+    for cache in (schedule.plan, maps.value_of, maps.gradients_of):
         cache.cache_clear()

@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["HarmonicsTables", "azimuthal_coefficient", "harmonics_tables", "polar_coefficients"]
 
@@ -91,7 +91,9 @@ class HarmonicsTables(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def harmonics_tables(factors: tuple[float, ...], order: tuple[int, ...], unit: bool, dtype: str) -> HarmonicsTables:
+def harmonics_tables(
+    factors: tuple[float, ...], order: tuple[int, ...], unit: bool, dtype: DTypeLike
+) -> HarmonicsTables:
     r"""Return the tables of harmonics.
 
     Parameters
@@ -102,7 +104,7 @@ def harmonics_tables(factors: tuple[float, ...], order: tuple[int, ...], unit: b
         The position of each component in the result.
     unit : bool
         Whether vectors are normalised first.
-    dtype : str
+    dtype : dtype
         Dtype of the coefficients.
     """
     degrees = range(len(factors))
@@ -129,7 +131,7 @@ def harmonics_tables(factors: tuple[float, ...], order: tuple[int, ...], unit: b
     )
 
 
-def _limits(dtype: str) -> list[float]:
+def _limits(dtype: DTypeLike) -> list[float]:
     """Return the limits, see :class:`HarmonicsTables`."""
     info = np.finfo(dtype)
     far = 2.0 ** (info.maxexp // 2)  # squares of numbers between 1 / far and far are in range

@@ -103,15 +103,20 @@ class JaxBackend(JaxArrays, Backend):
     def dense(self, x: Array, kernels: Sequence[Array], bias: Array | None, precision: Any = None) -> Array:
         """Map the features of every irrep by a kernel or by matrix products."""
         if precision is None and self.supports("linear", x, kernels[0]):
-            return dense_by_component(self, self.linear, x, kernels, bias, precision)
+            return dense_by_component(self, _multiply_components, x, kernels, bias, precision)
         return super().dense(x, kernels, bias, precision)
 
     def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: Any = None) -> Array:
         """Multiply components with matrices, by a primitive where a kernel supports them."""
         if precision is not None or not self.supports("linear", x, w[0]):
             return super().linear(x, w, which, bias, precision)
-        y = multiply(jnp.reshape(x, (-1, *x.shape[-2:])), w, which, bias)
-        return jnp.reshape(y, (*x.shape[:-1], w.shape[-1]))
+        return _multiply_components(x, w, which, bias)
+
+
+def _multiply_components(x: Array, w: Array, which: Array, bias: Array | None, precision: None = None) -> Array:
+    """Multiply components with matrices by a primitive."""
+    y = multiply(jnp.reshape(x, (-1, *x.shape[-2:])), w, which, bias)
+    return jnp.reshape(y, (*x.shape[:-1], w.shape[-1]))
 
 
 @functools.lru_cache

@@ -72,7 +72,7 @@ def _broadcast(shapes: Sequence[Shape]) -> Shape:
     result = []
     for sizes in zip(*shapes, strict=True):
         wide = [s for s in sizes if not (isinstance(s, int) and s == 1)]
-        if any(s != wide[0] for s in wide):
+        if wide and wide.count(wide[0]) != len(wide):
             raise ValueError(f"expected shapes that broadcast, got {', '.join(map(str, shapes))}")
         result.append(wide[0] if wide else 1)
     return tuple(result)
@@ -236,8 +236,12 @@ def _contractions_by_kernel(*operands: Array, program: Program) -> list[Array] |
     dtype = operands[0].dtype
     wide = jnp.promote_types(dtype, jnp.float32)
     operands = tuple(o.astype(wide) for o in operands)
+    groups = _by_shape(program, [_outer(o.shape) for o in operands])
+    if len(groups) == 1:
+        found = _call_kernel(operands, program)
+        return None if found is None else [value.astype(dtype) for value in found]
     results: dict[int, Array] = {}
-    for group in _by_shape(program, [_outer(o.shape) for o in operands]):
+    for group in groups:
         part, outs, used = program.only(term for term in program.terms if term[0] in group)
         values = _call_kernel([operands[o] for o in used], part)
         if values is None:
@@ -255,7 +259,7 @@ def _by_shape(program: Program, shapes: list[Shape]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _call_kernel(operands: list[Array], program: Program) -> list[Array] | None:
+def _call_kernel(operands: Sequence[Array], program: Program) -> list[Array] | None:
     from e3any_backends.kernels import contraction
 
     dtype = operands[0].dtype.name

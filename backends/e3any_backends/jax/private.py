@@ -84,11 +84,12 @@ def set_lowering(primitive: Primitive, choose: Callable[[Lowering], Rule], platf
 
     def lower(context: Any, *operands: Any, **parameters: Any) -> Any:
         module = context.module_context
+        kinds_of_sizes = {type(n) for aval in context.avals_in for n in aval.shape}
         lowering = Lowering(
             is_exported=module.lowering_parameters.for_export,
             # Programs under shard_map have another kind of axis context, without this attribute.
             num_devices=getattr(module.axis_context, "num_devices", 0),
-            has_symbolic_sizes=any(not isinstance(n, int) for aval in context.avals_in for n in aval.shape),
+            has_symbolic_sizes=not kinds_of_sizes <= {int},
         )
         return mlir.lower_fun(choose(lowering), multiple_results=True)(context, *operands, **parameters)
 

@@ -122,5 +122,5 @@ def harmonics_are_few(r: Array, components: int) -> bool:
 
 def fills_vectors(x: Array, matrix: Array) -> bool:
     """Return whether both sizes of a matrix (F, G) are multiples of the vector length, as linear kernels need."""
-    lanes = 512 // (8 * x.dtype.itemsize)
-    return all(size > 0 and size % lanes == 0 for size in matrix.shape)
+    lanes, (num_in, num_out) = 512 // (8 * x.dtype.itemsize), matrix.shape
+    return bool(num_in > 0 and num_out > 0 and num_in % lanes == 0 and num_out % lanes == 0)

@@ -8,15 +8,15 @@ enough for derivatives of every order. For example, :math:`\nabla_x (u \cdot \na
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from operator import attrgetter
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, cast
 
 import numpy as np
 
-from e3any_backends.arrays import Array, Arrays, Shape
+from e3any_backends.arrays import Array, Arrays, Shape, dtype_name
 from e3any_backends.forms.couplings import SparseForm, feature_shapes
 from e3any_backends.forms.harmonics import harmonics_tables
 from e3any_backends.forms.tables import tables_of
@@ -28,7 +28,8 @@ from e3any_backends.references.contractions import contract_entries
 from e3any_backends.references.edges import edge_products_by_segments
 from e3any_backends.references.linear import linear_by_matmul
 
-__all__ = ["MAPS", "Contraction", "EdgeProducts", "Harmonics", "Linear", "MultilinearMap"]
+__all__ = ["MAPS", "Contraction", "Contractions", "EdgeProducts", "Harmonics", "Linear", "MultilinearMap"]
+__all__ += ["gradients_of", "value_of"]
 
 DType = np.dtype[np.floating]
 _shape_of = attrgetter("shape")
@@ -104,11 +105,11 @@ class Contraction:
 
     def value(self, operands: list[Array], indices: list[Array], *, count: Count = cpus) -> Array:
         """Return the contraction."""
-        return _value_of(self, tuple(map(_shape_of, operands)), operands[0].dtype)(operands, count)[0]
+        return value_of(self, tuple(map(_shape_of, operands)), operands[0].dtype)(operands, count)[0]
 
     def vjp(self, operands: list[Array], indices: list[Array], g: Array, *, count: Count = cpus) -> list[Array]:
         """Return the gradients: contractions with ``g`` in the slot of the output."""
-        gradients = _gradients_of(self, tuple(map(_shape_of, operands)), g.dtype)
+        gradients = gradients_of(self, tuple(map(_shape_of, operands)), g.dtype)
         return gradients([*operands[: self.output], g, *operands[self.output :]], count)
 
     def reference(self, arrays: Arrays, operands: list[Array], indices: list[Array]) -> Array:
@@ -127,7 +128,7 @@ class Contraction:
 
 
 @dataclass(frozen=True)
-class _Contractions:
+class Contractions:
     """A list of contractions for arrays of given shapes.
 
     Parameters
@@ -148,28 +149,47 @@ class _Contractions:
     results: tuple[Shape, ...]
 
     @cached_property
-    def _plan(self) -> contraction.Plan | None:
+    def plan(self) -> contraction.Plan | None:
+        """The plan, if the shapes have one; see :func:`e3any_backends.kernels.contraction.plan`."""
         return contraction.plan(self.form, self.shapes, self.outs, self.terms, self.dtype.name)
 
-    def __call__(self, arrays: list[Array], count: Count) -> list[Array]:
+    def __call__(self, arrays: Sequence[Array], count: Count) -> list[Array]:
         """Return the outputs."""
-        plan = self._plan
-        if plan is None:
+        if self.plan is None:
             return self._of_broadcast_arrays(arrays, count)
-        results, addresses = [], []
-        for shape in self.results:
-            results.append(empty(shape, self.dtype))
+        results, addresses = self.empty_results(), []
         for array in (*arrays, *results):
             addresses.append(array.__array_interface__["data"][0])
+        self.write(addresses, [*arrays, *results], count)
+        return results
+
+    def empty_results(self) -> list[Array]:
+        """Return arrays for the outputs."""
+        results = []
+        for shape in self.results:
+            results.append(empty(shape, self.dtype))
+        return results
+
+    def write(self, addresses: list[int], arrays: Sequence[Array], count: Count) -> None:
+        """Write the outputs of a list that has a plan.
+
+        Parameters
+        ----------
+        addresses : list of int
+            The address of every array, operands first.
+        arrays : sequence of array
+            The arrays, which can be tensors on the CPU.
+        count : callable
+            Returns the number of threads.
+        """
+        plan, table = cast(contraction.Plan, self.plan), np.array(addresses, np.intp)
         num = num_shares(plan.work, count, plan.partial_size, plan.rows)
-        table = np.asarray(addresses, np.intp)
         if num == 1:
             contraction.contract(0, 1, table, plan.schedule, plan.code)
         else:
-            _contract_in_shares(plan, table, num, [*arrays, *results])
-        return results
+            _contract_in_shares(plan, table, num, arrays)
 
-    def _of_broadcast_arrays(self, arrays: list[Array], count: Count) -> list[Array]:
+    def _of_broadcast_arrays(self, arrays: Sequence[Array], count: Count) -> list[Array]:
         """Return the outputs for shapes that have no plan: they are empty, or broadcast in too many ways."""
         shapes = [*self.shapes, *(shape for _, shape in self.outs)]
         if any(0 in shape for shape in shapes):
@@ -178,7 +198,7 @@ class _Contractions:
         flat = [a.reshape(shape) for a, shape in zip(arrays, self.shapes, strict=True)]
         wide = [np.ascontiguousarray(np.broadcast_to(a, (*lead, a.shape[-2], features))) for a in flat]
         outs = tuple((slot, (*lead, shape[-2], features)) for slot, shape in self.outs)
-        same = _Contractions(
+        same = Contractions(
             self.form, tuple(a.shape for a in wide), outs, self.terms, self.dtype, tuple(shape for _, shape in outs)
         )
         return [
@@ -187,35 +207,40 @@ class _Contractions:
         ]
 
 
-def _contract_in_shares(plan: contraction.Plan, addresses: Array, num: int, arrays: list[Array]) -> None:
+def _contract_in_shares(plan: contraction.Plan, addresses: Array, num: int, arrays: Sequence[Array]) -> None:
     """Contract in shares of rows. All but the first have partial outputs for outputs that are sums over rows."""
     table = np.repeat(addresses[None], num, axis=0)
-    partials = {n: empty((num - 1, *arrays[n].shape), arrays[n].dtype) for n in plan.partial_sizes}
+    totals = {n: np.asarray(arrays[n]) for n in plan.partial_sizes}
+    partials = {n: empty((num - 1, *total.shape), total.dtype) for n, total in totals.items()}
     for n, partial in partials.items():
-        table[1:, n] = partial.__array_interface__["data"][0] + np.arange(num - 1) * arrays[n].nbytes
+        table[1:, n] = partial.__array_interface__["data"][0] + np.arange(num - 1) * totals[n].nbytes
     shares = [(share, num, row, plan.schedule, plan.code) for share, row in enumerate(table)]
     run(contraction.contract, shares, memory=[*arrays, *partials.values()])
     for n, partial in partials.items():
-        add_partial_outputs(arrays[n], partial)
+        add_partial_outputs(totals[n], partial)
 
 
 @lru_cache(maxsize=1024)
-def _value_of(kernel: Contraction, shapes: tuple[Shape, ...], dtype: DType) -> _Contractions:
-    """Return the list of one contraction that computes the value."""
+def value_of(kernel: Contraction, shapes: tuple[Shape, ...], dtype: Hashable) -> Contractions:
+    """Return the list of one contraction that computes the value, for a dtype of any library."""
     *flat, out = kernel.flat_shapes(shapes)
     terms = ((0, tuple(range(len(flat)))),)
     result = kernel.shape_of(shapes)
-    return _Contractions(kernel.form, tuple(flat), ((kernel.output, out),), terms, dtype, (result,))
+    return Contractions(kernel.form, tuple(flat), ((kernel.output, out),), terms, _numpy_dtype(dtype), (result,))
 
 
 @lru_cache(maxsize=1024)
-def _gradients_of(kernel: Contraction, shapes: tuple[Shape, ...], dtype: DType) -> _Contractions:
+def gradients_of(kernel: Contraction, shapes: tuple[Shape, ...], dtype: Hashable) -> Contractions:
     """Return the contractions that compute the gradients, of operands with the cotangent in the output's slot."""
     *flat, out = kernel.flat_shapes(shapes)
     slots = [slot for slot in range(len(flat) + 1) if slot != kernel.output]
     terms = tuple((n, tuple(s for s in range(len(flat) + 1) if s != slot)) for n, slot in enumerate(slots))
-    operands = (*flat[: kernel.output], out, *flat[kernel.output :])
-    return _Contractions(kernel.form, operands, tuple(zip(slots, flat, strict=True)), terms, dtype, shapes)
+    operands, outs = (*flat[: kernel.output], out, *flat[kernel.output :]), tuple(zip(slots, flat, strict=True))
+    return Contractions(kernel.form, operands, outs, terms, _numpy_dtype(dtype), shapes)
+
+
+def _numpy_dtype(dtype: Hashable) -> DType:
+    return np.dtype(dtype_name(dtype))
 
 
 def _sum_to_shape(value: Array, shape: Shape) -> Array:
@@ -370,9 +395,11 @@ class Harmonics:
     def _call(self, count: Count, kernel: Callable[..., None], shape: Shape, *arrays: Array) -> Array:
         out = empty(shape, arrays[0].dtype)
         num = num_shares(harmonics.work(arrays[0], len(self.order)), count)
-        tables = harmonics_tables(self.factors, self.order, self.unit, out.dtype.name)
-        rest = [*map(_as_matrix, (out, *arrays)), *tables]
-        run(kernel, [(share, num, *rest) for share in range(num)])
+        rest = *map(_as_matrix, (out, *arrays)), *harmonics_tables(self.factors, self.order, self.unit, out.dtype)
+        if num == 1:
+            kernel(0, 1, *rest)
+        else:
+            run(kernel, [(share, num, *rest) for share in range(num)])
         return out
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import partial
+from functools import cache, partial
 from typing import Protocol
 
 import torch
@@ -46,10 +46,7 @@ class TorchBackend(TorchArrays, KernelBackend):
             return harmonics_by_operator(r, factors, order, unit)
         return super().harmonics(r, factors, order, unit)
 
-    def linear(self, x: Array, w: Array, which: Array, bias: Array | None, precision: object = None) -> Array:
-        """Multiply components with matrices, by a kernel or by the reference."""
-        if not self.supports("linear", x, w[0, ...]):
-            return super().linear(x, w, which, bias, precision)
+    def _linear_by_kernel(self, x: Array, w: Array, which: Array, bias: Array | None, precision: object) -> Array:
         return _kernels().linear(x, w, which, bias)
 
     def edge_products_by_reference(
@@ -92,6 +89,11 @@ def _kernels() -> _Kernels:
         from e3any_backends.torch import operators
 
         return operators
+    return _eager_kernels()
+
+
+@cache  # an import statement takes 1 µs
+def _eager_kernels() -> _Kernels:
     from e3any_backends.torch import eager
 
     return eager

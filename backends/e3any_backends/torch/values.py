@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from operator import attrgetter
 
 import torch
 
 from e3any_backends.arrays import Array
 from e3any_backends.kernels import KernelError
-from e3any_backends.kernels.maps import Harmonics, Linear, MultilinearMap
+from e3any_backends.kernels.maps import (
+    Contraction,
+    Contractions,
+    Harmonics,
+    Linear,
+    MultilinearMap,
+    gradients_of,
+    value_of,
+)
 from e3any_backends.references.harmonics import harmonics_by_recursion
 from e3any_backends.references.linear import linear_by_matmul
 from e3any_backends.torch.arrays import ARRAYS
@@ -29,14 +38,24 @@ __all__ = [
 ]
 
 Tensors = list[torch.Tensor]
+_shape_of = attrgetter("shape")
 
 
 def as_numpy(tensors: Sequence[torch.Tensor]) -> list[Array]:
     """Return contiguous NumPy arrays, which share the memory of contiguous tensors."""
     arrays = []
-    for t in tensors:
-        arrays.append((t if t.is_contiguous() else t.contiguous()).detach().numpy())
+    for t in _packed(tensors):
+        arrays.append(t.detach().numpy())
     return arrays
+
+
+def _packed(tensors: Sequence[torch.Tensor]) -> Tensors:
+    """Return contiguous tensors whose memory holds their numbers, and not the negatives or nothing for zeros."""
+    packed = []
+    for t in tensors:
+        is_lazy = t.is_neg() or t._is_zerotensor()
+        packed.append(t.clone(memory_format=torch.contiguous_format) if is_lazy else t.contiguous())
+    return packed
 
 
 def _own(x: torch.Tensor) -> torch.Tensor:
@@ -49,19 +68,34 @@ def _own(x: torch.Tensor) -> torch.Tensor:
 
 def value(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors) -> torch.Tensor:
     """Return the value of a map."""
-    arrays, num = as_numpy((*operands, *indices)), len(operands)
     with suppress(KernelError):
+        if isinstance(kernel, Contraction):
+            return _contracted(value_of(kernel, tuple(map(_shape_of, operands)), operands[0].dtype), operands)[0]
+        arrays, num = as_numpy((*operands, *indices)), len(operands)
         return torch.from_numpy(kernel.value(arrays[:num], arrays[num:], count=torch.get_num_threads))
     return _own(reference(kernel, operands, indices))
 
 
 def gradients(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors, g: torch.Tensor) -> Tensors:
     """Return the gradients of the sum of ``g`` times the value, with respect to each operand."""
-    arrays, num = as_numpy((*operands, *indices, g)), len(operands)
     with suppress(KernelError):
+        if isinstance(kernel, Contraction):
+            with_g = *operands[: kernel.output], g, *operands[kernel.output :]
+            return _contracted(gradients_of(kernel, tuple(map(_shape_of, operands)), g.dtype), with_g)
+        arrays, num = as_numpy((*operands, *indices, g)), len(operands)
         found = kernel.vjp(arrays[:num], arrays[num:-1], arrays[-1], count=torch.get_num_threads)
         return [torch.from_numpy(d) for d in found]
     return [_own(d) for d in reference_gradients(kernel, operands, indices, g)]
+
+
+def _contracted(contractions: Contractions, operands: Sequence[torch.Tensor]) -> Tensors:
+    """Return the outputs of contractions. Addresses of tensors cost less than arrays of NumPy for all of them."""
+    if contractions.plan is None:
+        return list(map(torch.from_numpy, contractions(as_numpy(operands), torch.get_num_threads)))
+    results = list(map(torch.from_numpy, contractions.empty_results()))
+    tensors = [*_packed(operands), *results]
+    contractions.write(list(map(torch.Tensor.data_ptr, tensors)), tensors, torch.get_num_threads)
+    return results
 
 
 def reference(kernel: MultilinearMap, operands: Sequence[torch.Tensor], indices: Tensors) -> torch.Tensor:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, cast
 
-from e3any_backends import Array, Backend, backend_of
+from e3any_backends import Array
 
 from e3any.checks import check_degree, floating_backend
 from e3any.layout import Layout
@@ -100,8 +100,7 @@ class Convolution(Layer):
         """
         if isinstance(basis, FactoredBasis) and not self.use_fused_tensor:
             return self._sum_first(p, senders, basis, edges, weights)
-        backend = backend_of(senders)
-        gathered = edges.gather_src(senders)
+        backend, gathered = edges.backend, edges.gather_src(senders)
         if weights is not None:
             gathered, weights = backend.promote(gathered, weights, dtype=self.dtype)
             gathered = backend.scale_components(gathered, weights)
@@ -133,9 +132,8 @@ class Convolution(Layer):
         self, p: Parameters, senders: Array, basis: FactoredBasis, edges: Edges, weights: Array | None
     ) -> Array:
         """Sum products of the basis with neighbours over every neighbourhood, then couple them."""
-        backend = backend_of(senders, basis.radial, basis.angular)
-        max_degree, layout = basis.max_degree, Layout.of(senders)
-        radial, bias = self.filter(layout.features).radial(p / "filter", basis.radial, max_degree)
+        backend, max_degree, layout = edges.backend, basis.max_degree, Layout.of(senders)
+        radial, bias = self.filter(layout.features).radial(backend, p / "filter", basis.radial, max_degree)
         name, product = self._product  # type: ignore[attr-defined]
         tensor = cast(Tensor, product)  # only fused products can't be summed first
         kernel = tensor.kernel(p / name, Layout(max_degree, layout.features), layout)
@@ -153,7 +151,7 @@ class Convolution(Layer):
         if edges.adj_idx is not None and backend.supports("edge_products", senders, angular, radial):
             edges = edges.sparse()
         sums = _edge_sums if edges.adj_idx is None else _neighbour_sums
-        pairs = sums(backend, senders, angular, radial, edges)
+        pairs = sums(senders, angular, radial, edges)
         return backend.couple_pair_features(pairs, kernel, tensor.plan(kernel))
 
 
@@ -221,8 +219,9 @@ class GatheredConvolution(Convolution):
         )
 
 
-def _neighbour_sums(backend: Backend, senders: Array, angular: Array, radial: Array, edges: Edges) -> Array:
+def _neighbour_sums(senders: Array, angular: Array, radial: Array, edges: Edges) -> Array:
     """Return A of shape (..., N, (Lb+1)**2, P, (L+1)**2, F) for a dense list of neighbours."""
+    backend = edges.backend
     xp = backend.xp
     gathered = edges.gather_src(senders)
     if edges.where is not None:
@@ -239,8 +238,9 @@ def _neighbour_sums(backend: Backend, senders: Array, angular: Array, radial: Ar
     return xp.reshape(xp.concat(sums, axis=-2), (*lead[:-1], angular.shape[-1], *columns))
 
 
-def _edge_sums(backend: Backend, senders: Array, angular: Array, radial: Array, edges: Edges) -> Array:
+def _edge_sums(senders: Array, angular: Array, radial: Array, edges: Edges) -> Array:
     """Return A of shape (..., N, (Lb+1)**2, P, (L+1)**2, F) for a sparse list of edges."""
+    backend = edges.backend
     xp = backend.xp
     (*batch, num_src), columns, num_basis = senders.shape[:-3], senders.shape[-3:], angular.shape[-1]
     num_edges, num_dst = math.prod(angular.shape[:-1]), cast(int, edges.num_segments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from e3any_backends import Array, backend_of
+from e3any_backends import Array, Backend
 from e3any_backends.forms.tables import lookup
 
 from e3any.checks import check_count, floating_backend
@@ -89,7 +89,7 @@ class Dense(Layer):
         inputs, bias, *kernels = backend.promote(inputs, bias, *kernels, dtype=self.dtype)
         return backend.dense(inputs, kernels, bias, self.precision)
 
-    def radial(self, p: Parameters, radial: Array, max_degree: int) -> tuple[Array, Array | None]:
+    def radial(self, backend: Backend, p: Parameters, radial: Array, max_degree: int) -> tuple[Array, Array | None]:
         """Apply the kernels of proper tensors to the radial factors of the components of each degree.
 
         If features are :math:`x^{(l)} = g^{(l)} Y^{(l)}`, with one array of components for all features, then the
@@ -97,6 +97,8 @@ class Dense(Layer):
 
         Parameters
         ----------
+        backend : Backend
+            The backend of the factors.
         p : Parameters
             Parameters of this layer.
         radial : array of shape (..., 1 or L+1, F_in)
@@ -111,7 +113,6 @@ class Dense(Layer):
         bias : array of shape (F_out,) or None
             The bias of the scalars, which the caller adds.
         """
-        backend = backend_of(radial)
         kernels, bias = self._parameters(p, max_degree, False, radial.shape[-1])
         radial, bias, *kernels = backend.promote(radial, bias, *kernels, dtype=self.dtype)
         xp = backend.xp
@@ -127,11 +128,8 @@ class Dense(Layer):
         self, p: Parameters, max_degree: int, pseudotensors: bool, features: int
     ) -> tuple[list[Array], Array | None]:
         names = lookup(_irreps, max_degree, pseudotensors)
-        shape = (features, self.features)
-        # The bias comes second: the order in which parameters are asked for is that in which they are initialised.
-        kernels = p.params_of(names[:1], "kernel", shape, self.kernel_init, self.param_dtype)
+        kernels = p.params_of(names, "kernel", (features, self.features), self.kernel_init, self.param_dtype)
         bias = (p / "0+").param("bias", (self.features,), self.bias_init, self.param_dtype) if self.use_bias else None
-        kernels += p.params_of(names[1:], "kernel", shape, self.kernel_init, self.param_dtype)
         return kernels, bias
 
 

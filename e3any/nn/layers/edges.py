@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from e3any_backends import Array, backend_of
+from e3any_backends import Array, Backend, backend_of
 
 from e3any.checks import check_flag, check_size, floating_backend
 from e3any.layout import Layout
@@ -24,6 +24,8 @@ class Edges:
 
     Parameters
     ----------
+    backend : Backend
+        The backend of the lists and of the features of nodes.
     adj_idx : integer array of shape (..., N, M), optional
         Dense list.
     where : bool array of shape (..., N, M), optional
@@ -36,6 +38,7 @@ class Edges:
         Promise that ``dst_idx`` is in ascending order.
     """
 
+    backend: Backend
     adj_idx: Array | None
     where: Array | None
     dst_idx: Array | None
@@ -83,10 +86,11 @@ class Edges:
             if num_segments is not None:
                 check_size(num_segments, "num_segments")
             num = receivers.shape[-4] if num_segments is None else num_segments
-            return cls(None, None, backend.as_index(dst_idx), backend.as_index(src_idx), num, indices_are_sorted)
+            dst_idx, src_idx = backend.as_index(dst_idx), backend.as_index(src_idx)
+            return cls(backend, None, None, dst_idx, src_idx, num, indices_are_sorted)
         if where is not None:
             check_mask(where, tuple(indices.shape))
-        return cls(backend.as_index(adj_idx), where, None, None, None, False)
+        return cls(backend, backend.as_index(adj_idx), where, None, None, None, False)
 
     @property
     def indices(self) -> Any:
@@ -95,15 +99,15 @@ class Edges:
 
     def sparse(self) -> Edges:
         """Convert a dense list to a sorted sparse list (..., N M), in which padding has the sender -1."""
-        backend = backend_of(self.adj_idx)
-        xp, sent = backend.xp, self._sent
+        backend, sent = self.backend, self._sent
+        xp = backend.xp
         if self.where is not None:
             sent = xp.where(self.where, sent, xp.full_like(sent, -1))
         *batch, num, degree = sent.shape
         numbers = xp.arange(num, dtype=sent.dtype, device=backend.device(sent))
         received = xp.broadcast_to(numbers[:, None], (*batch, num, degree))
         dst_idx, src_idx = (xp.reshape(idx, (*batch, num * degree)) for idx in (received, sent))
-        return Edges(None, None, dst_idx, src_idx, num, True)
+        return Edges(backend, None, None, dst_idx, src_idx, num, True)
 
     def gather_src(self, x: Array) -> Array:
         """Return the values of the sending node of every edge; zero for padding."""
@@ -130,8 +134,8 @@ class Edges:
         edges : Edges
             The same edges, from these nodes.
         """
-        backend = backend_of(gathered, self.indices)
-        xp, sent = backend.xp, self._sent
+        backend, sent = self.backend, self._sent
+        xp = backend.xp
         batch = tuple(sent.shape[: -1 if self.adj_idx is None else -2])
         num_edges = math.prod(sent.shape[len(batch) :])
         numbers = xp.reshape(backend.index(np.arange(num_edges), like=sent), tuple(sent.shape[len(batch) :]))
@@ -153,8 +157,8 @@ class Edges:
         present = _in_range(self._sent, num_src)
         if self.adj_idx is not None:
             return {"adj_idx": self.adj_idx, "where": present if self.where is None else self.where & present}
-        backend = backend_of(self.dst_idx)
-        dst_idx = backend.xp.where(present, self.dst_idx, backend.xp.full_like(self.dst_idx, -1))
+        xp = self.backend.xp
+        dst_idx = xp.where(present, self.dst_idx, xp.full_like(self.dst_idx, -1))
         sizes = {"num_segments": self.num_segments, "indices_are_sorted": self.indices_are_sorted}
         return {"dst_idx": dst_idx, **sizes}
 

@@ -74,6 +74,7 @@ class TensorDense(Layer):
             check_count(self.features, "features")
         if self.max_degree is not None:
             check_degree(self.max_degree)
+        object.__setattr__(self, "_product", product_of(self))
 
     def forward(self, p: Parameters, inputs: Array) -> Array:
         """Apply the layer.
@@ -107,6 +108,6 @@ class TensorDense(Layer):
             self.dense_kernel_init,
             self.dense_bias_init,
         )
-        name, product = product_of(self)
+        name, product = self._product  # type: ignore[attr-defined]
         both = dense(p / "dense", inputs)
         return product(p / name, both[..., :features], both[..., features:])
