@@ -14,6 +14,7 @@ from e3any_backends.arrays import Array
 from e3any_backends.kernel_backend import KernelBackend
 from e3any_backends.references.edges import edge_products_by_segments
 from e3any_backends.torch.arrays import TorchArrays, has_memory
+from e3any_backends.torch.edges import edge_products_at_once
 from e3any_backends.torch.modes import obstacle
 
 __all__ = ["CLASSES", "TorchBackend"]
@@ -58,9 +59,11 @@ class TorchBackend(TorchArrays, KernelBackend):
         num: int,
         indices_are_sorted: bool = False,
     ) -> Array:
-        """Sum products over edges, by a kernel or by the reference, block by block."""
+        """Sum products over edges: on CPUs by a kernel or by the reference, block by block; elsewhere at once."""
         if self.supports("edge_products", x, angular, radial):
             return self.apply("edge_products", (num,), [x, angular, radial], [self.as_index(src), self.as_index(dst)])
+        if not x.is_cpu:
+            return edge_products_at_once(self, x, angular, radial, src, dst, num)
         sums = partial(edge_products_by_segments, self, num=num, indices_are_sorted=indices_are_sorted)
         # Compilers would take one number of blocks for all sizes, and torch.func does not support checkpoints.
         if torch.compiler.is_compiling() or not all(map(has_memory, (x, angular, radial))):
