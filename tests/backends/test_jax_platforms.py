@@ -1,7 +1,7 @@
 """Forms that programs take for GPUs and TPUs: lowered for them on a CPU, counted, and run on the CPU.
 
-What is lowered for a GPU contains no instruction that only a GPU has. So a program for a GPU runs on a CPU once the check
-of its platform is switched off.
+What is lowered for a GPU contains no instruction that only a GPU has. So a program for a GPU runs on a CPU once the
+check of its platform is switched off.
 """
 
 from __future__ import annotations
@@ -64,7 +64,12 @@ def entry_by_entry(plan):
 
 @pytest.mark.parametrize(
     ("platform", "shape"),
-    [("cuda", (2, 2, 2, 2, 2, 2)), ("tpu", (1, 2, 2, 2, 1, 2)), ("cpu", (2, 2, 1, 1, 2, 2)), ("cuda", (2, 1, 2, 2, 1, 2))],
+    [
+        ("cuda", (2, 2, 2, 2, 2, 2)),
+        ("tpu", (1, 2, 2, 2, 1, 2)),
+        ("cpu", (2, 2, 1, 1, 2, 2)),
+        ("cuda", (2, 1, 2, 2, 1, 2)),
+    ],
 )
 def test_couplings_of_all_parities_have_the_numbers_of_the_reference(rng, platform, shape):
     plan, arrays = coupling(rng, shape)

@@ -5,8 +5,8 @@ r"""The multilinear form of a coupling as one JAX primitive.
 is linear in every slot. A tensor product is its contraction for the slot of the product, and all derivatives of the
 product are contractions too, see :mod:`e3any_backends.jax.multilinear`. On a CPU a kernel evaluates several of them at
 once. Elsewhere they are unrolled over the non-zero coefficients. Where these are many the compiler takes too long. Then
-there is a loop over them on a CPU, which takes up to twice as long as unrolled code. On other devices every step would be
-a launch of kernels: there products of components are multiplied with a matrix.
+there is a loop over them on a CPU, which takes up to twice as long as unrolled code. On other devices every step would
+be a launch of kernels: there products of components are multiplied with a matrix.
 
 Operands have the shape (\*lead, components, F) and one rank and dtype. Leading axes and F broadcast; an axis of length
 one in an output is summed over where its contraction has more.
@@ -169,7 +169,7 @@ def _matrices(form: SparseForm, slot: int, scale_slot: int, pair_slots: tuple[in
 def _scaled(
     form: SparseForm, slot: int, terms: list[tuple[int, ...]]
 ) -> tuple[int, tuple[int, ...], dict[int, list[tuple[int, ...]]]]:
-    """Return the last slot but that of the output, the others, and the operands of these for each operand of the last."""
+    """Return the last slot that is not the output, the others, and the operands of these for each operand of it."""
     *pair_slots, scale_slot = sorted(set(range(len(form.columns))) - {slot})
     by_scale: dict[int, list[tuple[int, ...]]] = defaultdict(list)
     for *pair, scale in terms:

@@ -105,7 +105,9 @@ class SharedTable:
         weights = jnp.moveaxis(_split(weights, (sums, outs)), (-4, -3), (0, 1))
         if not self._plan.is_masked:
             return weights
-        mask = jnp.reshape(jnp.asarray(self._plan.weight_mask, kernel.dtype), (sums, outs, *(1,) * (kernel.ndim - 2), paths, 1))
+        mask = jnp.reshape(
+            jnp.asarray(self._plan.weight_mask, kernel.dtype), (sums, outs, *(1,) * (kernel.ndim - 2), paths, 1)
+        )
         return weights * mask
 
     def _collected(self, product: Array) -> Array:
