@@ -128,8 +128,8 @@ class JaxArrays(Arrays):
             return jax.ops.segment_sum(wide, segments, num_segments).astype(x.dtype)
         # On GPUs XLA then adds rows that follow each other before it writes. Padding has to ascend, too.
         segments = jnp.clip(segments, -1, num_segments)
-        total = jnp.zeros((num_segments, *x.shape[1:]), wide.dtype).at[segments]
-        total = total.add(wide, mode="drop", indices_are_sorted=True, wrap_negative_indices=False)
+        rows = jnp.zeros((num_segments, *x.shape[1:]), wide.dtype).at[segments]
+        total = rows.add(wide, mode="drop", indices_are_sorted=True, wrap_negative_indices=False)
         return total.astype(x.dtype)
 
     def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:

@@ -85,7 +85,7 @@ def sum_edges(
         return jnp.zeros(shape, dtype)
     operands = [jnp.asarray(a, dtype) for a in (x, angular, radial)]
     rows = _rows(src, dst, x.shape[0], num, indices_are_sorted)
-    form = _Form(*(tuple(a.shape) for a in operands), shape)
+    form = _Form(x.shape, angular.shape, radial.shape, shape)
     program = Program(form, (_X, _Y, _G), ((_A, shape),), ((0, (0, 1, 2)),))
     return _primitive.bind(*rows, *operands, program=program)[0]
 
@@ -363,8 +363,9 @@ def _batch_graphs(operands: Sequence[Array], axes: Sequence[Any], *, program: Pr
     )
     shapes: list[Shape] = [(size * shape[0], *shape[1:]) for shape in program.form[: _A + 1]]
     outs = tuple((slot, shapes[slot]) for slot, _ in program.outs)
+    form = _Form(shapes[_X], shapes[_Y], shapes[_G], shapes[_A], is_one_graph=False)
     merged = (jnp.reshape(o, (-1, *o.shape[2:])) for o in (*rows, *factors))
-    values = _primitive.bind(*merged, program=replace(program, form=_Form(*shapes, is_one_graph=False), outs=outs))
+    values = _primitive.bind(*merged, program=replace(program, form=form, outs=outs))
     return [jnp.reshape(v, (size, -1, *v.shape[1:])) for v in values], [0] * len(values)
 
 

@@ -23,6 +23,7 @@ from e3any_backends.arrays import Array
 from e3any_backends.forms.couplings import CouplingPlan, SparseForm
 from e3any_backends.jax.arrays import ARRAYS
 from e3any_backends.jax.multilinear import Program, Shape
+from e3any_backends.jax.private import shaped_array
 from e3any_backends.references.parities import collect_parities, factor_parities
 
 __all__ = ["SharedTable", "shared_table"]
@@ -82,7 +83,7 @@ class SharedTable:
     def _shape(self, slot: int, shape: Shape) -> Shape:
         if slot == self._product:
             return 1, self._plan.weight_index.shape[1], *shape[:-2], self.form.sizes[slot], shape[-1]
-        return tuple(jax.eval_shape(self._map(slot), jax.ShapeDtypeStruct(shape, jnp.float32)).shape)
+        return tuple(jax.eval_shape(self._map(slot), shaped_array(shape, jnp.dtype(jnp.float32))).shape)
 
     def _factors(self, number: int) -> _Map:
         num_parities = self._plan.kernel_shape[2 * number]
@@ -122,5 +123,4 @@ def _split(x: Array, sizes: tuple[int, ...]) -> Array:
 
 def _transposed(function: _Map, shape: Shape, value: Array) -> Array:
     """Apply the transposed map of a linear map of arrays of a shape."""
-    transposed = jax.linear_transpose(function, jax.ShapeDtypeStruct(shape, value.dtype))
-    return transposed(value)[0]
+    return jax.linear_transpose(function, shaped_array(shape, value.dtype))(value)[0]
