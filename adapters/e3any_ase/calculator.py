@@ -51,6 +51,9 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
     dtype : {'float32', 'float64'}, optional
         Precision of energies and derivatives; by default that of the parameters of a module, and float32 for a
         description. It does not depend on ``jax_enable_x64``.
+    device : str, optional
+        The device that evaluates the model, by its name in the framework, for example ``"cuda:0"``. By default that of
+        the parameters of a module of PyTorch, the CPU for a description in PyTorch, and the default device of JAX.
     finder : {'vesin', 'matscipy'}
         See :func:`neighbours`.
     **options
@@ -59,10 +62,11 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
     Raises
     ------
     ValueError
-        If ``framework``, ``dtype`` or ``finder`` has another value, the cutoff is missing, not positive and finite, or
-        smaller than that of the model, or parameters are missing or left over.
+        If ``framework``, ``dtype`` or ``finder`` has another value, the framework has no such device, the cutoff is
+        missing, not positive and finite, or smaller than that of the model, or parameters are missing or left over.
     TypeError
-        If ``model`` is not a model, ``params`` is not a mapping, or ``cutoff`` is not a number.
+        If ``model`` is not a model, ``params`` is not a mapping, ``device`` is no name, or ``cutoff`` is not a
+        number.
 
     Notes
     -----
@@ -85,6 +89,7 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
         elements: Iterable[Element] | None = None,
         framework: Literal["flax", "torch"] | None = None,
         dtype: Literal["float32", "float64"] | None = None,
+        device: str | None = None,
         finder: Finder = "vesin",
         **options: Any,
     ) -> None:
@@ -101,7 +106,9 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
         self._cutoff = _reach(model, cutoff)
         check_search(self._cutoff, finder)
         self._finder: Finder = finder
-        self._evaluator = _evaluator(own or framework or "flax", model, params, dtype)
+        if device is not None and not isinstance(device, str):
+            raise TypeError(f"expected the name of a device, got {type(device).__name__}")
+        self._evaluator = _evaluator(own or framework or "flax", model, params, dtype, device)
         self._elements = self._evaluator.elements
         if elements is not None:
             self._elements = as_numbers(elements)
@@ -216,10 +223,12 @@ def _reach(model: Any, cutoff: float | None) -> float:
     return float(cutoff)
 
 
-def _evaluator(framework: str, model: Any, params: Mapping[str, Any] | None, dtype: str | None) -> Evaluator:
+def _evaluator(
+    framework: str, model: Any, params: Mapping[str, Any] | None, dtype: str | None, device: str | None
+) -> Evaluator:
     # Import only the framework that is needed.
     name = {"flax": "JaxEvaluator", "torch": "TorchEvaluator"}[framework]
-    made: Evaluator = getattr(import_module(f"e3any_ase.{framework}"), name)(model, params, dtype)
+    made: Evaluator = getattr(import_module(f"e3any_ase.{framework}"), name)(model, params, dtype, device)
     return made
 
 

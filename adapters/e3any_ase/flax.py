@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -36,14 +36,21 @@ class JaxEvaluator:
         Its parameters, or the variables of a Linen module.
     dtype : {'float32', 'float64'}, optional
         Precision; that of parameters by default, or float32 for a description.
+    device : str, optional
+        The device, for example ``"cuda"`` or ``"cuda:1"``; the default device of JAX by default.
 
     Raises
     ------
     ValueError
-        If parameters are missing, or given for an NNX module, which contains its own.
+        If parameters are missing, or given for an NNX module, which contains its own, or JAX has no such device.
     """
 
-    def __init__(self, model: Any, params: Mapping[str, Any] | None, dtype: str | None) -> None:
+    def __init__(
+        self, model: Any, params: Mapping[str, Any] | None, dtype: str | None, device: str | None = None
+    ) -> None:
+        # The name, and not the device: this can be pickled.
+        self._device = device
+        _on(device)
         self._apply, tree = _functional(model, params)
         self.dtype = dtype or ("float32" if isinstance(model, Layer) else _dtype_of(tree))
         # NumPy arrays keep their precision, independently of jax_enable_x64, and can be pickled.
@@ -58,7 +65,7 @@ class JaxEvaluator:
     def __call__(self, structure: Mapping[str, Any], /) -> Derivatives:
         """Return energies and derivatives of a padded structure."""
         # The setting of the process may have changed since the calculator was made.
-        with jax.enable_x64(True) if self.dtype == "float64" else nullcontext():
+        with jax.enable_x64(True) if self.dtype == "float64" else nullcontext(), _on(self._device):
             self._check_tables({name: _as_numpy(self.dtype, structure[name]) for name in _INPUTS})
             if self._compiled is None:
                 self._compiled = jax.jit(partial(_differentiate, self._apply))
@@ -86,6 +93,17 @@ class JaxEvaluator:
             if message:
                 raise ValueError(f"expected elements that all tables of the model have rows for, got {names([number])}")
             self._has_rows.add(number)
+
+
+def _on(name: str | None) -> AbstractContextManager[Any]:
+    """Return a context in which JAX computes on a device, by its name, or on its default device."""
+    if name is None:
+        return nullcontext()
+    platform, _, number = name.partition(":")
+    try:
+        return jax.default_device(jax.devices(platform)[int(number or 0)])
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ValueError(f"expected the name of a device of JAX, such as 'cuda:0', got {name!r}") from error
 
 
 def _reads_outside(apply: Callable[..., Any], params: Any, numbers: Any, vectors: Any, **lists: Any) -> Any:

@@ -27,39 +27,50 @@ class TorchEvaluator:
         Parameters of a description.
     dtype : {'float32', 'float64'}, optional
         Precision; that of the parameters of a module by default, or float32 for a description.
+    device : str, optional
+        The device, for example ``"cuda"``; that of a module by default, or the CPU for a description.
 
     Raises
     ------
     ValueError
-        If parameters are missing, or given for a module, which contains its own.
+        If parameters are missing, or given for a module, which contains its own, or PyTorch knows no such device.
     """
 
-    def __init__(self, model: Any, params: Mapping[str, Any] | None, dtype: str | None) -> None:
+    def __init__(
+        self, model: Any, params: Mapping[str, Any] | None, dtype: str | None, device: str | None = None
+    ) -> None:
+        place = None if device is None else _device(device)
         # Tensors that are created in inference mode can't be used by autograd.
         with torch.inference_mode(False):
             if isinstance(model, Layer):
-                self._take_description(model, params, dtype)
+                self._take_description(model, params, dtype, place)
             else:
-                self._take_module(model, params, dtype)
+                self._take_module(model, params, dtype, place)
 
-    def _take_description(self, model: Layer, params: Mapping[str, Any] | None, dtype: str | None) -> None:
+    def _take_description(
+        self, model: Layer, params: Mapping[str, Any] | None, dtype: str | None, device: torch.device | None
+    ) -> None:
         if params is None:
             raise ValueError(f"expected params of {type(model).__name__}, got none")
         self._model: Any = model
-        self._device = torch.device("cpu")
+        self._device = device or torch.device("cpu")
         self.dtype = dtype or "float32"
         self._params: dict[str, Any] | None = _tensors(params, getattr(torch, self.dtype), self._device)
         self.elements = of_embeddings(self._params)
 
-    def _take_module(self, model: torch.nn.Module, params: Mapping[str, Any] | None, dtype: str | None) -> None:
+    def _take_module(
+        self, model: torch.nn.Module, params: Mapping[str, Any] | None, dtype: str | None, device: torch.device | None
+    ) -> None:
         if params is not None:
             raise ValueError("expected no params with a torch.nn.Module, which holds its own, got some")
         state = {name: x for name, x in model.state_dict().items() if isinstance(x, torch.Tensor)}
         # A copy, because the user's module can be trained further, and keeps its precision.
         self._params = None
         self.dtype = dtype or ("float64" if any(x.dtype == torch.float64 for x in state.values()) else "float32")
+        self._device = device or next((x.device for x in state.values()), torch.device("cpu"))
         self._model = copy.deepcopy(model).to(getattr(torch, self.dtype)).eval().requires_grad_(False)
-        self._device = next((x.device for x in state.values()), torch.device("cpu"))
+        if device is not None:
+            self._model = self._model.to(device)
         self.elements = of_embeddings(state)
 
     def __call__(self, structure: Mapping[str, Any], /) -> Derivatives:
@@ -86,6 +97,13 @@ class TorchEvaluator:
 
     def _apply(self, *inputs: Any, **lists: Any) -> Any:
         return self._model(*(() if self._params is None else (self._params,)), *inputs, **lists)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"expected the name of a device of PyTorch, such as 'cuda', got {name!r}") from error
 
 
 def _tensors(tree: Mapping[str, Any], dtype: torch.dtype, device: torch.device) -> dict[str, Any]:

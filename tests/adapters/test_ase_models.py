@@ -129,6 +129,17 @@ def expected():
     return results(KINDS["description_in_torch"](dtype="float64"), crystal())
 
 
+@pytest.mark.parametrize("kind", ["description_in_flax", "description_in_torch", "torch_module"])
+def test_devices_are_chosen_by_their_names(kind, expected):
+    calculator = pickle.loads(pickle.dumps(KINDS[kind](dtype="float64", device="cpu:0")))
+    found = results(calculator, crystal())["forces"]
+    np.testing.assert_allclose(found, expected["forces"], rtol=1e-11, atol=1e-12)
+    with pytest.raises(ValueError, match="expected the name of a device of"):
+        KINDS[kind](device="nowhere")
+    with pytest.raises(TypeError, match="expected the name of a device, got int"):
+        KINDS[kind](device=0)
+
+
 @kinds
 def test_models_of_every_kind_give_the_same_results_after_copies_too(kind, expected):
     calculator = made(kind)

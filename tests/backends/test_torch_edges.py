@@ -7,6 +7,8 @@ import torch
 from e3any_backends import backend_of, kernels
 from e3any_backends.generic import Backend
 from e3any_backends.torch import backend as backend_module
+from e3any_backends.torch import edges as device_module
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from e3any.testing import assert_parity
 
@@ -42,6 +44,25 @@ def reference(*arrays):
     return Backend.edge_products(backend_of(arrays[0]), *arrays, NODES)
 
 
+def on_device(*arrays):
+    """Sum as on a device that is not a CPU; tensors on the CPU do."""
+    return device_module.edge_products_at_once(backend_of(arrays[0]), *arrays, NODES)
+
+
+class CountOperations(TorchDispatchMode):
+    """Count operations, which are launches on a GPU; views are none."""
+
+    views = frozenset({"slice", "select", "unsqueeze", "view", "expand", "detach", "alias"})
+
+    def __init__(self):
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.number += function.overloadpacket.__name__ not in self.views
+        return function(*args, **(kwargs or {}))
+
+
 def derivatives(function, factors, lists):
     """Return values, gradients, and gradients of a sum of squares of gradients."""
     value = function(*factors, *lists)
@@ -72,3 +93,25 @@ def test_transformations_take_all_edges_at_once(factors, lists):
     x = factors[0].detach()
     ours, theirs = (torch.func.jacrev(torch.func.grad(loss(function)))(x) for function in (native, reference))
     assert_parity(ours, theirs)
+
+
+@pytest.mark.parametrize("block_bytes", [8 * 4 * 3 * 2 * 3, 2**31])
+def test_devices_have_the_numbers_of_the_specification(factors, lists, monkeypatch, block_bytes):
+    monkeypatch.setattr(device_module, "_BLOCK_BYTES", block_bytes)
+    assert_parity(derivatives(on_device, factors, lists), derivatives(specified, factors, lists))
+
+
+def test_a_basis_of_padding_may_be_infinite_on_devices(factors, lists):
+    x, angular, radial = factors
+    outside = sum((i < 0) | (i >= NODES) for i in lists).bool()
+    assert outside.any()
+    spoiled = angular.detach().masked_fill(outside[:, None], float("nan")).requires_grad_()
+    infinite = radial.detach().masked_fill(outside[:, None, None], float("inf")).requires_grad_()
+    actual = derivatives(on_device, [x, spoiled, infinite], lists)
+    assert_parity(actual, derivatives(on_device, factors, lists))
+
+
+def test_devices_take_few_operations(factors, lists):
+    with CountOperations() as counted:
+        on_device(*factors, *lists)
+    assert counted.number <= 14

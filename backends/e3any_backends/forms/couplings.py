@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 
@@ -56,11 +56,14 @@ class SparseForm(Tables):
         Number of components of each slot.
     values : array
         The coefficient :math:`c_e` of each entry.
+    plan : CouplingPlan, optional
+        The plan of which the form is the table of all parities.
     """
 
     columns: tuple[NDArray[np.intp], ...]
     sizes: tuple[int, ...]
     values: NDArray[np.float64]
+    plan: CouplingPlan | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,15 +178,15 @@ class CouplingPlan(Tables):
             paths.append(Path(x, y, z, coefficients.get(number, forbidden)))
         return Coupling(tuple(paths), p1 * n1**2, p2 * n2**2, p3 * n3**2)
 
-    @property
+    @cached_property
     def product_form(self) -> SparseForm:
         """The form of :attr:`merged` in the slots (x, y, z, path)."""
-        return self.merged.product_form
+        return replace(self.merged.product_form, plan=self)
 
-    @property
+    @cached_property
     def pair_form(self) -> SparseForm:
         """The form of :attr:`merged` in the slots (pair, z, path)."""
-        return self.merged.pair_form
+        return replace(self.merged.pair_form, plan=self)
 
 
 def _degree_of_parity(parity: int, degree: int, num_degrees: int) -> slice:

@@ -122,8 +122,15 @@ class JaxArrays(Arrays):
         """Sum rows that have the same segment number; the scatter drops numbers out of range."""
         if _is_zero(num_segments):
             return jnp.zeros((0, *x.shape[1:]), x.dtype)
-        segments = _one_padding(self.as_index(segments), num_segments)
-        return jax.ops.segment_sum(self.widened(x), segments, num_segments).astype(x.dtype)
+        segments, wide = self.as_index(segments), self.widened(x)
+        if not indices_are_sorted:
+            segments = _one_padding(segments, num_segments)
+            return jax.ops.segment_sum(wide, segments, num_segments).astype(x.dtype)
+        # On GPUs XLA then adds rows that follow each other before it writes. Padding has to ascend, too.
+        segments = jnp.clip(segments, -1, num_segments)
+        rows = jnp.zeros((num_segments, *x.shape[1:]), wide.dtype).at[segments]
+        total = rows.add(wide, mode="drop", indices_are_sorted=True, wrap_negative_indices=False)
+        return total.astype(x.dtype)
 
     def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:
         """Return the largest row entries of every segment."""

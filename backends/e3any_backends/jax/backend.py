@@ -32,8 +32,12 @@ class JaxBackend(JaxArrays, Backend):
     """Operations on JAX arrays: primitives that are closed under differentiation, with kernels on CPUs."""
 
     def supports(self, operation: str, *arrays: Array) -> bool:
-        """Return whether a kernel is used, as far as is known while tracing; :mod:`.custom_calls` has the last word."""
-        if not (jax.default_backend() == "cpu" and kernels.used()):
+        """Return whether a kernel supports an operation on CPUs, as far as is known while tracing.
+
+        A program is the same for all platforms: which form is taken is decided when it is lowered for one of them, see
+        :mod:`.custom_calls`. So the platform of the process does not matter here.
+        """
+        if not kernels.used():
             return False
         if operation != "linear":
             return True
@@ -72,16 +76,12 @@ class JaxBackend(JaxArrays, Backend):
         return self._couple_pairs_by_contraction(pairs, w, coupling)
 
     def couple_features(self, x: Array, y: Array, kernel: Array, plan: CouplingPlan) -> Array:
-        """Couple two features; a kernel takes all parities in one table, so that no axis is moved."""
-        if self.supports("contraction", x, y, kernel):
-            return self._contract_features((x, y, kernel), handle(plan, "product_form"), 2)
-        return super().couple_features(x, y, kernel, plan)
+        """Couple two features by the table of all parities, which a kernel reads without moving an axis."""
+        return self._contract_features((x, y, kernel), handle(plan, "product_form"), 2)
 
     def couple_pair_features(self, pairs: Array, kernel: Array, plan: CouplingPlan) -> Array:
-        """Couple sums of products; a kernel takes all parities in one table."""
-        if self.supports("contraction", pairs, kernel):
-            return self._contract_features((pairs, kernel), handle(plan, "pair_form"), 1)
-        return super().couple_pair_features(pairs, kernel, plan)
+        """Couple sums of products by the table of all parities."""
+        return self._contract_features((pairs, kernel), handle(plan, "pair_form"), 1)
 
     def _contract_features(self, operands: Sequence[Array], form: int, output: int) -> Array:
         """Contract a form of one or two features with parity axes, and a kernel of weights."""

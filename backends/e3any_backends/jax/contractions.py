@@ -4,8 +4,9 @@ r"""The multilinear form of a coupling as one JAX primitive.
 
 is linear in every slot. A tensor product is its contraction for the slot of the product, and all derivatives of the
 product are contractions too, see :mod:`e3any_backends.jax.multilinear`. On a CPU a kernel evaluates several of them at
-once. Elsewhere they are unrolled over the non-zero coefficients, or, where these are many, evaluated by a loop over
-them: it takes up to twice as long but compiles in a second.
+once. Elsewhere they are unrolled over the non-zero coefficients. Where these are many the compiler takes too long. Then
+there is a loop over them on a CPU, which takes up to twice as long as unrolled code. On other devices every step would
+be a launch of kernels: there products of components are multiplied with a matrix.
 
 Operands have the shape (\*lead, components, F) and one rank and dtype. Leading axes and F broadcast; an axis of length
 one in an output is summed over where its contraction has more.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,14 +28,19 @@ from e3any_backends.arrays import Array
 from e3any_backends.forms.couplings import SparseForm
 from e3any_backends.jax.custom_calls import call
 from e3any_backends.jax.multilinear import MultilinearPrimitive, Program, Shape
+from e3any_backends.jax.parities import shared_table
 from e3any_backends.jax.store import stored
 
 __all__ = ["contract"]
 
 # Products of one output that are unrolled; more of them take the compiler longer than they are worth.
 _MAX_UNROLLED = 1000
+# On a GPU matrix products read and write eight times as much memory: unrolled products are worth ten seconds.
+_MAX_UNROLLED_ON_GPU = 2000
 # Entries that a step of the loop adds up.
 _STEP = 4
+
+_Many = Callable[[Program, int, list[tuple[int, ...]], Sequence[Array], Any], Array]
 
 
 def contract(operands: Sequence[Array], form: SparseForm, output: int) -> Array:
@@ -83,24 +89,92 @@ def _broadcast(shapes: Sequence[Shape]) -> Shape:
 
 def _contractions_on_cpu(*operands: Array, program: Program) -> list[Array]:
     # Otherwise XLA computes an activation before a coupling again for every component that is read.
-    return _contractions(*stored(*operands), program=program)
+    return _by_shared_table(*stored(*operands), program=program, most=_MAX_UNROLLED, many=_loop)
 
 
-def _contractions(*operands: Array, program: Program) -> list[Array]:
-    """Evaluate a program by unrolled sums or by loops."""
+def _contractions_on_gpu(*operands: Array, program: Program) -> list[Array]:
+    return _by_shared_table(*operands, program=program, most=_MAX_UNROLLED_ON_GPU, many=_matrix_products)
+
+
+def _contractions_elsewhere(*operands: Array, program: Program) -> list[Array]:
+    return _by_shared_table(*operands, program=program, most=_MAX_UNROLLED, many=_matrix_products)
+
+
+def _by_shared_table(*operands: Array, program: Program, most: int, many: _Many) -> list[Array]:
+    """Evaluate a program, with the table that parities share if there is one."""
+    table = shared_table(program.form)
+    if table is None:
+        return _contractions(*operands, program=program, most=most, many=many)
+    shared = [table.operand(slot, o) for slot, o in zip(program.slots, operands, strict=True)]
+    values = _contractions(*shared, program=table.program(program), most=most, many=many)
+    return [table.result(*out, value) for out, value in zip(program.outs, values, strict=True)]
+
+
+def _contractions(*operands: Array, program: Program, most: int, many: _Many) -> list[Array]:
+    """Evaluate a program by unrolled sums, or for more than ``most`` products as ``many`` does."""
     form, dtype = program.form, operands[0].dtype
     wide = jnp.promote_types(dtype, jnp.float32)
     split: list[list[Array]] = []
     results = []
     for number, (slot, shape) in enumerate(program.outs):
         terms = [t for out, t in program.terms if out == number]
-        if len(form.values) * len(terms) > _MAX_UNROLLED:
-            total = _loop(program, slot, terms, operands, wide)
+        if len(form.values) * len(terms) > most:
+            total = many(program, slot, terms, operands, wide)
         else:
             split = split or [_components(o.astype(wide)) for o in operands]
             total = _stack(_unrolled(form, slot, terms, split), form.sizes[slot], _outer(shape), wide)
         results.append(_reduce(total, _outer(shape)).astype(dtype))
     return results
+
+
+def _matrix_products(
+    program: Program, slot: int, terms: list[tuple[int, ...]], operands: Sequence[Array], dtype: Any
+) -> Array:
+    """Return one output, components first, by products of pairs of components and two constant matrices.
+
+    The last operand scales rows of the first matrix, as in :func:`_unrolled`. For example, the rows of x y with the
+    coefficients of path p and component k of the product are multiplied with w of p, and added to component k.
+    """
+    scale_slot, pair_slots, by_scale = _scaled(program.form, slot, terms)
+    arrays = [jnp.moveaxis(o.astype(dtype), -2, 0) for o in operands]
+    matrix, scales, sums = _matrices(program.form, slot, scale_slot, pair_slots)
+
+    def products(a: Array, b: Array) -> Array:
+        return jnp.reshape(a[:, None] * b, (a.shape[0] * b.shape[0], *_broadcast([a.shape[1:], b.shape[1:]])))
+
+    def pairs(term: tuple[int, ...]) -> Array:
+        return functools.reduce(products, [arrays[o] for o in term])
+
+    dot = functools.partial(jnp.tensordot, axes=1, precision="highest")
+    rows = [
+        dot(jnp.asarray(matrix, dtype), functools.reduce(jnp.add, map(pairs, members))) * arrays[scale][scales]
+        for scale, members in by_scale.items()
+    ]
+    return dot(jnp.asarray(sums, dtype), functools.reduce(jnp.add, rows))
+
+
+@functools.lru_cache(maxsize=256)
+def _matrices(form: SparseForm, slot: int, scale_slot: int, pair_slots: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    """Return the matrix from products of components to rows, the scale of each row, and the matrix that adds rows."""
+    keys = np.stack([form.columns[slot], form.columns[scale_slot]], axis=1)
+    found, number = np.unique(keys, axis=0, return_inverse=True)
+    sizes = [form.sizes[s] for s in pair_slots]
+    matrix = np.zeros((len(found), int(np.prod(sizes))))
+    column = np.ravel_multi_index([form.columns[s] for s in pair_slots], sizes)
+    np.add.at(matrix, (number.ravel(), column), form.values)
+    sums = np.equal.outer(np.arange(form.sizes[slot]), found[:, 0])
+    return matrix, found[:, 1], sums.astype(np.float64)
+
+
+def _scaled(
+    form: SparseForm, slot: int, terms: list[tuple[int, ...]]
+) -> tuple[int, tuple[int, ...], dict[int, list[tuple[int, ...]]]]:
+    """Return the last slot that is not the output, the others, and the operands of these for each operand of it."""
+    *pair_slots, scale_slot = sorted(set(range(len(form.columns))) - {slot})
+    by_scale: dict[int, list[tuple[int, ...]]] = defaultdict(list)
+    for *pair, scale in terms:
+        by_scale[scale].append(tuple(pair))
+    return scale_slot, tuple(pair_slots), by_scale
 
 
 def _loop(program: Program, slot: int, terms: list[tuple[int, ...]], operands: Sequence[Array], dtype: Any) -> Array:
@@ -155,13 +229,9 @@ def _unrolled(
     The operand of the last slot scales sums of products of the others. For example, weights w of paths p multiply
     sums of products x y.
     """
-    scale_slot, *pair_slots = sorted(set(range(len(form.columns))) - {slot}, reverse=True)
-    pair_slots.reverse()
-    by_scale: dict[int, list[tuple[int, ...]]] = defaultdict(list)
-    for *pair, scale in terms:
-        by_scale[scale].append(tuple(pair))
+    scale_slot, pair_slots, by_scale = _scaled(form, slot, terms)
     parts: list[Array | None] = [None] * form.sizes[slot]
-    for (out, scale_index), entries in _grouped(form, slot, scale_slot, tuple(pair_slots)):
+    for (out, scale_index), entries in _grouped(form, slot, scale_slot, pair_slots):
         for scale, pairs in by_scale.items():
             total = _sum_products(entries, pairs, split) * split[scale][scale_index]
             so_far = parts[out]
@@ -292,7 +362,8 @@ _primitive = MultilinearPrimitive(
     "e3any_coupling",
     "contraction",
     batch=_batch_contractions,
-    reference=_contractions,
+    reference=_contractions_elsewhere,
     by_kernel=_contractions_by_kernel,
     reference_on_cpu=_contractions_on_cpu,
+    reference_on_gpu=_contractions_on_gpu,
 )

@@ -39,6 +39,7 @@ def define(
     reference: Rule,
     by_kernel: Rule,
     reference_on_cpu: Rule | None = None,
+    reference_on_gpu: Rule | None = None,
 ) -> None:
     """Give a primitive, whose one parameter is a ``program``, its rules.
 
@@ -54,11 +55,12 @@ def define(
         A function of the operands and the program that returns a list of results.
     by_kernel : callable
         The same by a kernel, for CPUs; None stands for operands that the kernel does not support.
-    reference_on_cpu : callable, optional
-        The reference that is compiled for CPUs, if it is another one.
+    reference_on_cpu, reference_on_gpu : callable, optional
+        The references that are compiled for CPUs and for GPUs, if they are other ones. The platform is that of the
+        program, and not what the process runs on: a program can be compiled for a GPU on a machine without one.
     """
-    rules = jvp, transpose, batch, reference, by_kernel, reference if reference_on_cpu is None else reference_on_cpu
-    jvp, transpose, batch, reference, by_kernel, reference_on_cpu = map(_with_own_settings, rules)
+    rules = jvp, transpose, batch, by_kernel, reference, reference_on_cpu or reference, reference_on_gpu or reference
+    jvp, transpose, batch, by_kernel, reference, reference_on_cpu, reference_on_gpu = map(_with_own_settings, rules)
 
     @lru_cache(maxsize=512)
     def compiled(program: Any, *_: Any) -> Any:
@@ -73,6 +75,8 @@ def define(
     set_batching(primitive, batch)
     set_lowering(primitive, lambda _: reference)
     set_lowering(primitive, _rule_on_cpu(operation, by_kernel, reference_on_cpu), platform="cpu")
+    for platform in ("cuda", "rocm"):
+        set_lowering(primitive, lambda _: reference_on_gpu, platform=platform)
 
 
 def _with_own_settings(rule: Rule) -> Rule:

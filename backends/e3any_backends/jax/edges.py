@@ -7,7 +7,9 @@ are the contractions for the other slots, see :mod:`e3any_backends.jax.multiline
 
 Edges are laid out in rows of a fixed width, every row for one receiver, so that shapes do not depend on the degrees of
 nodes: E edges to N nodes need at most E // width + N rows. A loop goes through blocks of rows. In memory there is
-nothing for every edge but operands and results; intermediate values of a block stay in the cache of the processor.
+nothing for every edge but operands and results; intermediate values of a block stay in the cache of the processor. A
+GPU has no such cache, and every step of a loop is a launch of kernels: there all rows are one block, up to a limit of
+memory.
 """
 
 from __future__ import annotations
@@ -29,12 +31,30 @@ from e3any_backends.jax.store import stored
 
 __all__ = ["sum_edges"]
 
-# Slots: components of nodes (N, K, F), angular parts (E, M), radial parts (E, L+1, F), sums (num, M, K, F). Programs
-# have the shapes of all four as their form.
+# Slots: components of nodes (N, K, F), angular parts (E, M), radial parts (E, L+1, F), sums (num, M, K, F).
 _X, _Y, _G, _A = range(4)
 _WIDTH = 8
-# Memory for the products of a block of rows.
+# Memory for the products of a block of rows: about the cache of a core, or a part of the memory of a GPU.
 _BLOCK_BYTES = 2**22
+_BLOCK_BYTES_ON_GPU = 2**32
+
+
+class _Form(NamedTuple):
+    """The form of a program.
+
+    Parameters
+    ----------
+    x, angular, radial, sums : tuple of int
+        Shapes of operands and results in each slot.
+    is_one_graph : bool
+        Whether the receivers of rows ascend, as they do unless a batch of graphs has been merged.
+    """
+
+    x: Shape
+    angular: Shape
+    radial: Shape
+    sums: Shape
+    is_one_graph: bool = True
 
 
 class _Rows(NamedTuple):
@@ -65,7 +85,8 @@ def sum_edges(
         return jnp.zeros(shape, dtype)
     operands = [jnp.asarray(a, dtype) for a in (x, angular, radial)]
     rows = _rows(src, dst, x.shape[0], num, indices_are_sorted)
-    program = Program((*(tuple(a.shape) for a in operands), shape), (_X, _Y, _G), ((_A, shape),), ((0, (0, 1, 2)),))
+    form = _Form(x.shape, angular.shape, radial.shape, shape)
+    program = Program(form, (_X, _Y, _G), ((_A, shape),), ((0, (0, 1, 2)),))
     return _primitive.bind(*rows, *operands, program=program)[0]
 
 
@@ -109,8 +130,25 @@ def _sizes(num_edges: Any, num: Any) -> tuple[int, Any]:
 # -- without a kernel ---------------------------------------------------------------------------------------
 
 
-def _sums_by_blocks(*operands: Array, program: Program, store: bool) -> list[Array]:
-    """Evaluate a program by a loop over blocks of rows."""
+def _sums_on_cpu(*operands: Array, program: Program) -> list[Array]:
+    return _sums_by_blocks(*operands, program=program, block_bytes=_BLOCK_BYTES, store=True)
+
+
+def _sums_on_gpu(*operands: Array, program: Program) -> list[Array]:
+    return _sums_by_blocks(*operands, program=program, block_bytes=_BLOCK_BYTES_ON_GPU, has_promises=True)
+
+
+def _sums_elsewhere(*operands: Array, program: Program) -> list[Array]:
+    return _sums_by_blocks(*operands, program=program, block_bytes=_BLOCK_BYTES)
+
+
+def _sums_by_blocks(
+    *operands: Array, program: Program, block_bytes: int, store: bool = False, has_promises: bool = False
+) -> list[Array]:
+    """Evaluate a program by a loop over blocks of rows.
+
+    With promises XLA knows which rows ascend or differ: on GPUs it then adds without atomic operations.
+    """
     rows, arrays = _Rows(*operands[:3]), list(operands[3:])
     dtype = arrays[0].dtype
     wide = jnp.promote_types(dtype, jnp.float32)
@@ -119,24 +157,29 @@ def _sums_by_blocks(*operands: Array, program: Program, store: bool) -> list[Arr
             arrays[i] = jnp.concatenate([arrays[i], jnp.zeros_like(arrays[i][:1])])
 
     def step(totals: list[Array], block: tuple[Array, Array]) -> tuple[list[Array], None]:
-        sums = _BlockSums(program, arrays, *block, rows.senders, wide, store)
+        sums = _BlockSums(program, arrays, *block, rows.senders, wide, store, has_promises)
         return [sums.add(out, total) for out, total in enumerate(totals)], None
 
     totals = [jnp.zeros(shape, wide) for _, shape in program.outs]
-    totals, _ = jax.lax.scan(step, totals, _blocks(rows, program))
+    blocks = _blocks(rows, program, block_bytes)
+    num_blocks = blocks[0].shape[0]
+    if has_promises and isinstance(num_blocks, int) and num_blocks == 1:
+        totals, _ = step(totals, (blocks[0][0], blocks[1][0]))
+    else:
+        totals, _ = jax.lax.scan(step, totals, blocks)
     return [total.astype(dtype) for total in totals]
 
 
-def _blocks(rows: _Rows, program: Program) -> tuple[Array, Array]:
+def _blocks(rows: _Rows, program: Program, block_bytes: int) -> tuple[Array, Array]:
     """Return the edges (blocks, rows, width) and receivers (blocks, rows) of blocks of rows."""
-    num_receivers, num_basis, num_components, features = program.form[_A]
+    num_receivers, num_basis, num_components, features = program.form.sums
     num_rows, width = rows.edges.shape
-    size = int(max(1, _BLOCK_BYTES // (4 * num_basis * num_components * features)))
+    size = int(max(1, block_bytes // (4 * num_basis * num_components * features)))
     if isinstance(num_rows, int):
         size = min(size, num_rows)
     num_blocks = (num_rows + size - 1) // size
     padding = num_blocks * size - num_rows
-    edges = jnp.concatenate([rows.edges, jnp.full((padding, width), program.form[_Y][0], jnp.int32)])
+    edges = jnp.concatenate([rows.edges, jnp.full((padding, width), program.form.angular[0], jnp.int32)])
     receivers = jnp.concatenate([rows.receivers, jnp.full((padding,), num_receivers, jnp.int32)])
     return jnp.reshape(edges, (num_blocks, size, width)), jnp.reshape(receivers, (num_blocks, size))
 
@@ -164,13 +207,18 @@ class _BlockSums:
         senders: Array,
         dtype: Any,
         store: bool,
+        has_promises: bool,
     ) -> None:
         self._program, self._arrays, self._dtype, self._is_stored = program, arrays, dtype, store
-        num_edges, self._num_radial, _ = program.form[_G]
+        num_edges, self._num_radial, _ = program.form.radial
         self._present = edges < num_edges
-        sent = jnp.where(self._present, senders.at[edges].get(mode="clip"), program.form[_X][0])
+        sent = jnp.where(self._present, senders.at[edges].get(mode="clip"), program.form.x[0])
         self._rows = {_X: sent, _Y: edges, _G: edges, _A: receivers}
         self._known: dict[Any, Array] = {}
+        self._promises: dict[int, dict[str, bool]] = {}
+        if has_promises:  # an edge has one place; padding has none, and is dropped
+            of_edges = {"unique_indices": True}
+            self._promises = {_Y: of_edges, _G: of_edges, _A: {"indices_are_sorted": program.form.is_one_graph}}
 
     def add(self, out: int, total: Array) -> Array:
         """Add the terms of an output to its total."""
@@ -179,7 +227,7 @@ class _BlockSums:
         value = functools.reduce(jnp.add, (self._term(slot, *operands) for operands in terms))
         rows = jnp.reshape(self._rows[slot], (-1,))
         flat = jnp.reshape(value, (rows.shape[0], *total.shape[1:]))
-        return total.at[rows].add(flat, mode="drop")
+        return total.at[rows].add(flat, mode="drop", **self._promises.get(slot, {}))
 
     def _term(self, slot: int, a: int, b: int, c: int) -> Array:
         if slot == _A:
@@ -254,7 +302,7 @@ def _sums_by_kernel(*operands: Array, program: Program) -> list[Array] | None:
     totals: dict[int, Array] = {}
     for outs, factors in _calls(program):
         is_gradient = len(factors) == 4
-        name, results = ("edge_gradients", shapes[:_A]) if is_gradient else ("edge_products", shapes[_A:])
+        name, results = ("edge_gradients", shapes[:_A]) if is_gradient else ("edge_products", (shapes.sums,))
         amount = {"work": 3 * size, "partial_size": x.size} if is_gradient else {"work": size}
         values = [jnp.zeros(shapes[slot], wide) if o is None else arrays[o] for slot, o in enumerate(factors)]
         code = edge_program(name, angular.shape[1], x.shape[2], wide.name)
@@ -313,10 +361,11 @@ def _batch_graphs(operands: Sequence[Array], axes: Sequence[Any], *, program: Pr
         senders + first * num_senders,
         jnp.where(receivers < num, receivers + first * num, size * num),
     )
-    shapes: list[Shape] = [(size * shape[0], *shape[1:]) for shape in program.form]
+    shapes: list[Shape] = [(size * shape[0], *shape[1:]) for shape in program.form[: _A + 1]]
     outs = tuple((slot, shapes[slot]) for slot, _ in program.outs)
+    form = _Form(shapes[_X], shapes[_Y], shapes[_G], shapes[_A], is_one_graph=False)
     merged = (jnp.reshape(o, (-1, *o.shape[2:])) for o in (*rows, *factors))
-    values = _primitive.bind(*merged, program=replace(program, form=tuple(shapes), outs=outs))
+    values = _primitive.bind(*merged, program=replace(program, form=form, outs=outs))
     return [jnp.reshape(v, (size, -1, *v.shape[1:])) for v in values], [0] * len(values)
 
 
@@ -324,8 +373,9 @@ _primitive = MultilinearPrimitive(
     "e3any_edges",
     "edge_products",
     batch=_batch_graphs,
-    reference=functools.partial(_sums_by_blocks, store=False),
+    reference=_sums_elsewhere,
     by_kernel=_sums_by_kernel,
-    reference_on_cpu=functools.partial(_sums_by_blocks, store=True),
+    reference_on_cpu=_sums_on_cpu,
+    reference_on_gpu=_sums_on_gpu,
     num_indices=len(_Rows._fields),
 )

@@ -53,7 +53,10 @@ def _linear(which: Array, *operands: Array, program: Program) -> list[Array]:
         return [jnp.sum(given[_Y][:, 0], axis=0)]
     has_product = _X in given
     y = einsum("ncf,cfg->ncg", given[_X], given[_W][which]) if has_product else jnp.zeros(shape, operands[0].dtype)
-    return [y.at[:, 0].add(given[_B]) if _B in given else y]
+    if _B not in given:
+        return [y]
+    # Added to all components, with zeros but for the first: XLA for GPUs would copy the products to add to a part.
+    return [y + jnp.zeros(shape[1:], y.dtype).at[0].set(given[_B])]
 
 
 def _linear_by_kernel(which: Array, *operands: Array, program: Program) -> list[Array] | None:

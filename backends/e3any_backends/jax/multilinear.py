@@ -70,7 +70,7 @@ class MultilinearPrimitive(Primitive):
     ----------
     name : str
         Name of the primitive.
-    operation, batch, reference, by_kernel, reference_on_cpu
+    operation, batch, reference, by_kernel, reference_on_cpu, reference_on_gpu
         See :func:`~e3any_backends.jax.custom_calls.define`.
     num_indices : int
         Number of integer operands, which come first and are the same for all contractions.
@@ -90,6 +90,7 @@ class MultilinearPrimitive(Primitive):
         reference: Rule,
         by_kernel: Rule,
         reference_on_cpu: Rule | None = None,
+        reference_on_gpu: Rule | None = None,
         num_indices: int = 0,
         one_by_one: bool = False,
     ) -> None:
@@ -105,6 +106,7 @@ class MultilinearPrimitive(Primitive):
             reference=reference,
             by_kernel=by_kernel,
             reference_on_cpu=reference_on_cpu,
+            reference_on_gpu=reference_on_gpu,
         )
 
     def _jvp(self, primals: Sequence[Array], tangents: Sequence[Any], *, program: Program) -> tuple[list[Array], Any]:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from e3any_backends.arrays import Array, Arrays, Namespace
 from e3any_backends.forms.couplings import CouplingPlan
 
-__all__ = ["couple_pair_parities", "couple_parities", "couple_paths"]
+__all__ = ["collect_parities", "couple_pair_parities", "couple_parities", "couple_paths", "factor_parities"]
 
 Couple = Callable[..., Array]
 
@@ -33,12 +33,16 @@ def couple_paths(arrays: Arrays, couple: Couple, x: Array, y: Array, weights: Ar
     xp = arrays.xp
     rank = max(x.ndim, y.ndim)
     x, y = _parity_first(xp, x, rank), _parity_first(xp, y, rank)
-    if x.shape[0] == y.shape[0] == 2:
-        x = x[:, None, ...]
-        y = xp.stack([y, xp.flip(y, axis=0)], axis=1)
-    else:
-        x, y = x[None, ...], y[None, ...]
-    return _collect_parities(arrays, couple(x, y, weights, plan.coupling), plan)
+    both = x.shape[0] == y.shape[0] == 2
+    x, y = factor_parities(xp, x, 0, both), factor_parities(xp, y, 1, both)
+    return collect_parities(arrays, couple(x, y, weights, plan.coupling), plan)
+
+
+def factor_parities(xp: Namespace, x: Array, number: int, both: bool) -> Array:
+    """Return the first or second factor (P, ...) for the parities (s, r) of its product; ``both`` have two of them."""
+    if not both:
+        return x[None, ...]
+    return x[:, None, ...] if number == 0 else xp.stack([x, xp.flip(x, axis=0)], axis=1)
 
 
 def couple_pair_parities(
@@ -47,7 +51,7 @@ def couple_pair_parities(
     """Couple sums of products; see :meth:`~e3any_backends.generic.Backend.couple_pair_features`."""
     pairs = arrays.xp.moveaxis(pairs, (-3,), (0,))[None, ...]
     weights = _path_weights(arrays, kernel, plan, pairs.ndim - 2)
-    return _collect_parities(arrays, couple_pairs(pairs, weights, plan.coupling), plan)
+    return collect_parities(arrays, couple_pairs(pairs, weights, plan.coupling), plan)
 
 
 def _parity_first(xp: Namespace, x: Array, rank: int) -> Array:
@@ -68,8 +72,8 @@ def _path_weights(arrays: Arrays, kernel: Array, plan: CouplingPlan, rank: int) 
     return xp.reshape(weights, (sums, outs, *(1,) * (rank - 3), paths, features))
 
 
-def _collect_parities(arrays: Arrays, product: Array, plan: CouplingPlan) -> Array:
-    """Reorder (R, ..., classes * (L3+1)**2, F) to (..., P3, (L3+1)**2, F)."""
+def collect_parities(arrays: Arrays, product: Array, plan: CouplingPlan) -> Array:
+    """Return the product of all parities: reorder (R, ..., classes * (L3+1)**2, F) to (..., P3, (L3+1)**2, F)."""
     xp = arrays.xp
     num_parities, num_degrees = plan.kernel_shape[4:6]
     size = num_degrees**2

@@ -103,19 +103,19 @@ class TorchArrays(Arrays):
         if num == 0:
             return x.new_zeros((indices.shape[0], *x.shape[1:]))
         indices = self.as_index(indices)
-        valid = (indices >= 0) & (indices < num)
-        rows = torch.index_select(x, 0, torch.where(valid, indices, torch.zeros_like(indices)))
-        return torch.where(self._rows_like(valid, rows), rows, torch.zeros_like(rows))
+        # Each operation is a launch on a device: two for the check, and one for the mask.
+        present = torch.clamp(indices, 0, num - 1)
+        rows = torch.index_select(x, 0, present)
+        return torch.masked_fill(rows, self._rows_like(present != indices, rows), 0)
 
     def segment_sum(self, x: Array, segments: Array, num_segments: int, indices_are_sorted: bool = False) -> Array:
         """Sum rows that have the same segment number, by ``index_add``."""
-        segments = self.as_index(segments)
-        valid = (segments >= 0) & (segments < num_segments)
         # Padding is added to one more row, which is then cut off.
+        segments = self.as_index(segments)
+        segments = torch.clamp(torch.masked_fill(segments, segments < 0, num_segments), max=num_segments)
         wide = self.widened(x)
         total = wide.new_zeros((num_segments + 1, *x.shape[1:]))
-        total = torch.index_add(total, 0, torch.where(valid, segments, num_segments), wide)
-        return total[:num_segments].to(x.dtype)
+        return torch.index_add(total, 0, segments, wide)[:num_segments].to(x.dtype)
 
     def segment_max(self, x: Array, segments: Array, num_segments: int) -> Array:
         """Return the largest row entries of every segment, by ``index_reduce``."""

@@ -15,6 +15,7 @@ from e3any_backends.kernel_backend import KernelBackend
 from e3any_backends.references.edges import edge_products_by_segments
 from e3any_backends.torch import private
 from e3any_backends.torch.arrays import TorchArrays, has_memory
+from e3any_backends.torch.edges import edge_products_at_once
 from e3any_backends.torch.modes import obstacle
 
 __all__ = ["CLASSES", "TorchBackend"]
@@ -52,7 +53,9 @@ class TorchBackend(TorchArrays, KernelBackend):
     def edge_products_by_reference(
         self, x: Array, angular: Array, radial: Array, src: Array, dst: Array, num: int, indices_are_sorted: bool
     ) -> Array:
-        """Sum products over edges block by block."""
+        """Sum products over edges: on CPUs block by block, elsewhere at once."""
+        if not x.is_cpu:
+            return edge_products_at_once(self, x, angular, radial, src, dst, num)
         sums = partial(edge_products_by_segments, self, num=num, indices_are_sorted=indices_are_sorted)
         # Compilers would take one number of blocks for all sizes, and torch.func does not support checkpoints.
         if torch.compiler.is_compiling() or not all(map(has_memory, (x, angular, radial))):
