@@ -41,7 +41,7 @@ from e3any.nn.parameters import (
     leaves,
 )
 
-_SETTINGS = ("cartesian_order", "use_fused_tensor")
+_SETTINGS = ("cartesian_order", "use_fused_tensor", "use_parity")
 _DTYPES = ("dtype", "param_dtype")
 # How fields are declared as flags, by type or text, and whether they can be None.
 _FLAGS = {"bool": False, str(bool): False, "bool | None": True, "Optional[bool]": True, "typing.Optional[bool]": True}

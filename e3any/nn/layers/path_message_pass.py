@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -63,6 +63,8 @@ class PathMessagePass(Layer):
         See :class:`Dense`.
     kernel_init : Initializer or callable
         Initialiser of parameters.
+    use_parity : bool, optional
+        Whether irreps have a parity, see :class:`Tensor`; by default the setting of :class:`e3any.Config`.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class PathMessagePass(Layer):
     param_dtype: Any = "float32"
     precision: Any = None
     kernel_init: Any = lecun_normal
+    use_parity: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -159,7 +162,8 @@ class PathMessagePass(Layer):
         )
         edges.check_basis(basis)
         harmonics = Layout(basis.max_degree, layout.features)
-        out = output_layout(harmonics, layout, self.max_degree, self.include_pseudotensors)
+        use_parity = bool(self.use_parity)
+        out = output_layout(harmonics, layout, self.max_degree, self.include_pseudotensors, use_parity)
         shapes = [(n.num_parities, n.max_degree + 1) for n in (harmonics, layout, out)]
         kernel_shape = tuple(n for shape in shapes for n in shape)
         weights = self._weights(backend, p, basis.radial, kernel_shape, layout.features)
@@ -167,7 +171,8 @@ class PathMessagePass(Layer):
         gathered = edges.gather_src(inputs)
         shape = (*angular.shape[:-1], 1, angular.shape[-1], layout.features)
         y = backend.xp.broadcast_to(angular[..., None, :, None], shape)
-        messages = backend.couple_paths(y, gathered, weights, coupling_plan(kernel_shape, bool(self.cartesian_order)))
+        plan = coupling_plan(kernel_shape, bool(self.cartesian_order), use_parity)
+        messages = backend.couple_paths(y, gathered, weights, plan)
         return indexed_sum(messages, **edges.reduction(inputs.shape[-4]))
 
     def _weights(
@@ -176,41 +181,42 @@ class PathMessagePass(Layer):
         """Return the weights (1, R, *edges, paths, F) of the paths of the table."""
         xp, lead = backend.xp, tuple(radial.shape[:-2])
         x = xp.reshape(radial, (*lead, 1, 1, radial.shape[-2] * radial.shape[-1]))
-        num = num_weights(kernel_shape)
+        kind = kernel_shape, bool(self.use_parity)
+        num = num_weights(*kind)
         sizes = (*self.hidden, num * features)
         for number, size in enumerate(sizes):
             dense = Dense(size, False, self.dtype, self.param_dtype, self.precision, self.kernel_init)
             x = dense(p / f"mlp{number}", self.activation(x) if number else x)
         x = xp.reshape(x, (*lead, num, features))
-        which = backend.table(_weight_of_path, kernel_shape, like=x)
+        which = backend.table(_weight_of_path, *kind, like=x)
         x = backend.select(x, xp.reshape(which, (-1,)), axis=-2)
         x = xp.reshape(x, (*lead, *which.shape, features))
-        x = x * backend.aligned(backend.table(_factor_of_path, kernel_shape, like=x), x)
+        x = x * backend.aligned(backend.table(_factor_of_path, *kind, like=x), x)
         order = (x.ndim - 3, *range(x.ndim - 3), x.ndim - 2, x.ndim - 1)
         return xp.permute_dims(x, order)[None, ...]
 
 
 @host_table
-def num_weights(kernel_shape: tuple[int, ...]) -> int:
+def num_weights(kernel_shape: tuple[int, ...], use_parity: bool = True) -> int:
     """Return the number of paths that parity allows."""
-    return int(_allowed(kernel_shape).sum())
+    return int(_allowed(kernel_shape, use_parity).sum())
 
 
-def _allowed(kernel_shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _allowed(kernel_shape: tuple[int, ...], use_parity: bool) -> NDArray[np.bool_]:
     """Return which paths (R, paths) are allowed."""
-    return np.asarray(coupling_plan(kernel_shape, True).weight_mask[0, :, :, 0] != 0)
+    return np.asarray(coupling_plan(kernel_shape, True, use_parity).weight_mask[0, :, :, 0] != 0)
 
 
-def _weight_of_path(kernel_shape: tuple[int, ...]) -> NDArray[np.intp]:
+def _weight_of_path(kernel_shape: tuple[int, ...], use_parity: bool) -> NDArray[np.intp]:
     """Return the index of the weight of every allowed path; forbidden paths have any index."""
-    allowed = _allowed(kernel_shape)
+    allowed = _allowed(kernel_shape, use_parity)
     return np.where(allowed, np.cumsum(allowed).reshape(allowed.shape) - 1, 0)
 
 
-def _factor_of_path(kernel_shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _factor_of_path(kernel_shape: tuple[int, ...], use_parity: bool) -> NDArray[np.float64]:
     r"""Return :math:`1 / \sqrt{n_c}` for every path, which ends in irrep c; zero for forbidden paths."""
-    allowed = _allowed(kernel_shape)
-    index = coupling_plan(kernel_shape, True).weight_index[0]
+    allowed = _allowed(kernel_shape, use_parity)
+    index = coupling_plan(kernel_shape, True, use_parity).weight_index[0]
     *_, parity, degree = np.unravel_index(index, kernel_shape)
     ends = parity * kernel_shape[-1] + degree
     counts = np.bincount(ends[allowed], minlength=ends.max() + 1)

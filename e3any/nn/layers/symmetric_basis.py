@@ -44,14 +44,14 @@ def monomial_indices(size: int, order: int) -> NDArray[np.intp]:
 
 
 @host_table
-def num_couplings(max_degree: int, num_parities: int, order: int, degree: int, parity: int) -> int:
+def num_couplings(max_degree: int, num_parities: int, order: int, degree: int, parity: int | None) -> int:
     """Return how many couplings :func:`symmetric_couplings` has."""
     return len(symmetric_couplings(max_degree, num_parities, order, degree, parity, True)) // (2 * degree + 1)
 
 
 @cache
 def symmetric_couplings(
-    max_degree: int, num_parities: int, order: int, degree: int, parity: int, cartesian_order: bool
+    max_degree: int, num_parities: int, order: int, degree: int, parity: int | None, cartesian_order: bool
 ) -> NDArray[np.float64]:
     """Return the coefficients of the polynomials of one order that rotate as an irrep.
 
@@ -62,7 +62,7 @@ def symmetric_couplings(
     order : int
         Order of the polynomials.
     degree, parity : int
-        The irrep; parity 0 is even.
+        The irrep; parity 0 is even, None that of SO(3), for which parities are not looked at.
     cartesian_order : bool
         Order of components, see :mod:`e3any.conventions`.
 
@@ -75,7 +75,7 @@ def symmetric_couplings(
     size = num_parities * (max_degree + 1) ** 2
     rows = []
     for block in itertools.combinations_with_replacement(range(len(irreps)), order):
-        if sum(irreps[i][1] for i in block) % 2 == parity:
+        if parity in (None, sum(irreps[i][1] for i in block) % 2):
             rows += _independent(block, irreps, size, degree, cartesian_order)
     table = np.concatenate(rows) if rows else np.zeros((0, len(_monomials(size, order))))
     table.setflags(write=False)

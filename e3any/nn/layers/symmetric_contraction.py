@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from e3any.conventions import parity_names
 from e3any.layout import Layout
 from e3any.nn.initializers import VarianceScaling
 from e3any.nn.layer import Layer, Parameters
+from e3any.nn.layers.couplings import check_one_parity
 from e3any.nn.layers.symmetric_basis import monomial_indices, num_couplings, symmetric_couplings
 
 __all__ = ["SymmetricContraction"]
@@ -51,6 +52,9 @@ class SymmetricContraction(Layer):
         See :class:`Dense`.
     weight_init : Initializer or callable, optional
         Initialiser of weights; by default a normal distribution of variance 1/K.
+    use_parity : bool, optional
+        Whether irreps have a parity, see :class:`Tensor`; by default the setting of :class:`e3any.Config`. If not, there
+        are more couplings K.
 
     Raises
     ------
@@ -69,6 +73,7 @@ class SymmetricContraction(Layer):
     param_dtype: Any = "float32"
     precision: Any = None
     weight_init: Any = None
+    use_parity: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -112,21 +117,27 @@ class SymmetricContraction(Layer):
         _check_categories(inputs, categories)
         degree = layout.max_degree if self.max_degree is None else self.max_degree
         both = layout.pseudotensors if self.include_pseudotensors is None else bool(self.include_pseudotensors)
-        irreps = parity_names(degree, 1 + both)
-        orders = [self._weights(p, layout, l, parity if both else l % 2, name) for parity, l, name in irreps]
+        if not self.use_parity:
+            check_one_parity(layout, "inputs")
+            both = False
+        # (degree, parity, name) of every irrep; those of SO(3) have no parity.
+        irreps = [
+            (l, (p3 if both else l % 2) if self.use_parity else None, n) for p3, l, n in parity_names(degree, 1 + both)
+        ]
+        orders = [self._weights(p, layout, *irrep) for irrep in irreps]
         flat = [w for weights in orders for w in weights.values()]
         inputs, *flat = backend.promote(inputs, *flat, dtype=self.dtype)
         rest = iter(flat)
         powers = self._powers(backend, inputs)
         numbers = backend.xp.reshape(categories, (-1,))
         blocks = []
-        for (parity, l, _), weights in zip(irreps, orders, strict=True):
+        for (l, parity, _), weights in zip(irreps, orders, strict=True):
             given = {order: next(rest) for order in weights}
-            blocks.append(self._contracted(backend, powers, given, numbers, (layout, l, parity if both else l % 2)))
+            blocks.append(self._contracted(backend, powers, given, numbers, (layout, l, parity)))
         joined = backend.xp.concat(blocks, axis=-2)
         return backend.xp.reshape(joined, (*inputs.shape[:-3], 1 + both, (degree + 1) ** 2, layout.features))
 
-    def _weights(self, p: Parameters, layout: Layout, l: int, parity: int, name: str) -> dict[int, Array]:
+    def _weights(self, p: Parameters, layout: Layout, l: int, parity: int | None, name: str) -> dict[int, Array]:
         """Return the weights of all orders that couple to an irrep."""
         found, init = {}, self.weight_init
         if init is None:
@@ -156,7 +167,7 @@ class SymmetricContraction(Layer):
         powers: list[Array],
         weights: dict[int, Array],
         categories: Array,
-        irrep: tuple[Layout, int, int],
+        irrep: tuple[Layout, int, int | None],
     ) -> Array:
         """Return the components (samples, 2l+1, F) of an irrep."""
         xp, (layout, l, parity) = backend.xp, irrep

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 
 from e3any_backends import Array
 
 from e3any.checks import check_broadcast, check_degree, floating_backend
 from e3any.layout import Layout
-from e3any.nn.initializers import tensor_lecun_normal
+from e3any.nn.initializers import TensorVarianceScaling, tensor_lecun_normal
 from e3any.nn.layer import Layer, Parameters
 from e3any.nn.layers.couplings import coupling_plan, output_layout
 
@@ -48,6 +49,9 @@ class Tensor(Layer):
         Accepted for compatibility: the product is summed term by term in at least float32.
     kernel_init : Initializer or callable
         Initialiser of the parameter.
+    use_parity : bool, optional
+        Whether irreps have a parity. If not, they are irreps of SO(3): features have P = 1, and all degrees with
+        :math:`|l_1-l_2| \le l_3 \le l_1+l_2` couple; by default the setting of :class:`e3any.Config`.
 
     Raises
     ------
@@ -66,6 +70,7 @@ class Tensor(Layer):
     param_dtype: Any = "float32"
     precision: Any = None
     kernel_init: Any = _kernel_init
+    use_parity: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -106,15 +111,23 @@ class Tensor(Layer):
 
     def kernel(self, p: Parameters, x: Layout, y: Layout) -> Array:
         """Return the kernel for factors of two layouts."""
-        z = output_layout(x, y, self.max_degree, self.include_pseudotensors)
+        z = output_layout(x, y, self.max_degree, self.include_pseudotensors, bool(self.use_parity))
         shape = (
             *(1 + x.pseudotensors, x.max_degree + 1),
             *(1 + y.pseudotensors, y.max_degree + 1),
             *(1 + z.pseudotensors, z.max_degree + 1),
             x.features,
         )
-        return p.param("kernel", shape, self.kernel_init, self.param_dtype)
+        init = self.kernel_init if self.use_parity else partial(_init_without_parity, self.kernel_init)
+        return p.param("kernel", shape, init, self.param_dtype)
 
     def plan(self, kernel: Array) -> Any:
         """Return the table of couplings that belongs to a kernel."""
-        return coupling_plan(tuple(kernel.shape[:6]), bool(self.cartesian_order))
+        return coupling_plan(tuple(kernel.shape[:6]), bool(self.cartesian_order), bool(self.use_parity))
+
+
+def _init_without_parity(init: Any, *arguments: Any) -> Array:
+    """Initialise a kernel whose couplings are not restricted by parity."""
+    if isinstance(init, TensorVarianceScaling):
+        init = replace(init, use_parity=False)
+    return init(*arguments)
