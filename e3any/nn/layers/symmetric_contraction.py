@@ -53,8 +53,8 @@ class SymmetricContraction(Layer):
     weight_init : Initializer or callable, optional
         Initialiser of weights; by default a normal distribution of variance 1/K.
     use_parity : bool, optional
-        Whether irreps have a parity, see :class:`Tensor`; by default the setting of :class:`e3any.Config`. If not, there
-        are more couplings K.
+        Whether irreps have a parity, see :class:`Tensor`; by default the setting of :class:`e3any.Config`. If not,
+        there are more couplings K.
 
     Raises
     ------
