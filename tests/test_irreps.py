@@ -246,7 +246,7 @@ def test_linear_maps_and_gates_are_those_of_e3nn(rng):
     scale = gate.act_scalars.acts[0].cst
     actual = nn.gate(y, MIXED, lambda t: scale * nn.silu(t), lambda t: scale * nn.silu(t))
     # Its input is sorted.
-    expected = gate(flat({name: y[name] for name in ("0+", "0-", "1-", "1+")}))
+    expected = gate(flat({name: y[name] for name in ("0-", "0+", "1-", "1+")}))
     assert str(gate.irreps_out) == result
     assert_parity(flat(actual), expected)
 
