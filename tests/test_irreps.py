@@ -15,11 +15,13 @@ import pytest
 import torch
 from e3any_flax import nnx as e3any_nnx
 from flax import nnx
-from layer_cases import KEY, assert_libraries_agree, features, paths, random_parameters
+from hypothesis import given
+from layer_cases import KEY, assert_libraries_agree, cast, features, paths, random_parameters
 
 from e3any import Config, Irreps, Layout, nn, so3
 from e3any.description import describe, layer_of
-from e3any.testing import assert_parity
+from e3any.interop import from_features, to_features
+from e3any.testing import assert_equivariant, assert_parity, equivariance_error, strategies
 
 MIXED = Irreps("6x0+ + 2x0- + 3x1+ + 4x1-")
 SO3 = Irreps("5x0 + 3x1 + 2x2")
@@ -221,11 +223,8 @@ def test_linear_maps_and_gates_are_those_of_e3nn(rng):
     wide, result = MIXED.gated(), "6x0e+2x0o+3x1e+4x1o"
 
     def flat(x):
-        # Of a vector, e3nn has the components y, z, x.
-        order = {"0": [0], "1": [1, 2, 0]}
-        return torch.from_numpy(
-            np.concatenate([np.swapaxes(b[:, order[n[0]]], 1, 2).reshape(3, -1) for n, b in x.items()], axis=1)
-        )
+        # Components of vectors are x, y, z in both libraries.
+        return torch.from_numpy(np.concatenate([np.swapaxes(b, 1, 2).reshape(3, -1) for b in x.values()], axis=1))
 
     torch.set_default_dtype(torch.float64)
     try:
@@ -327,3 +326,43 @@ def test_arrays_and_dictionaries_are_not_mixed(rng):
         nn.add(X, np.ones((4, 1, 1, 2)))
     with pytest.raises(TypeError, match="expected inputs\\['0'\\] to be a floating-point array, got dtype int64"):
         nn.Dense(2)({}, {"0": np.ones((3, 1, 2), np.int64)})
+
+
+@pytest.mark.parametrize("features_first", [True, False])
+def test_flat_arrays_of_other_libraries_are_converted_in_any_order(library, rng, features_first):
+    order = Irreps("4x1- + 6x0+ + 2x0- + 3x1+")
+    x = dictionary(rng, MIXED, 3)
+    flat = to_features(cast(x, library), "e3nn", order, features_first=features_first)
+    assert flat.shape == (3, MIXED.dim)
+    assert_parity(from_features(flat, "e3nn", order, features_first=features_first), x)
+    # The first vector: x, y, z.
+    step = 1 if features_first else 4
+    assert_parity(flat[:, : 3 * step : step], x["1-"][:, :, 0])
+    uniform = features(rng, 2, 1, 9, 3)
+    entries = [(0, 1), (1, -1), (2, 1)]
+    of_array = to_features(uniform, "e3nn-jax", entries, features_first=features_first)
+    irreps = Irreps("3x0 + 3x1 + 3x2")
+    by_irrep = nn.to_irreps(uniform, use_parity=False)
+    assert_parity(to_features(by_irrep, "e3nn-jax", irreps, features_first=features_first), of_array)
+
+
+def test_conversions_refuse_what_does_not_fit(rng):
+    x = dictionary(rng, SO3, 3)
+    with pytest.raises(ValueError, match=r"expected x of the irreps 5x0, in any order, got 5x0 \+ 3x1 \+ 2x2"):
+        to_features(x, "e3nn", Irreps("5x0"))
+    with pytest.raises(TypeError, match="expected a dictionary by irrep and Irreps, got"):
+        to_features(x, "e3nn", [(0, 1)])
+    with pytest.raises(ValueError, match=r"expected 24 components of 5x0 \+ 3x1 \+ 2x2, got shape \(3, 5\)"):
+        from_features(np.ones((3, 5)), "e3nn", SO3)
+    with pytest.raises(ValueError, match="expected layout None with Irreps"):
+        from_features(np.ones((3, 24)), "e3nn", SO3, Layout(1, 1))
+
+
+@given(strategies.irreps(2, 3).flatmap(lambda irreps: strategies.features(irreps, 2)))
+def test_norms_of_drawn_dictionaries_are_equivariant(x):
+    irreps = Irreps.of(x)
+    layer = nn.LayerNorm(use_bias=False, epsilon=1.0)
+    params = {name: {"scale": np.linspace(1.0, 2.0, count)} for name, count in irreps.items()}
+    assert set(layer(params, x)) == set(irreps)
+    assert_equivariant(lambda x: layer(params, x), x, inversions=irreps.has_parity)
+    assert equivariance_error(lambda x: layer(params, x), x, inversions=irreps.has_parity) < 1e-12

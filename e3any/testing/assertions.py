@@ -10,6 +10,7 @@ from e3any_backends import backend_of
 from numpy.typing import NDArray
 
 from e3any.checks import check_flag, check_vectors, floating_backend, shown
+from e3any.irreps import Irreps, irrep_backend
 from e3any.layout import Layout
 from e3any.nn.features import reflect, rotate
 from e3any.so3 import random_rotation, wigner_d
@@ -207,7 +208,8 @@ def assert_equivariant(
     *inputs : array
         Its arguments.
     kinds : sequence of {'features', 'vectors', 'invariant'}, optional
-        How each of the inputs transforms: as features (..., P, (L+1)**2, F), as vectors (..., 3), or not at all.
+        How each of the inputs transforms: as features (..., P, (L+1)**2, F) or dictionaries of them by irrep, as
+        vectors (..., 3), or not at all.
         All are features by default.
     output : {'features', 'vectors', 'invariant'}
         How the output transforms.
@@ -277,6 +279,8 @@ def equivariance_error(
 
 def _difference(actual: Any, desired: Any) -> float:
     """Return the largest difference relative to the largest value."""
+    if isinstance(desired, Mapping):
+        return max(_difference(actual[name], block) for name, block in desired.items())
     a, d = to_numpy(actual).astype(np.float64), to_numpy(desired).astype(np.float64)
     error, largest = float(abs(a - d).max(initial=0.0)), float(abs(d).max(initial=0.0))
     return error / largest if largest else float("inf") if error else 0.0
@@ -313,6 +317,11 @@ def _transformed(x: Any, kind: Kind, rotation: Any, inverted: bool, cartesian_or
     """Rotate an array that transforms as ``kind``, and invert space if ``inverted``."""
     if kind == "invariant":
         return x
+    if isinstance(x, Mapping) and kind == "features":
+        backend, degree = irrep_backend(x, "features"), Irreps.of(x, "features").max_degree
+        some = next(iter(x.values()))
+        moved = rotate(x, backend.constant(wigner_d(rotation, degree, cartesian_order), like=some))
+        return reflect(moved) if inverted else moved
     backend = backend_of(x)
     if kind == "vectors":
         check_vectors(x)
