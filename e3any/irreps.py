@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from e3any_backends import Array, Backend
@@ -16,7 +16,10 @@ from e3any.config import setting_or_default
 from e3any.conventions import PARITIES, parity_names
 from e3any.layout import Layout
 
-__all__ = ["SCALARS", "Irreps", "in_order", "irrep_backend", "irrep_of"]
+__all__ = ["SCALARS", "Features", "Irreps", "in_order", "irrep_backend", "irrep_of"]
+
+#: Features: an array (..., P, (L+1)**2, F), or a dictionary of arrays (..., 2l+1, F) by irrep.
+Features: TypeAlias = Array | Mapping[str, Array]
 
 #: Names of scalars, which activations and biases act on: of SO(3), and of even parity.
 SCALARS = ("0", "0+")

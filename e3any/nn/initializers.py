@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -317,6 +318,31 @@ def _check(scale: Any, distribution: Any) -> None:
 
 def _check_shape(shape: Any) -> None:
     check_counts(shape, "shape")
+
+
+def path_scaling(init: TensorVarianceScaling, paths: Sequence[tuple[str, str, str]]) -> MaskedScaling:
+    """Return the initialiser of weights (paths, F) with the variances that an initialiser of kernels has.
+
+    Parameters
+    ----------
+    init : TensorVarianceScaling
+        Initialiser of kernels.
+    paths : sequence of (str, str, str)
+        The irreps of both factors and of the product of every path.
+
+    Returns
+    -------
+    MaskedScaling
+        The initialiser.
+    """
+    ends, begins = Counter(path[2] for path in paths), Counter(path[:2] for path in paths)
+    fans = {
+        "fan_in": [ends[path[2]] for path in paths],
+        "fan_out": [begins[path[:2]] for path in paths],
+        "fan_avg": [(ends[path[2]] + begins[path[:2]]) / 2 for path in paths],
+    }
+    variance = init.scale / np.asarray(fans[init.mode], np.float64)[:, None]
+    return MaskedScaling(variance, True, init.distribution, init.dtype)
 
 
 def allowed_couplings(

@@ -90,7 +90,7 @@ def constructor_signature(
     check_layer_class(layer_class)
     fields = inspect.signature(layer_class).parameters.values()
     names = layer_class.layouts if layouts else ()
-    first = [Parameter(name, Parameter.POSITIONAL_ONLY, annotation=Layout) for name in names]
+    first = [Parameter(name, Parameter.POSITIONAL_ONLY, annotation="Layout | Irreps") for name in names]
     return Signature([*first, *fields, *options])
 
 

@@ -11,7 +11,7 @@ from e3any_backends import Array, Backend, backend_of
 
 from e3any.checks import check_fraction, floating_backend
 from e3any.conventions import parity_names
-from e3any.irreps import SCALARS, irrep_backend
+from e3any.irreps import SCALARS, Features, irrep_backend
 from e3any.layout import Layout
 from e3any.nn.initializers import ones, zeros
 from e3any.nn.layer import Layer, Parameters, is_training
@@ -84,8 +84,8 @@ class BatchNorm(Layer):
         return inputs, {**options, "use_running_average": True}
 
     def forward(
-        self, p: Parameters, inputs: Array, *, use_running_average: bool | None = None, where: Array | None = None
-    ) -> Array:
+        self, p: Parameters, inputs: Features, *, use_running_average: bool | None = None, where: Array | None = None
+    ) -> Features:
         """Normalise features.
 
         Parameters

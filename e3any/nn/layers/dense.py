@@ -12,7 +12,7 @@ from e3any_backends.forms.tables import lookup
 
 from e3any.checks import check_count, floating_backend, shown
 from e3any.conventions import parity_names
-from e3any.irreps import SCALARS, Irreps, in_order, irrep_backend
+from e3any.irreps import SCALARS, Features, Irreps, in_order, irrep_backend
 from e3any.layout import Layout
 from e3any.nn.initializers import lecun_normal, zeros
 from e3any.nn.layer import Layer, Parameters
@@ -69,7 +69,7 @@ class Dense(Layer):
         if type(self.features) is not int or self.features < 0:
             check_count(self.features, "features")
 
-    def forward(self, p: Parameters, inputs: Array) -> Array:
+    def forward(self, p: Parameters, inputs: Features) -> Features:
         """Apply the linear map.
 
         Parameters

@@ -10,7 +10,7 @@ from e3any_backends import Array, Backend
 
 from e3any.checks import check_fraction, floating_backend
 from e3any.conventions import component_degrees
-from e3any.irreps import in_order, irrep_backend
+from e3any.irreps import Features, in_order, irrep_backend
 from e3any.layout import Layout
 from e3any.nn.layer import Layer, Parameters, is_training
 from e3any.nn.layers.blocks import promoted
@@ -54,7 +54,7 @@ class Dropout(Layer):
         inputs, options = super().example(*layouts)
         return inputs, {**options, "deterministic": True}
 
-    def forward(self, p: Parameters, inputs: Array, *, deterministic: bool | None = None) -> Array:
+    def forward(self, p: Parameters, inputs: Features, *, deterministic: bool | None = None) -> Features:
         """Drop irreps.
 
         Parameters

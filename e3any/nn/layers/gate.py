@@ -9,7 +9,7 @@ from typing import Any
 from e3any_backends import Array
 
 from e3any.checks import check_callable, floating_backend
-from e3any.irreps import Irreps, irrep_backend
+from e3any.irreps import Features, Irreps, irrep_backend
 from e3any.layout import Layout
 from e3any.nn.activations import silu
 from e3any.nn.gates import gate, of_scalars
@@ -68,7 +68,7 @@ class Gate(Layer):
         if self.gate_activation is not None:
             check_callable(self.gate_activation, "gate_activation")
 
-    def forward(self, p: Parameters, inputs: Array) -> Array:
+    def forward(self, p: Parameters, inputs: Features) -> Features:
         """Activate features.
 
         Parameters

@@ -9,7 +9,7 @@ from typing import Any
 from e3any_backends import Array
 
 from e3any.checks import check_callable, floating_backend
-from e3any.irreps import irrep_backend
+from e3any.irreps import Features, irrep_backend
 from e3any.layout import Layout
 from e3any.nn.activations import silu
 from e3any.nn.gates import norm_activation
@@ -64,7 +64,7 @@ class NormActivation(Layer):
         super().__post_init__()
         check_callable(self.activation, "activation")
 
-    def forward(self, p: Parameters, inputs: Array) -> Array:
+    def forward(self, p: Parameters, inputs: Features) -> Features:
         """Activate features.
 
         Parameters

@@ -10,7 +10,7 @@ from typing import Any
 from e3any_backends import Array, Backend
 
 from e3any.checks import check_number, floating_backend
-from e3any.irreps import SCALARS, irrep_backend
+from e3any.irreps import SCALARS, Features, irrep_backend
 from e3any.layout import Layout
 from e3any.nn.cutoffs import check_positive
 from e3any.nn.initializers import ones, zeros
@@ -71,7 +71,7 @@ class RMSNorm(Layer):
         super().__post_init__()
         check_epsilon(self.epsilon)
 
-    def forward(self, p: Parameters, inputs: Array) -> Array:
+    def forward(self, p: Parameters, inputs: Features) -> Features:
         """Normalise features.
 
         Parameters
@@ -146,7 +146,7 @@ class LayerNorm(Layer):
         super().__post_init__()
         check_epsilon(self.epsilon)
 
-    def forward(self, p: Parameters, inputs: Array) -> Array:
+    def forward(self, p: Parameters, inputs: Features) -> Features:
         """Normalise features; parameters, results and errors are those of :meth:`RMSNorm.forward`."""
         if isinstance(inputs, Mapping):
             return _normalized_by_irrep(self, p, inputs, use_bias=self.use_bias, centre=True)

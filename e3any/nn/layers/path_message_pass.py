@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from e3any.checks import check_callable, check_count, check_counts, check_degree, floating_backend, shown
 from e3any.conventions import PARITIES
-from e3any.irreps import Irreps, irrep_backend, irrep_of
+from e3any.irreps import Features, Irreps, irrep_backend, irrep_of
 from e3any.layout import Layout
 from e3any.nn.activations import silu
 from e3any.nn.basis import FactoredBasis
@@ -24,7 +24,7 @@ from e3any.nn.layers.blocks import promoted
 from e3any.nn.layers.couplings import coupling_plan, output_layout
 from e3any.nn.layers.dense import Dense
 from e3any.nn.layers.edges import Edges
-from e3any.nn.layers.message_paths import MessagePath, candidates, message_paths, path_sums
+from e3any.nn.layers.irrep_paths import IrrepPath, candidates, irrep_paths, path_sums
 from e3any.ops.indexed import indexed_sum
 
 __all__ = ["PathMessagePass"]
@@ -131,7 +131,7 @@ class PathMessagePass(Layer):
     def forward(
         self,
         p: Parameters,
-        inputs: Array,
+        inputs: Features,
         basis: FactoredBasis,
         *,
         adj_idx: Array | None = None,
@@ -140,7 +140,7 @@ class PathMessagePass(Layer):
         src_idx: Array | None = None,
         num_segments: int | None = None,
         indices_are_sorted: bool = False,
-    ) -> Array:
+    ) -> Features:
         """Pass messages along a dense list of neighbours (``adj_idx``) or a sparse list of edges.
 
         Parameters
@@ -228,7 +228,7 @@ class PathMessagePass(Layer):
     def _dense(self, features: int | Irreps) -> Dense:
         return Dense(features, False, self.dtype, self.param_dtype, self.precision, self.kernel_init)
 
-    def paths(self, inputs: Layout | Irreps, max_filter: int) -> tuple[MessagePath, ...]:
+    def paths(self, inputs: Layout | Irreps, max_filter: int) -> tuple[IrrepPath, ...]:
         """List the paths of messages in the order of their weights.
 
         Parameters
@@ -258,7 +258,7 @@ class PathMessagePass(Layer):
         """
         check_degree(max_filter, "max_filter")
         if isinstance(inputs, Irreps):
-            return message_paths(tuple(inputs), max_filter, tuple(self._outputs(inputs, max_filter)))
+            return _message_paths(inputs, max_filter, self._outputs(inputs, max_filter))
         if not isinstance(inputs, Layout):
             raise TypeError(f"expected inputs to be a Layout or Irreps, got {shown(inputs)}")
         if isinstance(self.features, Irreps):
@@ -266,7 +266,7 @@ class PathMessagePass(Layer):
         out = self._output_layout(inputs, max_filter)
         if self.features is not None:
             irreps = Irreps.of_layout(inputs, use_parity=self.use_parity)
-            return message_paths(tuple(irreps), max_filter, tuple(Irreps.of_layout(out, use_parity=self.use_parity)))
+            return _message_paths(irreps, max_filter, Irreps.of_layout(out, use_parity=self.use_parity))
         shapes = [(n.num_parities, n.max_degree + 1) for n in (Layout(max_filter, 1), inputs, out)]
         named = summed_paths(tuple(n for shape in shapes for n in shape), bool(self.use_parity))
         return named if self.use_parity else tuple((a[:-1], b[:-1], c[:-1]) for a, b, c in named)
@@ -287,8 +287,8 @@ class PathMessagePass(Layer):
             wanted = Irreps(
                 dict.fromkeys(candidates(degree, inputs.has_parity, self.include_pseudotensors), self.features)
             )
-        ends = {c for _, _, c in message_paths(tuple(inputs), max_filter, tuple(wanted))}
-        if wanted.has_parity != inputs.has_parity or not ends:
+        ends = {c for _, _, c in _message_paths(inputs, max_filter, wanted)}
+        if not ends:
             raise ValueError(
                 f"expected features of irreps that {inputs} and harmonics up to degree {max_filter} couple to, "
                 f"got {wanted}"
@@ -301,7 +301,7 @@ class PathMessagePass(Layer):
         if isinstance(self.features, Irreps):
             return self._apart(p, x, basis, lists, self._outputs(Irreps.of(x), basis.max_degree))
         out = Irreps.of_layout(self._output_layout(layout, basis.max_degree), use_parity=self.use_parity)
-        ends = {c for _, _, c in message_paths(tuple(Irreps.of(x)), basis.max_degree, tuple(out))}
+        ends = {c for _, _, c in _message_paths(Irreps.of(x), basis.max_degree, out)}
         y = self._apart(p, x, basis, lists, Irreps({name: out[name] for name in out if name in ends}))
         # An array also has irreps that no path ends in, such as pseudoscalars of proper tensors.
         zeros = backend_of(*y.values()).xp.zeros_like(y[out.scalar])
@@ -319,12 +319,12 @@ class PathMessagePass(Layer):
         nodes = x[next(iter(irreps))][..., None, :, :]
         edges = Edges.between(nodes, nodes, **lists)
         edges.check_basis(basis)
-        paths = message_paths(tuple(irreps), basis.max_degree, tuple(outputs))
+        paths, filters = _message_paths(irreps, basis.max_degree, outputs), _filters(irreps, basis.max_degree)
         widths = [irreps[a] for a, _, _ in paths]
         weights = self._network(backend, p, basis.radial, sum(widths))[..., 0, 0, :]
         x, parts = promoted(backend, x, {"angular": basis.angular, "weights": weights}, dtype=self.dtype)
         order = bool(self.cartesian_order)
-        sums = path_sums(backend, x, parts["angular"], parts["weights"], edges, tuple(outputs), order)
+        sums = path_sums(backend, x, parts["angular"], parts["weights"], edges, filters, tuple(outputs), order)
         wide: dict[str, list[Array]] = {}
         for (_, _, c), block in zip(paths, sums, strict=True):
             wide.setdefault(c, []).append(block)
@@ -334,8 +334,17 @@ class PathMessagePass(Layer):
         return self._dense(outputs)(p / "out", joined)
 
 
+def _filters(inputs: Irreps, max_filter: int) -> tuple[str, ...]:
+    """Return the irreps of harmonics, which are proper tensors."""
+    return candidates(max_filter, inputs.has_parity, False)
+
+
+def _message_paths(inputs: Irreps, max_filter: int, outputs: Irreps) -> tuple[IrrepPath, ...]:
+    return irrep_paths(tuple(inputs), _filters(inputs, max_filter), tuple(outputs))
+
+
 @host_table
-def summed_paths(kernel_shape: tuple[int, ...], use_parity: bool) -> tuple[MessagePath, ...]:
+def summed_paths(kernel_shape: tuple[int, ...], use_parity: bool) -> tuple[IrrepPath, ...]:
     """List the paths of a table of filters, inputs and outputs in the order of their weights, with parities."""
     allowed, plan = _allowed(kernel_shape, use_parity), coupling_plan(kernel_shape, True, use_parity)
     index = np.stack(np.unravel_index(plan.weight_index[0][allowed], kernel_shape), axis=-1).tolist()

@@ -9,7 +9,7 @@ from typing import Any
 from e3any_backends import Array, backend_of
 
 from e3any.checks import shown
-from e3any.irreps import Irreps, irrep_backend
+from e3any.irreps import Features, Irreps, irrep_backend
 from e3any.layout import Layout
 from e3any.nn.features import add
 from e3any.nn.initializers import lecun_normal
@@ -58,7 +58,7 @@ class Residual(Layer):
         """Return the smallest inputs of the layer."""
         return self.layer.example(*layouts)
 
-    def forward(self, p: Parameters, inputs: Array, *others: Any, **options: Any) -> Array:
+    def forward(self, p: Parameters, inputs: Features, *others: Any, **options: Any) -> Features:
         """Apply the layer and add its input.
 
         Parameters

@@ -1,8 +1,8 @@
-"""Paths of messages: which irrep of a neighbour, coupled with which harmonic, ends in which irrep."""
+"""Paths of couplings by irrep: which irreps of two factors couple to which irrep of their product."""
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Mapping
 
 from e3any_backends import Array, Backend
@@ -10,48 +10,43 @@ from e3any_backends.arrays import Namespace
 from e3any_backends.forms.couplings import Coupling, Path
 from e3any_backends.forms.tables import host_table
 
-from e3any.conventions import PARITIES, degree_slice
+from e3any.conventions import PARITIES
 from e3any.irreps import in_order, irrep_of
 from e3any.nn.layers.edges import Edges
 from e3any.ops.indexed import indexed_sum
 from e3any.so3 import clebsch_gordan_for_degrees
 
-__all__ = ["MessagePath", "candidates", "joined_along", "message_paths", "path_sums", "path_table"]
+__all__ = ["IrrepPath", "candidates", "irrep_paths", "joined_along", "path_sums", "path_table"]
 
-#: The irreps of inputs, harmonic and output, such as ``("1-", "2+", "1-")``.
-MessagePath = tuple[str, str, str]
+#: The irreps of both factors and of the product, such as ``("1-", "2+", "1-")``.
+IrrepPath = tuple[str, str, str]
 
 
 @host_table
-def message_paths(inputs: tuple[str, ...], max_filter: int, outputs: tuple[str, ...]) -> tuple[MessagePath, ...]:
-    """List all paths, in the order of their weights: by inputs, then by harmonics, then by outputs.
+def irrep_paths(first: tuple[str, ...], second: tuple[str, ...], outputs: tuple[str, ...]) -> tuple[IrrepPath, ...]:
+    """List all paths in the order of their weights: by first factor, then by second, then by product.
 
     Parameters
     ----------
-    inputs, outputs : tuple of str
-        Names of irreps; they are sorted by degree, then by parity.
-    max_filter : int
-        Largest degree of the harmonics, whose parity is that of their degree.
+    first, second, outputs : tuple of str
+        Names of irreps; each are sorted by degree, then by parity.
     """
-    return tuple(
-        (a, f"{degree}{PARITIES[degree % 2]}" if irrep_of(a)[1] is not None else str(degree), c)
-        for a in in_order(inputs)
-        for degree in range(max_filter + 1)
-        for c in in_order(outputs)
-        if _couples(a, degree, c)
-    )
+    each = itertools.product(in_order(first), in_order(second), in_order(outputs))
+    return tuple(path for path in each if _couples(*path))
 
 
-def _couples(a: str, degree: int, c: str) -> bool:
-    (l1, p1), (l3, p3) = irrep_of(a), irrep_of(c)
-    if not abs(l1 - degree) <= l3 <= l1 + degree:
+def _couples(a: str, b: str, c: str) -> bool:
+    (l1, p1), (l2, p2), (l3, p3) = irrep_of(a), irrep_of(b), irrep_of(c)
+    if not abs(l1 - l2) <= l3 <= l1 + l2:
         return False
-    return p1 is None or p3 is None or (p1 + degree + p3) % 2 == 0
+    if p1 is None or p2 is None or p3 is None:
+        return p1 is p2 is p3 is None
+    return (p1 + p2 + p3) % 2 == 0
 
 
 @host_table
 def candidates(max_degree: int, has_parity: bool, include_pseudotensors: bool) -> tuple[str, ...]:
-    """List the irreps of all degrees up to the largest."""
+    """List the irreps of all degrees up to the largest: of both parities, of proper tensors, or of SO(3)."""
     if not has_parity:
         return tuple(str(l) for l in range(max_degree + 1))
     return tuple(
@@ -60,20 +55,31 @@ def candidates(max_degree: int, has_parity: bool, include_pseudotensors: bool) -
 
 
 @host_table
-def path_table(inputs: tuple[str, ...], max_filter: int, outputs: tuple[str, ...], cartesian_order: bool) -> Coupling:
-    """Tabulate all paths of some irreps, whose components are one after the other; every path ends by itself."""
-    starts, first = {}, 0
-    for name in in_order(inputs):
-        starts[name] = first
-        first += 2 * irrep_of(name)[0] + 1
+def path_table(
+    first: tuple[str, ...], second: tuple[str, ...], outputs: tuple[str, ...], cartesian_order: bool, apart: bool
+) -> Coupling:
+    """Tabulate all paths, for factors whose irreps are one after the other, in order.
+
+    The components of paths are one after the other if they are kept apart, else those of the irreps of the product.
+    """
+    (x, num_x), (y, num_y), (z, num_z) = (_slices(names) for names in (first, second, outputs))
     paths, at = [], 0
-    for a, b, c in message_paths(inputs, max_filter, outputs):
-        l1, l2, l3 = (irrep_of(name)[0] for name in (a, b, c))
-        x, z = slice(starts[a], starts[a] + 2 * l1 + 1), slice(at, at + 2 * l3 + 1)
-        coefficients = clebsch_gordan_for_degrees(l1, l2, l3, cartesian_order=cartesian_order)
-        paths.append(Path(x, degree_slice(l2), z, coefficients))
-        at = z.stop
-    return Coupling(tuple(paths), first, (max_filter + 1) ** 2, at)
+    for a, b, c in irrep_paths(first, second, outputs):
+        degrees = (irrep_of(name)[0] for name in (a, b, c))
+        ends = slice(at, at + 2 * irrep_of(c)[0] + 1) if apart else z[c]
+        at = ends.stop if apart else num_z
+        coefficients = clebsch_gordan_for_degrees(*degrees, cartesian_order=cartesian_order)
+        paths.append(Path(x[a], y[b], ends, coefficients))
+    return Coupling(tuple(paths), num_x, num_y, at)
+
+
+def _slices(names: tuple[str, ...]) -> tuple[dict[str, slice], int]:
+    """Return the components of irreps that are one after the other, and how many there are."""
+    slices, at = {}, 0
+    for name in in_order(names):
+        slices[name] = slice(at, at + 2 * irrep_of(name)[0] + 1)
+        at = slices[name].stop
+    return slices, at
 
 
 def path_sums(
@@ -82,6 +88,7 @@ def path_sums(
     angular: Array,
     weights: Array,
     edges: Edges,
+    filters: tuple[str, ...],
     outputs: tuple[str, ...],
     cartesian_order: bool,
 ) -> list[Array]:
@@ -96,11 +103,11 @@ def path_sums(
     angular : array of shape (*edges, (Lb+1)**2)
         Harmonics.
     weights : array of shape (*edges, sum of F over paths)
-        Weights, path by path in the order of :func:`message_paths`.
+        Weights, path by path in the order of :func:`irrep_paths`.
     edges : Edges
         The edges.
-    outputs : tuple of str
-        Irreps that paths end in.
+    filters, outputs : tuple of str
+        Irreps of the harmonics, and those that paths end in.
     cartesian_order : bool
         Order of components.
 
@@ -110,9 +117,9 @@ def path_sums(
         The sums of all paths, in their order.
     """
     xp, lead = backend.xp, tuple(angular.shape[:-1])
-    max_filter, num = math.isqrt(angular.shape[-1]) - 1, next(iter(x.values())).shape[-3]
+    num = next(iter(x.values())).shape[-3]
     names = in_order(x)
-    counts = {a: len(message_paths((a,), max_filter, outputs)) for a in names}
+    counts = {a: len(irrep_paths((a,), filters, outputs)) for a in names}
     pieces = backend.pieces(weights, [counts[a] * x[a].shape[-1] for a in names], -1)
     of_irrep = {
         a: xp.reshape(piece, (*lead, counts[a], x[a].shape[-1])) for a, piece in zip(names, pieces, strict=True)
@@ -126,10 +133,10 @@ def path_sums(
         sent = edges.gather_src(joined_along(xp, [x[a] for a in group], -2))
         w = joined_along(xp, [of_irrep[a] for a in group], -2)
         y = xp.broadcast_to(angular[..., None], (*angular.shape, size))
-        table = path_table(tuple(group), max_filter, outputs, cartesian_order)
+        table = path_table(tuple(group), filters, outputs, cartesian_order, True)
         messages = backend.couple(sent[None, ...], y[None, ...], w[None, ...], table)
         total = indexed_sum(messages, **edges.reduction(num))
-        each = message_paths(tuple(group), max_filter, outputs)
+        each = irrep_paths(tuple(group), filters, outputs)
         blocks = backend.pieces(total, [2 * irrep_of(c)[0] + 1 for _, _, c in each], -2)
         for (a, _, _), block in zip(each, blocks, strict=True):
             found[a].append(block)
