@@ -139,7 +139,7 @@ def layer_class(module: Module, layer: type[nn.Layer]) -> str:
     for name in module.calls:
         for array, output in kinds:
             lines += ["    @overload"] * (len(kinds) > 1)
-            typed = _ARRAY.sub(module.result, _FEATURES.sub(output, result))
+            typed = _FEATURES.sub(output, _ARRAY.sub(module.result, result))
             lines.append(f"    def {name}({_FEATURES.sub(array, call)}) -> {typed}: ...")
     return "\n".join(lines)
 

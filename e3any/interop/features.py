@@ -98,6 +98,8 @@ def from_features(
     check_flag(features_first, "features_first")
     if isinstance(irreps, Irreps):
         return _irreps_of_flat(x, convention, irreps, layout, features_first)
+    if layout is None:
+        raise TypeError("expected a Layout, got None")
     check_layout(layout)
     xp, width = floating_backend(x=x).xp, layout.features
     change_of_basis(convention, layout.max_degree)  # raises if the convention is invalid

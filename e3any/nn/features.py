@@ -266,7 +266,7 @@ def _add_by_irrep(inputs: Sequence[Any]) -> dict[str, Array]:
             raise TypeError(f"expected a dictionary by irrep, as other inputs are, got {shown(type(x))} at input {i}")
         irrep_backend(x, f"input {i}")
         for name, block in x.items():
-            known = total.get(name, block)
+            known: Array = total.get(name, block)
             for what, ours, theirs in (
                 ("shape", tuple(block.shape), tuple(known.shape)),
                 ("dtype", dtype_name(block.dtype), dtype_name(known.dtype)),

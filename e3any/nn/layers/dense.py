@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from e3any_backends import Array, backend_of
 from e3any_backends.forms.tables import lookup
@@ -163,10 +163,11 @@ class Dense(Layer):
         self, p: Parameters, max_degree: int, pseudotensors: bool, features: int
     ) -> tuple[list[Array], Array | None]:
         names = lookup(_irreps, max_degree, pseudotensors)
-        shape = (features, self.features)
+        num = cast(int, self.features)
+        shape = (features, num)
         # The bias comes second: the order in which parameters are asked for is that in which they are initialised.
         kernels = p.params_of(names[:1], "kernel", shape, self.kernel_init, self.param_dtype)
-        bias = (p / "0+").param("bias", (self.features,), self.bias_init, self.param_dtype) if self.use_bias else None
+        bias = (p / "0+").param("bias", (num,), self.bias_init, self.param_dtype) if self.use_bias else None
         kernels += p.params_of(names[1:], "kernel", shape, self.kernel_init, self.param_dtype)
         return kernels, bias
 

@@ -89,8 +89,9 @@ class Embed(Layer):
         backend = backend_of(inputs)
         if not backend.is_integer(inputs):
             raise ValueError(f"expected integer inputs, got dtype {inputs.dtype}")
-        scalar = self.features.scalar if isinstance(self.features, Irreps) else None
-        features = self.features if scalar is None else self.features[scalar]  # type: ignore[index]
+        scalar, features = None, self.features
+        if isinstance(features, Irreps):
+            scalar, features = features.scalar, features[features.scalar]
         shape = (self.num_embeddings, 1, 1, features)
         table = p.param("embedding", shape, self.embedding_init, self.param_dtype)
         backend.check_devices(inputs, table)

@@ -100,7 +100,7 @@ class Gate(Layer):
         (inputs,) = backend.promote(inputs, dtype=self.dtype)
         return gate(inputs, gates, self.activation, self.gate_activation)
 
-    def _by_irrep(self, p: Parameters, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def _by_irrep(self, p: Parameters, inputs: Mapping[str, Array]) -> Features:
         backend, irreps = irrep_backend(inputs), Irreps.of(inputs)
         scalar = irreps.scalar
         if scalar not in irreps:

@@ -65,10 +65,10 @@ def path_table(
     (x, num_x), (y, num_y), (z, num_z) = (_slices(names) for names in (first, second, outputs))
     paths, at = [], 0
     for a, b, c in irrep_paths(first, second, outputs):
-        degrees = (irrep_of(name)[0] for name in (a, b, c))
-        ends = slice(at, at + 2 * irrep_of(c)[0] + 1) if apart else z[c]
+        l1, l2, l3 = (irrep_of(name)[0] for name in (a, b, c))
+        ends = slice(at, at + 2 * l3 + 1) if apart else z[c]
         at = ends.stop if apart else num_z
-        coefficients = clebsch_gordan_for_degrees(*degrees, cartesian_order=cartesian_order)
+        coefficients = clebsch_gordan_for_degrees(l1, l2, l3, cartesian_order=cartesian_order)
         paths.append(Path(x[a], y[b], ends, coefficients))
     return Coupling(tuple(paths), num_x, num_y, at)
 

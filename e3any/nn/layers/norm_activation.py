@@ -95,7 +95,7 @@ class NormActivation(Layer):
         bias = backend.xp.reshape(backend.xp.stack(biases), shape) if biases else None
         return norm_activation(inputs, self.activation, bias, self.normalize)
 
-    def _by_irrep(self, p: Parameters, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def _by_irrep(self, p: Parameters, inputs: Mapping[str, Array]) -> Features:
         backend = irrep_backend(inputs)
         biases = parameters_by_irrep(p, "bias", inputs, self.bias_init, self.param_dtype) if self.use_bias else {}
         inputs, biases = promoted(backend, inputs, biases, dtype=self.dtype)

@@ -118,6 +118,7 @@ class PathMessagePass(Layer):
                 raise ValueError(f"expected max_degree None with features of irreps, got {self.max_degree}")
         elif self.features is not None:
             check_count(self.features, "features")
+            object.__setattr__(self, "features", int(self.features))
 
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return two nodes with the layouts of inputs and basis, and one edge."""
@@ -174,7 +175,7 @@ class PathMessagePass(Layer):
         """
         if not isinstance(basis, FactoredBasis):
             raise TypeError(f"expected a factored basis, see nn.basis(..., factored=True), got {type(basis).__name__}")
-        lists = {
+        lists: dict[str, Any] = {
             "adj_idx": adj_idx,
             "where": where,
             "dst_idx": dst_idx,
@@ -275,7 +276,7 @@ class PathMessagePass(Layer):
         """Return the layout of the output of an array."""
         harmonics = Layout(max_filter, inputs.features)
         out = output_layout(harmonics, inputs, self.max_degree, self.include_pseudotensors, bool(self.use_parity))
-        return out if self.features is None else replace(out, features=self.features)
+        return replace(out, features=self.features) if isinstance(self.features, int) else out
 
     def _outputs(self, inputs: Irreps, max_filter: int) -> Irreps:
         """Return the irreps of the output of a dictionary, without those that no path ends in."""
@@ -331,7 +332,8 @@ class PathMessagePass(Layer):
         joined = {
             c: blocks[0] if len(blocks) == 1 else backend.xp.concat(blocks, axis=-1) for c, blocks in wide.items()
         }
-        return self._dense(outputs)(p / "out", joined)
+        mixed: dict[str, Array] = self._dense(outputs)(p / "out", joined)
+        return mixed
 
 
 def _filters(inputs: Irreps, max_filter: int) -> tuple[str, ...]:

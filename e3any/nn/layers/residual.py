@@ -92,7 +92,7 @@ class Residual(Layer):
             inputs = dense(p / "skip", inputs)
         return add(*backend_of(inputs, outputs).promote(inputs, outputs))
 
-    def _by_irrep(self, p: Parameters, inputs: Mapping[str, Array], outputs: Any) -> dict[str, Array]:
+    def _by_irrep(self, p: Parameters, inputs: Mapping[str, Array], outputs: Any) -> Features:
         """Add dictionaries; the input is mapped if an irrep differs in its number of features."""
         if not isinstance(outputs, Mapping):
             raise TypeError(f"expected outputs as a dictionary by irrep, as the inputs are, got {shown(outputs)}")

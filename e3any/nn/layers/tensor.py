@@ -162,8 +162,10 @@ class Tensor(Layer):
         table = path_table(tuple(first), tuple(second), tuple(outputs), bool(self.cartesian_order), False)
         factors = [backend.xp.concat([z[name] for name in irreps], axis=-2) for z, irreps in ((x, first), (y, second))]
         rank = max(z.ndim for z in factors)
-        operands = [backend.xp.reshape(z, (*(1,) * (rank + 1 - z.ndim), *z.shape)) for z in (*factors, parts["kernel"])]
-        product = backend.couple(*operands, table)
+        left, right, weights = (
+            backend.xp.reshape(z, (*(1,) * (rank + 1 - z.ndim), *z.shape)) for z in (*factors, parts["kernel"])
+        )
+        product = backend.couple(left, right, weights, table)
         blocks = backend.pieces(product, [2 * irrep_of(name)[0] + 1 for name in outputs], -2)
         return dict(zip(outputs, blocks, strict=True))
 
