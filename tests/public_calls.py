@@ -575,6 +575,7 @@ case(
     nn.PathMessagePass,
     hidden=Kind((4,), {"number": 4, "negative": (-1,), "fraction": (1.5,)}),
     activation=function_of_features,
+    features=degree().optional(),
     **OPTIONS,
 )
 case(
