@@ -17,6 +17,8 @@ from e3any import nn
 from e3any.nn.interface import call_signature, constructor_signature
 
 _ARRAY = re.compile(r"\bArray\b")
+# What layers take that accept features by irrep: arrays, or dictionaries of them.
+_FEATURES = re.compile(r"\bFeatures\b")
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,6 @@ MODULES = (
     Module(
         name="e3any_numpy.nn",
         imports=(
-            "from collections.abc import Mapping",
             "from numpy.typing import ArrayLike, NDArray",
             "from e3any_numpy.function import LayerFunction",
         ),
@@ -131,11 +132,16 @@ def layer_class(module: Module, layer: type[nn.Layer]) -> str:
         lines += ["    @overload"] * (len(forms) > 1) + [f"    def __init__({form}) -> None: ..."]
     signature = call_signature(layer)
     _, *inputs = signature.parameters.values()
-    call, result = (
-        written(merged(module.call, inputs), module.array),
-        _ARRAY.sub(module.result, signature.return_annotation),
-    )
-    return "\n".join([*lines, *(f"    def {name}({call}) -> {result}: ..." for name in module.calls)])
+    call, result = written(merged(module.call, inputs), module.array), str(signature.return_annotation)
+    kinds = [(module.array, module.result)]
+    if _FEATURES.search(call + result):
+        kinds.append((f"Mapping[str, {module.array}]", f"dict[str, {module.result}]"))
+    for name in module.calls:
+        for array, output in kinds:
+            lines += ["    @overload"] * (len(kinds) > 1)
+            typed = _FEATURES.sub(output, _ARRAY.sub(module.result, result))
+            lines.append(f"    def {name}({_FEATURES.sub(array, call)}) -> {typed}: ...")
+    return "\n".join(lines)
 
 
 def stub(module: Module) -> str:
@@ -148,10 +154,10 @@ def stub(module: Module) -> str:
         f'"""Written by docs/stubs.py: the layers of :mod:`{module.name}` as type checkers and editors see them."""\n',
         # Calls name the inputs of a layer where those of its base class take any.
         '# mypy: disable-error-code="override"',
-        "from collections.abc import Callable, Sequence",
+        "from collections.abc import Callable, Mapping, Sequence",
         "from typing import Any, overload",
         *module.imports,
-        "from e3any import Layout",
+        "from e3any import Irreps, Layout",
         *(f"from e3any.nn import {name} as {name}" for name in sorted(public.keys() - layers.keys())),
         *(f"\n{layer_class(module, layers[name])}" for name in sorted(layers)),
     ]

@@ -10,7 +10,12 @@ from e3any.checks import check_flag, shown
 
 Normalization = Literal["racah", "schmidt", "4pi", "orthonormal"]
 
-_DEFAULTS: dict[str, Any] = {"cartesian_order": True, "normalization": "racah", "use_fused_tensor": False}
+_DEFAULTS: dict[str, Any] = {
+    "cartesian_order": True,
+    "normalization": "racah",
+    "use_fused_tensor": False,
+    "use_parity": True,
+}
 _settings: dict[str, Any] = dict(_DEFAULTS)
 
 
@@ -45,13 +50,22 @@ class _Settings(type):
     def use_fused_tensor(cls, value: bool) -> None:
         _update(use_fused_tensor=value)
 
+    @property
+    def use_parity(cls) -> bool:
+        """Whether irreps have a parity: those of O(3) have, those of SO(3) have none."""
+        return bool(_settings["use_parity"])
+
+    @use_parity.setter
+    def use_parity(cls, value: bool) -> None:
+        _update(use_parity=value)
+
 
 class Config(metaclass=_Settings):
     """Defaults of options that many functions share.
 
-    ``Config.cartesian_order``, ``Config.normalization`` and ``Config.use_fused_tensor`` are the defaults. They apply to
-    arguments that are ``None``. Functions read them at each call, layers when they are built. ``Config.set_*`` changes
-    a default from then on, ``Config.use`` within a block.
+    ``Config.cartesian_order``, ``Config.normalization``, ``Config.use_fused_tensor`` and ``Config.use_parity`` are the
+    defaults. They apply to arguments that are ``None``. Functions read them at each call, layers when they are built.
+    ``Config.set_*`` changes a default from then on, ``Config.use`` within a block.
 
     Examples
     --------
@@ -77,6 +91,11 @@ class Config(metaclass=_Settings):
         _update(use_fused_tensor=use_fused_tensor)
 
     @staticmethod
+    def set_use_parity(use_parity: bool = True) -> None:
+        """Set whether irreps have a parity, O(3), or none, SO(3)."""
+        _update(use_parity=use_parity)
+
+    @staticmethod
     @contextmanager
     def use(**settings: Any) -> Iterator[None]:
         """Set defaults within a ``with`` block.
@@ -84,7 +103,7 @@ class Config(metaclass=_Settings):
         Parameters
         ----------
         **settings
-            ``cartesian_order``, ``normalization`` or ``use_fused_tensor``.
+            ``cartesian_order``, ``normalization``, ``use_fused_tensor`` or ``use_parity``.
 
         Raises
         ------

@@ -21,6 +21,7 @@ from e3any import nn
 from e3any.checks import check_dtype, shown
 from e3any.files import arrays_as_json
 from e3any.files.strict_json import parse
+from e3any.irreps import Irreps
 from e3any.layout import Layout
 from e3any.nn import initializers
 from e3any.nn.layer import Layer, check_layer, check_layer_class
@@ -40,6 +41,7 @@ _PUBLIC = {n: getattr(m, n) for m in (initializers, nn) for n in m.__all__}
 _FUNCTIONS = {n: x for n, x in _PUBLIC.items() if isfunction(x)}
 _CLASSES = {n: x for n, x in _PUBLIC.items() if isclass(x) and is_dataclass(x) and not isabstract(x)}
 _CLASSES[Layout.__name__] = Layout
+_CLASSES[Irreps.__name__] = Irreps
 
 
 def describe(layer: Layer) -> str:
@@ -48,8 +50,9 @@ def describe(layer: Layer) -> str:
     Parameters
     ----------
     layer : Layer
-        A layer or model. Its fields can be numbers, strings, None, dtypes, NumPy arrays, layers, layouts, initialisers,
-        public functions of :mod:`e3any.nn`, ``functools.partial`` of these with options by name, and sequences.
+        A layer or model. Its fields can be numbers, strings, None, dtypes, NumPy arrays, layers, layouts, irreps,
+        initialisers, public functions of :mod:`e3any.nn`, ``functools.partial`` of these with options by name, and
+        sequences.
 
     Returns
     -------

@@ -543,6 +543,7 @@ case(
 OPTIONS = {
     "max_degree": degree().optional(),
     "cartesian_order": order,
+    "use_parity": setting(),
     "dtype": Kind(None, {"unknown": "float33", "integers": "int32", "number": 1.0}),
     "param_dtype": Kind("float32", {"unknown": "float33", "integers": "int32", "number": 1.0}),
 }
@@ -574,6 +575,7 @@ case(
     nn.PathMessagePass,
     hidden=Kind((4,), {"number": 4, "negative": (-1,), "fraction": (1.5,)}),
     activation=function_of_features,
+    features=degree().optional(),
     **OPTIONS,
 )
 case(

@@ -14,8 +14,8 @@ import pytest
 from e3any import Config, Layout, nn
 from e3any.so3 import spherical_harmonics
 
-FACTORY = {"cartesian_order": True, "normalization": "racah", "use_fused_tensor": False}
-OTHERS = {"cartesian_order": False, "normalization": "4pi", "use_fused_tensor": True}
+FACTORY = {"cartesian_order": True, "normalization": "racah", "use_fused_tensor": False, "use_parity": True}
+OTHERS = {"cartesian_order": False, "normalization": "4pi", "use_fused_tensor": True, "use_parity": False}
 
 
 def current():
@@ -128,7 +128,7 @@ def test_unknown_settings_raise_and_change_nothing():
     assert current() == FACTORY
 
 
-@pytest.mark.parametrize("name", ["cartesian_order", "use_fused_tensor"])
+@pytest.mark.parametrize("name", ["cartesian_order", "use_fused_tensor", "use_parity"])
 @pytest.mark.parametrize("value", [1, None, "yes", np.ones(1, bool)])
 def test_other_than_true_and_false_raise(name, value):
     with pytest.raises(ValueError, match=rf"expected {name} to be True or False, got"):

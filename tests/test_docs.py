@@ -124,7 +124,7 @@ def public_names(module):
     values = {name: getattr(namespace, name) for name in namespace.__all__ if not name.startswith("__")}
     own = {name: value for name, value in values.items() if not inspect.ismodule(value)}
     if module in ADAPTERS:
-        core = {"Config", "Layout", *importlib.import_module("e3any.nn").__all__}
+        core = {"Config", "Irreps", "Layout", *importlib.import_module("e3any.nn").__all__}
         own = {name: value for name, value in own.items() if name not in core}
     return sorted(own)
 

@@ -15,7 +15,7 @@ from e3any.extras import require
 
 require("flax", "jax", "flax")
 
-from e3any import Layout, __version__
+from e3any import Irreps, Layout, __version__
 from e3any_flax import config as config
 from e3any_flax import matrix, nn, ops, so3
 from e3any_flax import util as util
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Config",
+    "Irreps",
     "LayerModule",
     "Layout",
     "__version__",

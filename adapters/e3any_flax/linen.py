@@ -216,6 +216,8 @@ def linen_class(
             members[field.name] = jnp.float32
         elif field.default_factory is not dataclasses.MISSING:
             members[field.name] = field.default_factory()
+        elif field.kw_only:
+            members[field.name] = dataclasses.field(default=field.default, kw_only=True)
         elif field.default is not dataclasses.MISSING:
             members[field.name] = field.default
     members |= {

@@ -1,7 +1,7 @@
 """Written by docs/stubs.py: the layers of :mod:`e3any_flax.nnx` as type checkers and editors see them."""
 
 # mypy: disable-error-code="override"
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 import jax
 from flax import nnx
@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from e3any_flax.nnx_module import LayerModule as LayerModule
 from e3any_flax.nnx_module import nnx_class as nnx_class
 from e3any_flax.nnx_module import to_nnx as to_nnx
-from e3any import Layout
+from e3any import Irreps, Layout
 from e3any.nn import FactoredBasis as FactoredBasis
 from e3any.nn import Layer as Layer
 from e3any.nn import ParameterSpec as ParameterSpec
@@ -33,6 +33,7 @@ from e3any.nn import exponential_chebyshev as exponential_chebyshev
 from e3any.nn import exponential_fourier as exponential_fourier
 from e3any.nn import exponential_gaussian as exponential_gaussian
 from e3any.nn import exponential_mapping as exponential_mapping
+from e3any.nn import from_irreps as from_irreps
 from e3any.nn import gate as gate
 from e3any.nn import gelu as gelu
 from e3any.nn import hard_silu as hard_silu
@@ -66,13 +67,14 @@ from e3any.nn import smooth_switch as smooth_switch
 from e3any.nn import smooth_window as smooth_window
 from e3any.nn import soft_sign as soft_sign
 from e3any.nn import swish as swish
+from e3any.nn import to_irreps as to_irreps
 from e3any.nn import triangular_window as triangular_window
 
 class BatchNorm(LayerModule):
     r"""Normalise every feature of every irrep by its mean square over a batch; scalars are centred as well."""
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         momentum: float = ...,
         epsilon: float = ...,
@@ -85,6 +87,7 @@ class BatchNorm(LayerModule):
         *,
         rngs: nnx.Rngs,
     ) -> None: ...
+    @overload
     def __call__(
         self,
         inputs: ArrayLike,
@@ -93,14 +96,23 @@ class BatchNorm(LayerModule):
         use_running_average: bool | None = ...,
         where: ArrayLike | None = ...,
     ) -> jax.Array: ...
+    @overload
+    def __call__(
+        self,
+        inputs: Mapping[str, ArrayLike],
+        *,
+        rngs: nnx.Rngs | None = ...,
+        use_running_average: bool | None = ...,
+        where: ArrayLike | None = ...,
+    ) -> dict[str, jax.Array]: ...
 
 class Dense(LayerModule):
     r"""A linear map of features, with its own kernel for every degree and parity."""
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
-        features: int,
+        features: int | Irreps,
         use_bias: bool = ...,
         dtype: Any = ...,
         param_dtype: Any = ...,
@@ -110,21 +122,29 @@ class Dense(LayerModule):
         *,
         rngs: nnx.Rngs,
     ) -> None: ...
+    @overload
     def __call__(self, inputs: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
+    @overload
+    def __call__(self, inputs: Mapping[str, ArrayLike], *, rngs: nnx.Rngs | None = ...) -> dict[str, jax.Array]: ...
 
 class Dropout(LayerModule):
     r"""Set random irreps to zero in training."""
-    def __init__(self, inputs: Layout, /, rate: float, *, rngs: nnx.Rngs) -> None: ...
+    def __init__(self, inputs: Layout | Irreps, /, rate: float, *, rngs: nnx.Rngs) -> None: ...
+    @overload
     def __call__(
         self, inputs: ArrayLike, *, rngs: nnx.Rngs | None = ..., deterministic: bool | None = ...
     ) -> jax.Array: ...
+    @overload
+    def __call__(
+        self, inputs: Mapping[str, ArrayLike], *, rngs: nnx.Rngs | None = ..., deterministic: bool | None = ...
+    ) -> dict[str, jax.Array]: ...
 
 class Embed(LayerModule):
     r"""Learned scalar features for integers, such as atomic numbers."""
     def __init__(
         self,
         num_embeddings: int,
-        features: int,
+        features: int | Irreps,
         dtype: Any = ...,
         param_dtype: Any = ...,
         embedding_init: Any = ...,
@@ -144,8 +164,8 @@ class FusedTensor(LayerModule):
     r"""Couple two features by products of matrices."""
     def __init__(
         self,
-        inputs1: Layout,
-        inputs2: Layout,
+        inputs1: Layout | Irreps,
+        inputs2: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         include_pseudotensors: bool = ...,
@@ -155,6 +175,7 @@ class FusedTensor(LayerModule):
         precision: Any = ...,
         kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         rngs: nnx.Rngs,
     ) -> None: ...
     def __call__(self, inputs1: ArrayLike, inputs2: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
@@ -163,7 +184,7 @@ class Gate(LayerModule):
     r"""Activate scalars, and gate everything else by functions of a linear map of the scalars."""
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         activation: Any = ...,
         gate_activation: Any = ...,
@@ -176,13 +197,16 @@ class Gate(LayerModule):
         *,
         rngs: nnx.Rngs,
     ) -> None: ...
+    @overload
     def __call__(self, inputs: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
+    @overload
+    def __call__(self, inputs: Mapping[str, ArrayLike], *, rngs: nnx.Rngs | None = ...) -> dict[str, jax.Array]: ...
 
 class LayerNorm(LayerModule):
     r"""Normalise the features of every degree and parity; those of scalars are centred as well."""
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         epsilon: float = ...,
         use_bias: bool = ...,
@@ -194,14 +218,17 @@ class LayerNorm(LayerModule):
         *,
         rngs: nnx.Rngs,
     ) -> None: ...
+    @overload
     def __call__(self, inputs: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
+    @overload
+    def __call__(self, inputs: Mapping[str, ArrayLike], *, rngs: nnx.Rngs | None = ...) -> dict[str, jax.Array]: ...
 
 class MessagePass(LayerModule):
     r"""Sum the products of neighbours' features with learned filters."""
     def __init__(
         self,
-        inputs: Layout,
-        basis: Layout,
+        inputs: Layout | Irreps,
+        basis: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         use_basis_bias: bool = ...,
@@ -215,6 +242,7 @@ class MessagePass(LayerModule):
         dense_bias_init: Any = ...,
         tensor_kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         rngs: nnx.Rngs,
     ) -> None: ...
     def __call__(
@@ -237,9 +265,9 @@ class MultiHeadAttention(LayerModule):
     @overload
     def __init__(
         self,
-        inputs_q: Layout,
-        inputs_kv: Layout,
-        basis: Layout,
+        inputs_q: Layout | Irreps,
+        inputs_kv: Layout | Irreps,
+        basis: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         use_basis_bias: bool = ...,
@@ -270,13 +298,14 @@ class MultiHeadAttention(LayerModule):
         output_bias_init: Any = ...,
         output_use_bias: bool = ...,
         *,
+        use_parity: bool | None = ...,
         rngs: nnx.Rngs,
     ) -> None: ...
     @overload
     def __init__(
         self,
-        inputs_q: Layout,
-        inputs_kv: Layout,
+        inputs_q: Layout | Irreps,
+        inputs_kv: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         use_basis_bias: bool = ...,
@@ -307,6 +336,7 @@ class MultiHeadAttention(LayerModule):
         output_bias_init: Any = ...,
         output_use_bias: bool = ...,
         *,
+        use_parity: bool | None = ...,
         rngs: nnx.Rngs,
     ) -> None: ...
     def __call__(
@@ -329,7 +359,7 @@ class NormActivation(LayerModule):
     r"""Activate the norm of every irrep, and keep its direction; see :func:`e3any.nn.norm_activation`."""
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         activation: Any = ...,
         use_bias: bool = ...,
@@ -340,14 +370,17 @@ class NormActivation(LayerModule):
         *,
         rngs: nnx.Rngs,
     ) -> None: ...
+    @overload
     def __call__(self, inputs: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
+    @overload
+    def __call__(self, inputs: Mapping[str, ArrayLike], *, rngs: nnx.Rngs | None = ...) -> dict[str, jax.Array]: ...
 
 class PathMessagePass(LayerModule):
     r"""Sum couplings of neighbours with harmonics, weighted for every edge, path and feature by a network."""
     def __init__(
         self,
-        inputs: Layout,
-        basis: Layout,
+        inputs: Layout | Irreps,
+        basis: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         hidden: Sequence[int] = ...,
@@ -359,8 +392,11 @@ class PathMessagePass(LayerModule):
         precision: Any = ...,
         kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
+        features: int | Irreps | None = ...,
         rngs: nnx.Rngs,
     ) -> None: ...
+    @overload
     def __call__(
         self,
         inputs: ArrayLike,
@@ -374,12 +410,26 @@ class PathMessagePass(LayerModule):
         num_segments: int | None = ...,
         indices_are_sorted: bool = ...,
     ) -> jax.Array: ...
+    @overload
+    def __call__(
+        self,
+        inputs: Mapping[str, ArrayLike],
+        basis: FactoredBasis,
+        *,
+        rngs: nnx.Rngs | None = ...,
+        adj_idx: ArrayLike | None = ...,
+        where: ArrayLike | None = ...,
+        dst_idx: ArrayLike | None = ...,
+        src_idx: ArrayLike | None = ...,
+        num_segments: int | None = ...,
+        indices_are_sorted: bool = ...,
+    ) -> dict[str, jax.Array]: ...
 
 class RMSNorm(LayerModule):
     r"""Divide the features of every degree and parity by their root mean square."""
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         epsilon: float = ...,
         use_scale: bool = ...,
@@ -389,13 +439,16 @@ class RMSNorm(LayerModule):
         *,
         rngs: nnx.Rngs,
     ) -> None: ...
+    @overload
     def __call__(self, inputs: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
+    @overload
+    def __call__(self, inputs: Mapping[str, ArrayLike], *, rngs: nnx.Rngs | None = ...) -> dict[str, jax.Array]: ...
 
 class Residual(LayerModule):
     r"""Add the input of a layer to its output."""
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         layer: Layer,
         param_dtype: Any = ...,
@@ -404,15 +457,20 @@ class Residual(LayerModule):
         *,
         rngs: nnx.Rngs,
     ) -> None: ...
+    @overload
     def __call__(self, inputs: ArrayLike, *others: Any, rngs: nnx.Rngs | None = ..., **options: Any) -> jax.Array: ...
+    @overload
+    def __call__(
+        self, inputs: Mapping[str, ArrayLike], *others: Any, rngs: nnx.Rngs | None = ..., **options: Any
+    ) -> dict[str, jax.Array]: ...
 
 class SelfAttention(LayerModule):
     r"""Attend to neighbours, with queries, keys and values from the same features."""
     @overload
     def __init__(
         self,
-        inputs: Layout,
-        basis: Layout,
+        inputs: Layout | Irreps,
+        basis: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         use_basis_bias: bool = ...,
@@ -443,12 +501,13 @@ class SelfAttention(LayerModule):
         output_bias_init: Any = ...,
         output_use_bias: bool = ...,
         *,
+        use_parity: bool | None = ...,
         rngs: nnx.Rngs,
     ) -> None: ...
     @overload
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         use_basis_bias: bool = ...,
@@ -479,6 +538,7 @@ class SelfAttention(LayerModule):
         output_bias_init: Any = ...,
         output_use_bias: bool = ...,
         *,
+        use_parity: bool | None = ...,
         rngs: nnx.Rngs,
     ) -> None: ...
     def __call__(
@@ -500,7 +560,7 @@ class SymmetricContraction(LayerModule):
     r"""Sum all couplings of up to ``correlation`` copies of a feature, with weights for every category."""
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         num_embeddings: int,
         correlation: int = ...,
@@ -512,16 +572,22 @@ class SymmetricContraction(LayerModule):
         precision: Any = ...,
         weight_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         rngs: nnx.Rngs,
     ) -> None: ...
+    @overload
     def __call__(self, inputs: ArrayLike, categories: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
+    @overload
+    def __call__(
+        self, inputs: Mapping[str, ArrayLike], categories: ArrayLike, *, rngs: nnx.Rngs | None = ...
+    ) -> dict[str, jax.Array]: ...
 
 class Tensor(LayerModule):
     r"""Couple two features, with a learned weight for every coupling path and feature."""
     def __init__(
         self,
-        inputs1: Layout,
-        inputs2: Layout,
+        inputs1: Layout | Irreps,
+        inputs2: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         include_pseudotensors: bool = ...,
@@ -531,15 +597,21 @@ class Tensor(LayerModule):
         precision: Any = ...,
         kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         rngs: nnx.Rngs,
     ) -> None: ...
+    @overload
     def __call__(self, inputs1: ArrayLike, inputs2: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
+    @overload
+    def __call__(
+        self, inputs1: Mapping[str, ArrayLike], inputs2: Mapping[str, ArrayLike], *, rngs: nnx.Rngs | None = ...
+    ) -> dict[str, jax.Array]: ...
 
 class TensorDense(LayerModule):
     r"""Couple two linear maps of the same features."""
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         features: int | None = ...,
         max_degree: int | None = ...,
@@ -554,6 +626,7 @@ class TensorDense(LayerModule):
         dense_bias_init: Any = ...,
         tensor_kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         rngs: nnx.Rngs,
     ) -> None: ...
     def __call__(self, inputs: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...

@@ -1,12 +1,11 @@
 """Written by docs/stubs.py: the layers of :mod:`e3any_numpy.nn` as type checkers and editors see them."""
 
 # mypy: disable-error-code="override"
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
-from collections.abc import Mapping
 from numpy.typing import ArrayLike, NDArray
 from e3any_numpy.function import LayerFunction
-from e3any import Layout
+from e3any import Irreps, Layout
 from e3any.nn import FactoredBasis as FactoredBasis
 from e3any.nn import Layer as Layer
 from e3any.nn import ParameterSpec as ParameterSpec
@@ -30,6 +29,7 @@ from e3any.nn import exponential_chebyshev as exponential_chebyshev
 from e3any.nn import exponential_fourier as exponential_fourier
 from e3any.nn import exponential_gaussian as exponential_gaussian
 from e3any.nn import exponential_mapping as exponential_mapping
+from e3any.nn import from_irreps as from_irreps
 from e3any.nn import gate as gate
 from e3any.nn import gelu as gelu
 from e3any.nn import hard_silu as hard_silu
@@ -63,6 +63,7 @@ from e3any.nn import smooth_switch as smooth_switch
 from e3any.nn import smooth_window as smooth_window
 from e3any.nn import soft_sign as soft_sign
 from e3any.nn import swish as swish
+from e3any.nn import to_irreps as to_irreps
 from e3any.nn import triangular_window as triangular_window
 
 class BatchNorm(LayerFunction):
@@ -78,6 +79,7 @@ class BatchNorm(LayerFunction):
         scale_init: Any = ...,
         bias_init: Any = ...,
     ) -> None: ...
+    @overload
     def __call__(
         self,
         params: Mapping[str, Any],
@@ -87,12 +89,22 @@ class BatchNorm(LayerFunction):
         use_running_average: bool | None = ...,
         where: ArrayLike | None = ...,
     ) -> NDArray[Any]: ...
+    @overload
+    def __call__(
+        self,
+        params: Mapping[str, Any],
+        /,
+        inputs: Mapping[str, ArrayLike],
+        *,
+        use_running_average: bool | None = ...,
+        where: ArrayLike | None = ...,
+    ) -> dict[str, NDArray[Any]]: ...
 
 class Dense(LayerFunction):
     r"""A linear map of features, with its own kernel for every degree and parity."""
     def __init__(
         self,
-        features: int,
+        features: int | Irreps,
         use_bias: bool = ...,
         dtype: Any = ...,
         param_dtype: Any = ...,
@@ -105,14 +117,24 @@ class Dense(LayerFunction):
 class Dropout(LayerFunction):
     r"""Set random irreps to zero in training."""
     def __init__(self, rate: float) -> None: ...
+    @overload
     def __call__(
         self, params: Mapping[str, Any], /, inputs: ArrayLike, *, deterministic: bool | None = ...
     ) -> NDArray[Any]: ...
+    @overload
+    def __call__(
+        self, params: Mapping[str, Any], /, inputs: Mapping[str, ArrayLike], *, deterministic: bool | None = ...
+    ) -> dict[str, NDArray[Any]]: ...
 
 class Embed(LayerFunction):
     r"""Learned scalar features for integers, such as atomic numbers."""
     def __init__(
-        self, num_embeddings: int, features: int, dtype: Any = ..., param_dtype: Any = ..., embedding_init: Any = ...
+        self,
+        num_embeddings: int,
+        features: int | Irreps,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        embedding_init: Any = ...,
     ) -> None: ...
     def __call__(self, params: Mapping[str, Any], /, inputs: ArrayLike) -> NDArray[Any]: ...
 
@@ -134,6 +156,8 @@ class FusedTensor(LayerFunction):
         param_dtype: Any = ...,
         precision: Any = ...,
         kernel_init: Any = ...,
+        *,
+        use_parity: bool | None = ...,
     ) -> None: ...
     def __call__(self, params: Mapping[str, Any], /, inputs1: ArrayLike, inputs2: ArrayLike) -> NDArray[Any]: ...
 
@@ -181,6 +205,8 @@ class MessagePass(LayerFunction):
         dense_kernel_init: Any = ...,
         dense_bias_init: Any = ...,
         tensor_kernel_init: Any = ...,
+        *,
+        use_parity: bool | None = ...,
     ) -> None: ...
     def __call__(
         self,
@@ -230,6 +256,8 @@ class MultiHeadAttention(LayerFunction):
         output_kernel_init: Any = ...,
         output_bias_init: Any = ...,
         output_use_bias: bool = ...,
+        *,
+        use_parity: bool | None = ...,
     ) -> None: ...
     def __call__(
         self,
@@ -274,7 +302,11 @@ class PathMessagePass(LayerFunction):
         param_dtype: Any = ...,
         precision: Any = ...,
         kernel_init: Any = ...,
+        *,
+        use_parity: bool | None = ...,
+        features: int | Irreps | None = ...,
     ) -> None: ...
+    @overload
     def __call__(
         self,
         params: Mapping[str, Any],
@@ -289,6 +321,21 @@ class PathMessagePass(LayerFunction):
         num_segments: int | None = ...,
         indices_are_sorted: bool = ...,
     ) -> NDArray[Any]: ...
+    @overload
+    def __call__(
+        self,
+        params: Mapping[str, Any],
+        /,
+        inputs: Mapping[str, ArrayLike],
+        basis: FactoredBasis,
+        *,
+        adj_idx: ArrayLike | None = ...,
+        where: ArrayLike | None = ...,
+        dst_idx: ArrayLike | None = ...,
+        src_idx: ArrayLike | None = ...,
+        num_segments: int | None = ...,
+        indices_are_sorted: bool = ...,
+    ) -> dict[str, NDArray[Any]]: ...
 
 class RMSNorm(LayerFunction):
     r"""Divide the features of every degree and parity by their root mean square."""
@@ -305,9 +352,14 @@ class RMSNorm(LayerFunction):
 class Residual(LayerFunction):
     r"""Add the input of a layer to its output."""
     def __init__(self, layer: Layer, param_dtype: Any = ..., precision: Any = ..., kernel_init: Any = ...) -> None: ...
+    @overload
     def __call__(
         self, params: Mapping[str, Any], /, inputs: ArrayLike, *others: Any, **options: Any
     ) -> NDArray[Any]: ...
+    @overload
+    def __call__(
+        self, params: Mapping[str, Any], /, inputs: Mapping[str, ArrayLike], *others: Any, **options: Any
+    ) -> dict[str, NDArray[Any]]: ...
 
 class SelfAttention(LayerFunction):
     r"""Attend to neighbours, with queries, keys and values from the same features."""
@@ -341,6 +393,8 @@ class SelfAttention(LayerFunction):
         output_kernel_init: Any = ...,
         output_bias_init: Any = ...,
         output_use_bias: bool = ...,
+        *,
+        use_parity: bool | None = ...,
     ) -> None: ...
     def __call__(
         self,
@@ -371,8 +425,15 @@ class SymmetricContraction(LayerFunction):
         param_dtype: Any = ...,
         precision: Any = ...,
         weight_init: Any = ...,
+        *,
+        use_parity: bool | None = ...,
     ) -> None: ...
+    @overload
     def __call__(self, params: Mapping[str, Any], /, inputs: ArrayLike, categories: ArrayLike) -> NDArray[Any]: ...
+    @overload
+    def __call__(
+        self, params: Mapping[str, Any], /, inputs: Mapping[str, ArrayLike], categories: ArrayLike
+    ) -> dict[str, NDArray[Any]]: ...
 
 class Tensor(LayerFunction):
     r"""Couple two features, with a learned weight for every coupling path and feature."""
@@ -385,8 +446,15 @@ class Tensor(LayerFunction):
         param_dtype: Any = ...,
         precision: Any = ...,
         kernel_init: Any = ...,
+        *,
+        use_parity: bool | None = ...,
     ) -> None: ...
+    @overload
     def __call__(self, params: Mapping[str, Any], /, inputs1: ArrayLike, inputs2: ArrayLike) -> NDArray[Any]: ...
+    @overload
+    def __call__(
+        self, params: Mapping[str, Any], /, inputs1: Mapping[str, ArrayLike], inputs2: Mapping[str, ArrayLike]
+    ) -> dict[str, NDArray[Any]]: ...
 
 class TensorDense(LayerFunction):
     r"""Couple two linear maps of the same features."""
@@ -404,5 +472,7 @@ class TensorDense(LayerFunction):
         dense_kernel_init: Any = ...,
         dense_bias_init: Any = ...,
         tensor_kernel_init: Any = ...,
+        *,
+        use_parity: bool | None = ...,
     ) -> None: ...
     def __call__(self, params: Mapping[str, Any], /, inputs: ArrayLike) -> NDArray[Any]: ...

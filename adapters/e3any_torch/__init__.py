@@ -6,13 +6,14 @@ from e3any.extras import require
 
 require("torch", "torch")
 
-from e3any import Config, Layout, __version__
+from e3any import Config, Irreps, Layout, __version__
 from e3any_torch import matrix, nn, ops, so3
 from e3any_torch.module import LayerModule, module_class, to_torch
 from e3any_torch.trees import load_tree, to_state_dict, to_tree
 
 __all__ = [
     "Config",
+    "Irreps",
     "LayerModule",
     "Layout",
     "__version__",

@@ -12,7 +12,7 @@ import torch
 from e3any_backends import backend_of
 from torch.utils._pytree import tree_map
 
-from e3any import Layout
+from e3any import Irreps, Layout
 from e3any.nn import FactoredBasis, Layer, Parameters
 from e3any.nn.interface import call_signature, constructor_signature, document, non_default_fields, with_layouts
 from e3any.nn.layer import check_layer, check_layer_class, check_tree, initialize, leaves
@@ -76,7 +76,7 @@ class LayerModule(torch.nn.Module):
     ----------
     description : e3any.nn.Layer
         The layer. Its parameters are those of the module, under the same names.
-    *inputs : Layout or tensor or array
+    *inputs : Layout or Irreps or tensor or array
         Layouts or examples of the inputs: only layouts and shapes matter. Without inputs, the module is lazy: it gets
         its parameters at the first call, or before that from a ``state_dict``. It can't be compiled or exported
         without parameters.
@@ -110,7 +110,7 @@ class LayerModule(torch.nn.Module):
         super().__init__()
         check_layer(description)
         self.description = description
-        self._layouts = tuple(x for x in inputs if isinstance(x, Layout))
+        self._layouts = tuple(x for x in inputs if isinstance(x, Layout | Irreps))
         self._generator = generator
         self._is_built = False
         if inputs or options or not _needs_inputs(description):
@@ -204,17 +204,17 @@ class LayerModule(torch.nn.Module):
             self._register(((tuple(k.split(".")), value.clone()) for k, value in state.items()), self._device(()))
         super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
 
-    def output_layout(self, *layouts: Layout) -> Layout:
+    def output_layout(self, *layouts: Layout | Irreps) -> Layout | Irreps:
         """Return the layout of the output for layouts of inputs; by default for those that the module was built for.
 
         Parameters
         ----------
-        *layouts : Layout
+        *layouts : Layout or Irreps
             Layouts of inputs.
 
         Returns
         -------
-        Layout
+        Layout or Irreps
             The layout of the output; see :meth:`e3any.nn.Layer.output_layout`.
 
         Raises

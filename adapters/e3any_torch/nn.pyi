@@ -1,11 +1,11 @@
 """Written by docs/stubs.py: the layers of :mod:`e3any_torch.nn` as type checkers and editors see them."""
 
 # mypy: disable-error-code="override"
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 import torch
 from e3any_torch.module import LayerModule
-from e3any import Layout
+from e3any import Irreps, Layout
 from e3any.nn import FactoredBasis as FactoredBasis
 from e3any.nn import Layer as Layer
 from e3any.nn import ParameterSpec as ParameterSpec
@@ -29,6 +29,7 @@ from e3any.nn import exponential_chebyshev as exponential_chebyshev
 from e3any.nn import exponential_fourier as exponential_fourier
 from e3any.nn import exponential_gaussian as exponential_gaussian
 from e3any.nn import exponential_mapping as exponential_mapping
+from e3any.nn import from_irreps as from_irreps
 from e3any.nn import gate as gate
 from e3any.nn import gelu as gelu
 from e3any.nn import hard_silu as hard_silu
@@ -62,6 +63,7 @@ from e3any.nn import smooth_switch as smooth_switch
 from e3any.nn import smooth_window as smooth_window
 from e3any.nn import soft_sign as soft_sign
 from e3any.nn import swish as swish
+from e3any.nn import to_irreps as to_irreps
 from e3any.nn import triangular_window as triangular_window
 
 class BatchNorm(LayerModule):
@@ -69,7 +71,7 @@ class BatchNorm(LayerModule):
     @overload
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         momentum: float = ...,
         epsilon: float = ...,
@@ -96,21 +98,39 @@ class BatchNorm(LayerModule):
         *,
         generator: torch.Generator | None = ...,
     ) -> None: ...
+    @overload
     def forward(
         self, inputs: torch.Tensor, *, use_running_average: bool | None = ..., where: torch.Tensor | None = ...
     ) -> torch.Tensor: ...
+    @overload
+    def forward(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        *,
+        use_running_average: bool | None = ...,
+        where: torch.Tensor | None = ...,
+    ) -> dict[str, torch.Tensor]: ...
+    @overload
     def __call__(
         self, inputs: torch.Tensor, *, use_running_average: bool | None = ..., where: torch.Tensor | None = ...
     ) -> torch.Tensor: ...
+    @overload
+    def __call__(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        *,
+        use_running_average: bool | None = ...,
+        where: torch.Tensor | None = ...,
+    ) -> dict[str, torch.Tensor]: ...
 
 class Dense(LayerModule):
     r"""A linear map of features, with its own kernel for every degree and parity."""
     @overload
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
-        features: int,
+        features: int | Irreps,
         use_bias: bool = ...,
         dtype: Any = ...,
         param_dtype: Any = ...,
@@ -123,7 +143,7 @@ class Dense(LayerModule):
     @overload
     def __init__(
         self,
-        features: int,
+        features: int | Irreps,
         use_bias: bool = ...,
         dtype: Any = ...,
         param_dtype: Any = ...,
@@ -139,18 +159,28 @@ class Dense(LayerModule):
 class Dropout(LayerModule):
     r"""Set random irreps to zero in training."""
     @overload
-    def __init__(self, inputs: Layout, /, rate: float, *, generator: torch.Generator | None = ...) -> None: ...
+    def __init__(self, inputs: Layout | Irreps, /, rate: float, *, generator: torch.Generator | None = ...) -> None: ...
     @overload
     def __init__(self, rate: float, *, generator: torch.Generator | None = ...) -> None: ...
+    @overload
     def forward(self, inputs: torch.Tensor, *, deterministic: bool | None = ...) -> torch.Tensor: ...
+    @overload
+    def forward(
+        self, inputs: Mapping[str, torch.Tensor], *, deterministic: bool | None = ...
+    ) -> dict[str, torch.Tensor]: ...
+    @overload
     def __call__(self, inputs: torch.Tensor, *, deterministic: bool | None = ...) -> torch.Tensor: ...
+    @overload
+    def __call__(
+        self, inputs: Mapping[str, torch.Tensor], *, deterministic: bool | None = ...
+    ) -> dict[str, torch.Tensor]: ...
 
 class Embed(LayerModule):
     r"""Learned scalar features for integers, such as atomic numbers."""
     def __init__(
         self,
         num_embeddings: int,
-        features: int,
+        features: int | Irreps,
         dtype: Any = ...,
         param_dtype: Any = ...,
         embedding_init: Any = ...,
@@ -173,8 +203,8 @@ class FusedTensor(LayerModule):
     @overload
     def __init__(
         self,
-        inputs1: Layout,
-        inputs2: Layout,
+        inputs1: Layout | Irreps,
+        inputs2: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         include_pseudotensors: bool = ...,
@@ -184,6 +214,7 @@ class FusedTensor(LayerModule):
         precision: Any = ...,
         kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     @overload
@@ -197,6 +228,7 @@ class FusedTensor(LayerModule):
         precision: Any = ...,
         kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     def forward(self, inputs1: torch.Tensor, inputs2: torch.Tensor) -> torch.Tensor: ...
@@ -207,7 +239,7 @@ class Gate(LayerModule):
     @overload
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         activation: Any = ...,
         gate_activation: Any = ...,
@@ -242,7 +274,7 @@ class LayerNorm(LayerModule):
     @overload
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         epsilon: float = ...,
         use_bias: bool = ...,
@@ -275,8 +307,8 @@ class MessagePass(LayerModule):
     @overload
     def __init__(
         self,
-        inputs: Layout,
-        basis: Layout,
+        inputs: Layout | Irreps,
+        basis: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         use_basis_bias: bool = ...,
@@ -290,6 +322,7 @@ class MessagePass(LayerModule):
         dense_bias_init: Any = ...,
         tensor_kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     @overload
@@ -307,6 +340,7 @@ class MessagePass(LayerModule):
         dense_bias_init: Any = ...,
         tensor_kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     def forward(
@@ -341,9 +375,9 @@ class MultiHeadAttention(LayerModule):
     @overload
     def __init__(
         self,
-        inputs_q: Layout,
-        inputs_kv: Layout,
-        basis: Layout,
+        inputs_q: Layout | Irreps,
+        inputs_kv: Layout | Irreps,
+        basis: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         use_basis_bias: bool = ...,
@@ -374,13 +408,14 @@ class MultiHeadAttention(LayerModule):
         output_bias_init: Any = ...,
         output_use_bias: bool = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     @overload
     def __init__(
         self,
-        inputs_q: Layout,
-        inputs_kv: Layout,
+        inputs_q: Layout | Irreps,
+        inputs_kv: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         use_basis_bias: bool = ...,
@@ -411,6 +446,7 @@ class MultiHeadAttention(LayerModule):
         output_bias_init: Any = ...,
         output_use_bias: bool = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     @overload
@@ -445,6 +481,7 @@ class MultiHeadAttention(LayerModule):
         output_bias_init: Any = ...,
         output_use_bias: bool = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     def forward(
@@ -481,7 +518,7 @@ class NormActivation(LayerModule):
     @overload
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         activation: Any = ...,
         use_bias: bool = ...,
@@ -512,8 +549,8 @@ class PathMessagePass(LayerModule):
     @overload
     def __init__(
         self,
-        inputs: Layout,
-        basis: Layout,
+        inputs: Layout | Irreps,
+        basis: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         hidden: Sequence[int] = ...,
@@ -525,6 +562,8 @@ class PathMessagePass(LayerModule):
         precision: Any = ...,
         kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
+        features: int | Irreps | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     @overload
@@ -540,8 +579,11 @@ class PathMessagePass(LayerModule):
         precision: Any = ...,
         kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
+        features: int | Irreps | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
+    @overload
     def forward(
         self,
         inputs: torch.Tensor,
@@ -554,6 +596,20 @@ class PathMessagePass(LayerModule):
         num_segments: int | None = ...,
         indices_are_sorted: bool = ...,
     ) -> torch.Tensor: ...
+    @overload
+    def forward(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        basis: FactoredBasis,
+        *,
+        adj_idx: torch.Tensor | None = ...,
+        where: torch.Tensor | None = ...,
+        dst_idx: torch.Tensor | None = ...,
+        src_idx: torch.Tensor | None = ...,
+        num_segments: int | None = ...,
+        indices_are_sorted: bool = ...,
+    ) -> dict[str, torch.Tensor]: ...
+    @overload
     def __call__(
         self,
         inputs: torch.Tensor,
@@ -566,13 +622,26 @@ class PathMessagePass(LayerModule):
         num_segments: int | None = ...,
         indices_are_sorted: bool = ...,
     ) -> torch.Tensor: ...
+    @overload
+    def __call__(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        basis: FactoredBasis,
+        *,
+        adj_idx: torch.Tensor | None = ...,
+        where: torch.Tensor | None = ...,
+        dst_idx: torch.Tensor | None = ...,
+        src_idx: torch.Tensor | None = ...,
+        num_segments: int | None = ...,
+        indices_are_sorted: bool = ...,
+    ) -> dict[str, torch.Tensor]: ...
 
 class RMSNorm(LayerModule):
     r"""Divide the features of every degree and parity by their root mean square."""
     @overload
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         epsilon: float = ...,
         use_scale: bool = ...,
@@ -601,7 +670,7 @@ class Residual(LayerModule):
     @overload
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         layer: Layer,
         param_dtype: Any = ...,
@@ -620,16 +689,22 @@ class Residual(LayerModule):
         *,
         generator: torch.Generator | None = ...,
     ) -> None: ...
+    @overload
     def forward(self, inputs: torch.Tensor, *others: Any, **options: Any) -> torch.Tensor: ...
+    @overload
+    def forward(self, inputs: Mapping[str, torch.Tensor], *others: Any, **options: Any) -> dict[str, torch.Tensor]: ...
+    @overload
     def __call__(self, inputs: torch.Tensor, *others: Any, **options: Any) -> torch.Tensor: ...
+    @overload
+    def __call__(self, inputs: Mapping[str, torch.Tensor], *others: Any, **options: Any) -> dict[str, torch.Tensor]: ...
 
 class SelfAttention(LayerModule):
     r"""Attend to neighbours, with queries, keys and values from the same features."""
     @overload
     def __init__(
         self,
-        inputs: Layout,
-        basis: Layout,
+        inputs: Layout | Irreps,
+        basis: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         use_basis_bias: bool = ...,
@@ -660,12 +735,13 @@ class SelfAttention(LayerModule):
         output_bias_init: Any = ...,
         output_use_bias: bool = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     @overload
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         use_basis_bias: bool = ...,
@@ -696,6 +772,7 @@ class SelfAttention(LayerModule):
         output_bias_init: Any = ...,
         output_use_bias: bool = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     @overload
@@ -730,6 +807,7 @@ class SelfAttention(LayerModule):
         output_bias_init: Any = ...,
         output_use_bias: bool = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     def forward(
@@ -764,7 +842,7 @@ class SymmetricContraction(LayerModule):
     @overload
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         num_embeddings: int,
         correlation: int = ...,
@@ -776,6 +854,7 @@ class SymmetricContraction(LayerModule):
         precision: Any = ...,
         weight_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     @overload
@@ -791,18 +870,25 @@ class SymmetricContraction(LayerModule):
         precision: Any = ...,
         weight_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
+    @overload
     def forward(self, inputs: torch.Tensor, categories: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def forward(self, inputs: Mapping[str, torch.Tensor], categories: torch.Tensor) -> dict[str, torch.Tensor]: ...
+    @overload
     def __call__(self, inputs: torch.Tensor, categories: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def __call__(self, inputs: Mapping[str, torch.Tensor], categories: torch.Tensor) -> dict[str, torch.Tensor]: ...
 
 class Tensor(LayerModule):
     r"""Couple two features, with a learned weight for every coupling path and feature."""
     @overload
     def __init__(
         self,
-        inputs1: Layout,
-        inputs2: Layout,
+        inputs1: Layout | Irreps,
+        inputs2: Layout | Irreps,
         /,
         max_degree: int | None = ...,
         include_pseudotensors: bool = ...,
@@ -812,6 +898,7 @@ class Tensor(LayerModule):
         precision: Any = ...,
         kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     @overload
@@ -825,17 +912,28 @@ class Tensor(LayerModule):
         precision: Any = ...,
         kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
+    @overload
     def forward(self, inputs1: torch.Tensor, inputs2: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def forward(
+        self, inputs1: Mapping[str, torch.Tensor], inputs2: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]: ...
+    @overload
     def __call__(self, inputs1: torch.Tensor, inputs2: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def __call__(
+        self, inputs1: Mapping[str, torch.Tensor], inputs2: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]: ...
 
 class TensorDense(LayerModule):
     r"""Couple two linear maps of the same features."""
     @overload
     def __init__(
         self,
-        inputs: Layout,
+        inputs: Layout | Irreps,
         /,
         features: int | None = ...,
         max_degree: int | None = ...,
@@ -850,6 +948,7 @@ class TensorDense(LayerModule):
         dense_bias_init: Any = ...,
         tensor_kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     @overload
@@ -868,6 +967,7 @@ class TensorDense(LayerModule):
         dense_bias_init: Any = ...,
         tensor_kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     def forward(self, inputs: torch.Tensor) -> torch.Tensor: ...

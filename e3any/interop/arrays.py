@@ -18,6 +18,7 @@ __all__ = [
     "from_components",
     "from_spherical_harmonics",
     "from_wigner_d",
+    "multiply",
     "to_clebsch_gordan",
     "to_components",
     "to_spherical_harmonics",
@@ -49,7 +50,7 @@ def to_components(x: Array, convention: Convention | str, *, axis: int = -2) -> 
     TypeError
         If ``x`` is not a floating-point array.
     """
-    return _multiply(change_of_basis(convention, _degree(x, axis)), x, axis)
+    return multiply(change_of_basis(convention, _degree(x, axis)), x, axis)
 
 
 def from_components(x: Array, convention: Convention | str, *, axis: int = -2) -> Array:
@@ -57,7 +58,7 @@ def from_components(x: Array, convention: Convention | str, *, axis: int = -2) -
 
     The inverse of :func:`to_components`, with its arguments; errors are those of :func:`to_components`.
     """
-    return _multiply(change_of_basis(convention, _degree(x, axis)).T, x, axis)
+    return multiply(change_of_basis(convention, _degree(x, axis)).T, x, axis)
 
 
 def to_spherical_harmonics(
@@ -211,7 +212,7 @@ def _degree(x: Array, axis: int) -> int:
     return degree
 
 
-def _multiply(matrix: NDArray[np.float64], x: Array, axis: int) -> Array:
+def multiply(matrix: NDArray[np.float64], x: Array, axis: int) -> Array:
     """Multiply a matrix by the column vectors along an axis."""
     backend = backend_of(x)
     rows = backend.xp.moveaxis(x, axis, -1)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 from e3any_backends import Array, backend_of
+from numpy.typing import NDArray
 
 from e3any.checks import check_count, check_flag, floating_backend, shown
 from e3any.conventions import degree_slice, parity_names
-from e3any.interop.arrays import from_components, to_components
+from e3any.interop.arrays import from_components, multiply, to_components
 from e3any.interop.convention import Convention, change_of_basis
+from e3any.irreps import Irreps, irrep_backend, irrep_of
 from e3any.layout import Layout
 
 __all__ = ["dense_parameters", "from_features", "linear_weights", "to_features"]
@@ -19,19 +22,20 @@ GradientNormalization: TypeAlias = Literal["path", "element"]
 
 
 def to_features(
-    x: Array, convention: Convention | str, irreps: Sequence[tuple[int, int]], *, features_first: bool = True
+    x: Array, convention: Convention | str, irreps: Sequence[tuple[int, int]] | Irreps, *, features_first: bool = True
 ) -> Array:
     """Return features as the flat array of another library.
 
     Parameters
     ----------
-    x : array of shape (..., P, (L+1)^2, F)
+    x : array of shape (..., P, (L+1)^2, F), or dictionary of arrays (..., 2l+1, F) by irrep
         Features.
     convention : Convention or str
         A convention, or its name in :data:`CONVENTIONS`.
-    irreps : sequence of (int, int)
+    irreps : sequence of (int, int), or Irreps
         Degree and parity, 1 or -1, of all irreps, in the order of the flat array: (1, -1) is ``1o`` of e3nn. Each has
-        the multiplicity F.
+        the multiplicity F. For a dictionary, its irreps in the order of the flat array, such as
+        ``Irreps("8x1- + 16x0+")`` for ``8x1o+16x0e``.
     features_first : bool
         True for the layout ``mul_ir``, in which the components of one feature are adjacent; False for ``ir_mul``, in
         which the features of one component are.
@@ -45,11 +49,13 @@ def to_features(
     ------
     ValueError
         If the convention is unknown, the shape is not that of features, an irrep is not among them or is given twice,
-        or ``features_first`` is neither True nor False.
+        irreps are not those of a dictionary, or ``features_first`` is neither True nor False.
     TypeError
-        If ``x`` is not a floating-point array.
+        If ``x`` is not a floating-point array, or is a dictionary although ``irreps`` are not :class:`e3any.Irreps`.
     """
     check_flag(features_first, "features_first")
+    if isinstance(x, Mapping) or isinstance(irreps, Irreps):
+        return _flat_of_irreps(x, convention, irreps, features_first)
     xp, positions = floating_backend(x=x).xp, positions_of(Layout.of(x, "x"), irreps)
     x = to_components(x, convention)
     blocks = [x[..., p, degree_slice(l), :] for p, l in positions]
@@ -60,8 +66,8 @@ def to_features(
 def from_features(
     x: Array,
     convention: Convention | str,
-    irreps: Sequence[tuple[int, int]],
-    layout: Layout,
+    irreps: Sequence[tuple[int, int]] | Irreps,
+    layout: Layout | None = None,
     *,
     features_first: bool = True,
 ) -> Array:
@@ -73,13 +79,13 @@ def from_features(
         The blocks of all irreps, one after the other.
     convention, irreps, features_first
         See :func:`to_features`.
-    layout : Layout
-        The layout of the result.
+    layout : Layout, optional
+        The layout of the result; not with :class:`e3any.Irreps`, which give a dictionary.
 
     Returns
     -------
-    array of shape (..., P, (L+1)^2, F)
-        Features. Irreps that ``x`` lacks are zero.
+    array of shape (..., P, (L+1)^2, F), or dictionary of arrays (..., 2l+1, F) by irrep
+        Features. Irreps that ``x`` lacks are zero in an array.
 
     Raises
     ------
@@ -89,8 +95,12 @@ def from_features(
     TypeError
         If ``x`` is not a floating-point array, or ``layout`` is not a Layout.
     """
-    check_layout(layout)
     check_flag(features_first, "features_first")
+    if isinstance(irreps, Irreps):
+        return _irreps_of_flat(x, convention, irreps, layout, features_first)
+    if layout is None:
+        raise TypeError("expected a Layout, got None")
+    check_layout(layout)
     xp, width = floating_backend(x=x).xp, layout.features
     change_of_basis(convention, layout.max_degree)  # raises if the convention is invalid
     positions = positions_of(layout, irreps)
@@ -108,6 +118,45 @@ def from_features(
         rows = [found.get((p, l), _zeros(x, 2 * l + 1, width)) for l in range(layout.max_degree + 1)]
         parities.append(xp.concat(rows, axis=-2))
     return from_components(xp.stack(parities, axis=-3), convention)
+
+
+def _flat_of_irreps(x: Any, convention: Convention | str, irreps: Any, features_first: bool) -> Array:
+    if not isinstance(x, Mapping) or not isinstance(irreps, Irreps):
+        raise TypeError(f"expected a dictionary by irrep and Irreps, got {shown(type(x))} and {shown(type(irreps))}")
+    backend, found = irrep_backend(x, "x"), Irreps.of(x, "x")
+    if dict(found.items()) != dict(irreps.items()):
+        raise ValueError(f"expected x of the irreps {irreps}, in any order, got {found}")
+    flat = []
+    for name in irreps:
+        block = multiply(_change(convention, name), x[name], -2)
+        block = _transposed(block) if features_first else block
+        flat.append(backend.xp.reshape(block, (*block.shape[:-2], block.shape[-1] * block.shape[-2])))
+    return backend.xp.concat(flat, axis=-1)
+
+
+def _irreps_of_flat(
+    x: Array, convention: Convention | str, irreps: Irreps, layout: Layout | None, features_first: bool
+) -> dict[str, Array]:
+    if layout is not None:
+        raise ValueError(f"expected layout None with Irreps, which give a dictionary, got {shown(layout)}")
+    backend = floating_backend(x=x)
+    if tuple(x.shape[-1:]) != (irreps.dim,):
+        raise ValueError(f"expected {irreps.dim} components of {irreps}, got shape {tuple(x.shape)}")
+    components = {name: 2 * irrep_of(name)[0] + 1 for name in irreps}
+    pieces = backend.pieces(x, [components[name] * irreps[name] for name in irreps], -1)
+    found = {}
+    for name, piece in zip(irreps, pieces, strict=True):
+        shape = (irreps[name], components[name]) if features_first else (components[name], irreps[name])
+        block = backend.xp.reshape(piece, (*x.shape[:-1], *shape))
+        block = _transposed(block) if features_first else block
+        found[name] = multiply(_change(convention, name).T, block, -2)
+    return found
+
+
+def _change(convention: Convention | str, name: str) -> NDArray[np.float64]:
+    """Return the matrix that changes the components of one irrep."""
+    degree = irrep_of(name)[0]
+    return change_of_basis(convention, degree)[degree_slice(degree), degree_slice(degree)]
 
 
 def dense_parameters(

@@ -29,9 +29,11 @@ from e3any.nn.features import (
     add,
     change_max_degree_or_type,
     even_degree_mask,
+    from_irreps,
     odd_degree_mask,
     reflect,
     rotate,
+    to_irreps,
 )
 from e3any.nn.gates import gate, norm_activation
 from e3any.nn.layer import Layer, Parameters, ParameterSpec, Variables
@@ -120,6 +122,7 @@ __all__ = [
     "exponential_fourier",
     "exponential_gaussian",
     "exponential_mapping",
+    "from_irreps",
     "gate",
     "gelu",
     "hard_silu",
@@ -153,5 +156,6 @@ __all__ = [
     "smooth_window",
     "soft_sign",
     "swish",
+    "to_irreps",
     "triangular_window",
 ]

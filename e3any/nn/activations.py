@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from e3any_backends import Array, Backend
 
 from e3any.checks import check_flag, floating_backend
+from e3any.irreps import Irreps, irrep_backend
 from e3any.layout import Layout
 from e3any.nn._functions import mean_decay, nodes, scalar_like, sigmoid, softplus, weights
 from e3any.nn.cutoffs import check_positive
@@ -54,20 +55,21 @@ _SATURATED_NORMAL = 50.0
 _SATURATED_CUBE = 10.0
 
 
-_FEATURES = """x : array of shape (..., 1 or 2, (L+1)**2, F)
-    Features.
+_FEATURES = """x : array of shape (..., 1 or 2, (L+1)**2, F), or dictionary of arrays (..., 2l+1, F) by irrep
+    Features. In a dictionary, every irrep has as many features as the scalars that gate it.
 """
 _REST = """
 
 Returns
 -------
-array of the shape of ``x``
+array or dictionary of the shapes of ``x``
     Gated features.
 
 Raises
 ------
 ValueError
-    If the shape of ``x`` is not that of features, or a parameter is NaN or of a wrong shape or sign.
+    If the shape of ``x`` is not that of features, irreps differ in their numbers of features, or a
+    parameter is NaN or of a wrong shape or sign.
 TypeError
     If ``x`` is not a floating-point array, or a parameter is neither a number nor an array of its library.
 """
@@ -83,9 +85,23 @@ def _documented(function: Activation) -> Activation:
 
 def _gated(x: Array, gate: Callable[[Backend, Array], Array]) -> Array:
     """Check features and multiply them by a gate of their scalars."""
+    if isinstance(x, Mapping):
+        return _gated_by_irrep(x, gate)
     backend = floating_backend(x=x)
     Layout.of(x, "x")
     return backend.scale_components(x, gate(backend, x[..., 0:1, 0:1, :])[..., 0, 0, :])
+
+
+def _gated_by_irrep(x: Mapping[str, Array], gate: Callable[[Backend, Array], Array]) -> dict[str, Array]:
+    backend, irreps = irrep_backend(x, "x"), Irreps.of(x, "x")
+    scalar = irreps.scalar
+    if scalar not in irreps or any(count != irreps[scalar] for _, count in irreps.items()):
+        raise ValueError(
+            f"expected x with as many scalars {scalar!r} as features of every other irrep, which they gate, "
+            f"got {irreps}; see nn.gate for gates of their own"
+        )
+    factor = gate(backend, x[scalar])
+    return {name: block * factor for name, block in x.items()}
 
 
 @_documented
@@ -145,7 +161,8 @@ def selu(x: Array) -> Array:
     .. math::
         \mathrm{selu}(x) = \lambda\, \mathrm{elu}(x, \alpha) \; (\lambda \approx 1.051, \alpha \approx 1.67)
     """
-    return _SELU_SCALE * elu(x, _SELU_ALPHA)
+    y = elu(x, _SELU_ALPHA)
+    return {name: _SELU_SCALE * b for name, b in y.items()} if isinstance(y, Mapping) else _SELU_SCALE * y
 
 
 @_documented

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
 from e3any_backends.arrays import dtype_name
 
-from e3any.checks import check_degree, check_flag, floating_backend
-from e3any.conventions import degree_slice
+from e3any.checks import check_degree, check_flag, floating_backend, shown
+from e3any.conventions import degree_slice, parity_names
+from e3any.irreps import Irreps, irrep_backend, irrep_of
 from e3any.layout import Layout
 
-__all__ = ["add", "change_max_degree_or_type", "even_degree_mask", "odd_degree_mask", "reflect", "rotate"]
+__all__ = [
+    "add",
+    "change_max_degree_or_type",
+    "even_degree_mask",
+    "from_irreps",
+    "odd_degree_mask",
+    "reflect",
+    "rotate",
+    "to_irreps",
+]
 
 
 def even_degree_mask(max_degree: int, *, xp: Any = np) -> Array:
@@ -53,15 +64,15 @@ def rotate(x: Array, wigner_d_matrix: Array) -> Array:
 
     Parameters
     ----------
-    x : array of shape (..., P, (L+1)**2, F)
+    x : array of shape (..., P, (L+1)**2, F), or dictionary of arrays (..., 2l+1, F) by irrep
         Features.
     wigner_d_matrix : array of shape ((L+1)**2, (L+1)**2) or (..., (L+1)**2, (L+1)**2)
         Wigner-D matrix of one rotation, or of one for each of the leading axes of ``x``; see
-        :func:`e3any.so3.wigner_d`.
+        :func:`e3any.so3.wigner_d`. For a dictionary it can have a larger degree.
 
     Returns
     -------
-    array of the shape of ``x``
+    array or dictionary of the shapes of ``x``
         Rotated features.
 
     Raises
@@ -71,6 +82,8 @@ def rotate(x: Array, wigner_d_matrix: Array) -> Array:
     TypeError
         If an argument is not a floating-point array.
     """
+    if isinstance(x, Mapping):
+        return _rotate_by_irrep(x, wigner_d_matrix)
     backend = floating_backend(x=x, wigner_d_matrix=wigner_d_matrix)
     size = (Layout.of(x, "x").max_degree + 1) ** 2
     one, each = (size, size), (*x.shape[:-3], size, size)
@@ -83,26 +96,49 @@ def rotate(x: Array, wigner_d_matrix: Array) -> Array:
     return backend.matmul(transposed, x, precision="highest")
 
 
+def _rotate_by_irrep(x: Mapping[str, Array], matrix: Array) -> dict[str, Array]:
+    backend, irreps = irrep_backend(x, "x"), Irreps.of(x, "x")
+    floating_backend(*x.values(), wigner_d_matrix=matrix)
+    least, lead = (irreps.max_degree + 1) ** 2, tuple(next(iter(x.values())).shape[:-2])
+    shape = tuple(matrix.shape)
+    if len(shape) < 2 or shape[-2] != shape[-1] or shape[-1] < least or shape[:-2] not in ((), lead):
+        expected = (*lead, least, least)
+        raise ValueError(
+            f"expected wigner_d_matrix of shape {expected}, or larger, or without leading axes, got {shape}"
+        )
+    *blocks, matrix = backend.promote(*x.values(), matrix)
+    rotated = {}
+    for name, block in zip(x, blocks, strict=True):
+        part = degree_slice(irrep_of(name)[0])
+        rotated[name] = backend.matmul(backend.xp.matrix_transpose(matrix[..., part, part]), block, precision="highest")
+    return rotated
+
+
 def reflect(x: Array) -> Array:
     """Invert features in space: those of odd parity change sign.
 
     Parameters
     ----------
-    x : array of shape (..., P, (L+1)**2, F)
+    x : array of shape (..., P, (L+1)**2, F), or dictionary of arrays (..., 2l+1, F) by irrep of O(3)
         Features.
 
     Returns
     -------
-    array of the shape of ``x``
+    array or dictionary of the shapes of ``x``
         Features of the inverted space (r -> -r).
 
     Raises
     ------
     ValueError
-        If the shape is not that of features.
+        If the shape is not that of features, or irreps have no parity.
     TypeError
         If ``x`` is not a floating-point array.
     """
+    if isinstance(x, Mapping):
+        irrep_backend(x, "x")
+        if not Irreps.of(x, "x").has_parity:
+            raise ValueError(f"expected irreps of O(3), whose names have a sign such as '1-', got {list(x)}")
+        return {name: -block if irrep_of(name)[1] else block for name, block in x.items()}
     backend, layout = floating_backend(x=x), Layout.of(x, "x")
     return x * backend.aligned(backend.table(_signs, layout.max_degree, layout.pseudotensors, like=x), x)
 
@@ -180,16 +216,16 @@ def _proper_mask(max_degree: int) -> Any:
 
 
 def add(*inputs: Array) -> Array:
-    """Add features of different largest degrees and parities.
+    """Add features of different largest degrees and parities, or irreps.
 
     Parameters
     ----------
-    *inputs : arrays of shape (..., P, (L+1)**2, F)
-        Features, which can differ in P and L only.
+    *inputs : arrays of shape (..., P, (L+1)**2, F), or dictionaries of arrays (..., 2l+1, F) by irrep
+        Features, which can differ in P and L only; dictionaries in their irreps.
 
     Returns
     -------
-    array of shape (..., max P, (max L + 1)**2, F)
+    array of shape (..., max P, (max L + 1)**2, F), or dictionary of all irreps
         The sum.
 
     Raises
@@ -197,10 +233,13 @@ def add(*inputs: Array) -> Array:
     ValueError
         If there are no inputs, or if leading axes, numbers of features or dtypes differ.
     TypeError
-        If an input is not an array, or inputs belong to different libraries.
+        If an input is not an array, some inputs are dictionaries and others are not, or inputs belong to different
+        libraries.
     """
     if not inputs:
         raise ValueError("expected at least one input, got none")
+    if any(isinstance(x, Mapping) for x in inputs):
+        return _add_by_irrep(inputs)
     backend_of(*inputs)
     layouts = [Layout.of(x, f"input {i}") for i, x in enumerate(inputs)]
     first = inputs[0]
@@ -218,3 +257,90 @@ def add(*inputs: Array) -> Array:
     for x in inputs[1:]:
         total = total + change_max_degree_or_type(x, degree, both)
     return total
+
+
+def _add_by_irrep(inputs: Sequence[Any]) -> dict[str, Array]:
+    total: dict[str, Array] = {}
+    for i, x in enumerate(inputs):
+        if not isinstance(x, Mapping):
+            raise TypeError(f"expected a dictionary by irrep, as other inputs are, got {shown(type(x))} at input {i}")
+        irrep_backend(x, f"input {i}")
+        for name, block in x.items():
+            known: Array = total.get(name, block)
+            for what, ours, theirs in (
+                ("shape", tuple(block.shape), tuple(known.shape)),
+                ("dtype", dtype_name(block.dtype), dtype_name(known.dtype)),
+            ):
+                if ours != theirs:
+                    raise ValueError(f"expected {what} {theirs} of {name!r} as before, got {ours} at input {i}")
+            total[name] = total[name] + block if name in total else block
+    irrep_backend(total, "the sum")
+    return total
+
+
+def to_irreps(x: Array, *, use_parity: bool | None = None) -> dict[str, Array]:
+    """Return features as a dictionary by irrep, see :class:`e3any.Irreps`.
+
+    Parameters
+    ----------
+    x : array of shape (..., P, (L+1)**2, F)
+        Features.
+    use_parity : bool, optional
+        Whether irreps have a parity: names are ``"1-"`` if they have, else ``"1"``. By default the setting of
+        :class:`e3any.Config`.
+
+    Returns
+    -------
+    dict
+        An array of shape (..., 2l+1, F) for every irrep.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not that of features, ``use_parity`` is not True, False or None, or there are both parities
+        although it is False.
+    TypeError
+        If ``x`` is not a floating-point array.
+
+    Examples
+    --------
+    >>> {name: block.shape for name, block in to_irreps(np.ones((5, 1, 4, 8))).items()}
+    {'0+': (5, 1, 8), '1-': (5, 3, 8)}
+    """
+    floating_backend(x=x)
+    layout, blocks = Layout.of(x, "x"), {}
+    for name in Irreps.of_layout(layout, use_parity=use_parity):
+        degree, parity = irrep_of(name)
+        blocks[name] = x[..., parity if layout.pseudotensors else 0, degree_slice(degree), :]
+    return blocks
+
+
+def from_irreps(x: Mapping[str, Array]) -> Array:
+    """Return a dictionary by irrep as one array; the inverse of :func:`to_irreps`.
+
+    Parameters
+    ----------
+    x : dictionary of arrays of shape (..., 2l+1, F)
+        Features, which have all degrees up to the largest, with one or with both parities, and equally many features.
+
+    Returns
+    -------
+    array of shape (..., P, (L+1)**2, F)
+        Features. Irreps of SO(3) have P = 1.
+
+    Raises
+    ------
+    ValueError
+        If shapes are not those of irreps, or irreps are not those of an array.
+    TypeError
+        If an entry is not a floating-point array, or arrays belong to different libraries.
+    """
+    if not isinstance(x, Mapping):
+        raise TypeError(f"expected a dictionary by irrep, got {shown(type(x))}")
+    backend, irreps = irrep_backend(x, "x"), Irreps.of(x, "x")
+    layout = irreps.layout()
+    names = [name for _, _, name in parity_names(layout.max_degree, layout.num_parities)]
+    blocks = backend.promote(*(x[name if irreps.has_parity else name[:-1]] for name in names))
+    step = layout.max_degree + 1
+    parities = [backend.xp.concat(blocks[at : at + step], axis=-2) for at in range(0, len(blocks), step)]
+    return backend.xp.stack(parities, axis=-3)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -17,7 +18,7 @@ import numpy as np
 from e3any_backends import generator_backend
 from numpy.typing import NDArray
 
-from e3any.checks import check_broadcast, check_counts, check_number, shown
+from e3any.checks import check_broadcast, check_counts, check_flag, check_number, shown
 
 Array: TypeAlias = Any
 Distribution: TypeAlias = Literal["truncated_normal", "normal", "uniform"]
@@ -191,11 +192,14 @@ class TensorVarianceScaling(Initializer):
         The distribution.
     dtype : optional
         The dtype if a call gives none.
+    use_parity : bool
+        Whether parity forbids couplings. Layers with ``use_parity=False`` set it to False.
 
     Raises
     ------
     ValueError
-        If ``scale`` is negative or NaN, or ``mode`` or ``distribution`` is unknown.
+        If ``scale`` is negative or NaN, ``mode`` or ``distribution`` is unknown, or ``use_parity`` is neither True nor
+        False.
     TypeError
         If ``scale`` is not a number.
     """
@@ -204,17 +208,19 @@ class TensorVarianceScaling(Initializer):
     mode: Mode = "fan_in"
     distribution: Distribution = "truncated_normal"
     dtype: Any = "float32"
+    use_parity: bool = True
 
     def __post_init__(self) -> None:
         _check(self.scale, self.distribution)
         _check_mode(self.mode)
+        check_flag(self.use_parity, "use_parity")
 
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         """Initialise a kernel of shape (P1, L1+1, P2, L2+1, P3, L3+1, F)."""
         _check_shape(shape)
         if len(shape) != 7:
             raise ValueError(f"expected a shape of 7 axes (P1, L1+1, P2, L2+1, P3, L3+1, F), got {tuple(shape)}")
-        allowed = allowed_couplings(*shape[:6])
+        allowed = allowed_couplings(*shape[:6], use_parity=self.use_parity)
         fan_in = allowed.sum(axis=(0, 1, 2, 3), keepdims=True)
         fan_out = allowed.sum(axis=(4, 5), keepdims=True)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
@@ -314,13 +320,42 @@ def _check_shape(shape: Any) -> None:
     check_counts(shape, "shape")
 
 
-def allowed_couplings(p1: int, n1: int, p2: int, n2: int, p3: int, n3: int) -> NDArray[np.bool_]:
+def path_scaling(init: TensorVarianceScaling, paths: Sequence[tuple[str, str, str]]) -> MaskedScaling:
+    """Return the initialiser of weights (paths, F) with the variances that an initialiser of kernels has.
+
+    Parameters
+    ----------
+    init : TensorVarianceScaling
+        Initialiser of kernels.
+    paths : sequence of (str, str, str)
+        The irreps of both factors and of the product of every path.
+
+    Returns
+    -------
+    MaskedScaling
+        The initialiser.
+    """
+    ends, begins = Counter(path[2] for path in paths), Counter(path[:2] for path in paths)
+    fans = {
+        "fan_in": [ends[path[2]] for path in paths],
+        "fan_out": [begins[path[:2]] for path in paths],
+        "fan_avg": [(ends[path[2]] + begins[path[:2]]) / 2 for path in paths],
+    }
+    variance = init.scale / np.asarray(fans[init.mode], np.float64)[:, None]
+    return MaskedScaling(variance, True, init.distribution, init.dtype)
+
+
+def allowed_couplings(
+    p1: int, n1: int, p2: int, n2: int, p3: int, n3: int, *, use_parity: bool = True
+) -> NDArray[np.bool_]:
     r"""Return which irreps couple: :math:`|l_1-l_2| \le l_3 \le l_1+l_2` and parities multiply.
 
     Parameters
     ----------
     p1, n1, p2, n2, p3, n3 : int
         Length of the parity axis and number of degrees of both inputs and the output.
+    use_parity : bool
+        Whether irreps have a parity; irreps of SO(3) have none.
 
     Returns
     -------
@@ -333,6 +368,8 @@ def allowed_couplings(p1: int, n1: int, p2: int, n2: int, p3: int, n3: int) -> N
     # A parity axis of length one holds proper tensors, whose parity is that of their degree.
     parities = [l % 2 if n == 1 else p for p, l, n in zip(index[::2], degrees, shape[::2], strict=True)]
     triangle = (abs(degrees[0] - degrees[1]) <= degrees[2]) & (degrees[2] <= degrees[0] + degrees[1])
+    if not use_parity:
+        return np.broadcast_to(triangle, shape)
     return np.broadcast_to(triangle & ((parities[0] + parities[1] + parities[2]) % 2 == 0), shape)
 
 

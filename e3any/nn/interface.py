@@ -10,6 +10,7 @@ from inspect import Parameter, Signature
 from typing import Any
 
 from e3any.checks import shown
+from e3any.irreps import Irreps
 from e3any.layout import Layout
 from e3any.nn.layer import Layer, check_layer_class
 
@@ -18,7 +19,7 @@ __all__ = ["call_signature", "constructor_signature", "document", "non_default_f
 
 def with_layouts(
     layer_class: type[Layer], arguments: Sequence[Any], options: Mapping[str, Any]
-) -> tuple[Layer, list[Layout]]:
+) -> tuple[Layer, list[Layout | Irreps]]:
     """Build a layer from its hyper-parameters, and return the layouts of inputs that come before them.
 
     Parameters
@@ -34,7 +35,7 @@ def with_layouts(
     -------
     layer : e3any.nn.Layer
         The description.
-    layouts : list of Layout
+    layouts : list of Layout or Irreps
         Layouts of its inputs.
 
     Raises
@@ -43,8 +44,10 @@ def with_layouts(
         If a hyper-parameter is wrong. If there is no layout, the message shows where it belongs, for users who meant
         the sizes of inputs.
     """
-    layouts = [a for a in arguments if isinstance(a, Layout)]
-    rest = [a for a in arguments if not isinstance(a, Layout)]
+    # Irreps describe inputs, but beyond the number of these they are hyper-parameters: Dense(inputs, features).
+    num = max(len(layer_class.layouts), sum(isinstance(a, Layout) for a in arguments))
+    layouts = [a for a in arguments if isinstance(a, Layout | Irreps)][:num]
+    rest = [a for a in arguments if not any(a is layout for layout in layouts)]
     try:
         return layer_class(*rest, **options), layouts
     except ValueError as error:
@@ -87,7 +90,7 @@ def constructor_signature(
     check_layer_class(layer_class)
     fields = inspect.signature(layer_class).parameters.values()
     names = layer_class.layouts if layouts else ()
-    first = [Parameter(name, Parameter.POSITIONAL_ONLY, annotation=Layout) for name in names]
+    first = [Parameter(name, Parameter.POSITIONAL_ONLY, annotation="Layout | Irreps") for name in names]
     return Signature([*first, *fields, *options])
 
 

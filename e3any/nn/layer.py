@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import abc
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -26,6 +27,7 @@ from e3any_backends.forms.tables import lookup
 
 from e3any.checks import check_dtype, check_flag, shown
 from e3any.config import setting_or_default
+from e3any.irreps import Irreps
 from e3any.layout import Layout
 from e3any.nn.initializers import Initializer
 from e3any.nn.parameters import (
@@ -41,7 +43,7 @@ from e3any.nn.parameters import (
     leaves,
 )
 
-_SETTINGS = ("cartesian_order", "use_fused_tensor")
+_SETTINGS = ("cartesian_order", "use_fused_tensor", "use_parity")
 _DTYPES = ("dtype", "param_dtype")
 # How fields are declared as flags, by type or text, and whether they can be None.
 _FLAGS = {"bool": False, str(bool): False, "bool | None": True, "Optional[bool]": True, "typing.Optional[bool]": True}
@@ -159,8 +161,8 @@ class Layer(abc.ABC):
 
         Parameters
         ----------
-        *layouts : Layout or array
-            Layouts of the inputs; arrays are returned as they are.
+        *layouts : Layout or Irreps or array
+            Layouts or irreps of the inputs; arrays are returned as they are.
 
         Returns
         -------
@@ -169,7 +171,7 @@ class Layer(abc.ABC):
         options : dict
             Inputs by name.
         """
-        return tuple(x.example(1) if isinstance(x, Layout) else x for x in layouts), {}
+        return tuple(x.example(1) if isinstance(x, Layout | Irreps) else x for x in layouts), {}
 
     def parameters(self, *inputs: Any, **options: Any) -> dict[str, Any]:
         """List the parameters that the layer has for given inputs.
@@ -177,8 +179,8 @@ class Layer(abc.ABC):
         Parameters
         ----------
         *inputs, **options
-            Example inputs as NumPy arrays, of which only shapes and dtypes matter. A :class:`~e3any.Layout` can replace
-            features.
+            Example inputs as NumPy arrays, of which only shapes and dtypes matter. A :class:`~e3any.Layout` or
+            :class:`~e3any.Irreps` can replace features.
 
         Returns
         -------
@@ -189,7 +191,7 @@ class Layer(abc.ABC):
         self._record(tree, inputs, options)
         return tree
 
-    def output_layout(self, *inputs: Any, **options: Any) -> Layout:
+    def output_layout(self, *inputs: Any, **options: Any) -> Layout | Irreps:
         """Return the layout of the output for given layouts of inputs.
 
         Parameters
@@ -199,8 +201,8 @@ class Layer(abc.ABC):
 
         Returns
         -------
-        Layout
-            Degrees, features and parities of the output.
+        Layout or Irreps
+            Degrees, features and parities of the output; the irreps of a dictionary.
 
         Raises
         ------
@@ -215,11 +217,12 @@ class Layer(abc.ABC):
         >>> nn.TensorDense(features=8).output_layout(Layout(max_degree=0, features=16))
         Layout(max_degree=0, features=8, pseudotensors=False)
         """
-        return Layout.of(self._record({}, inputs, options), "outputs")
+        outputs = self._record({}, inputs, options)
+        return (Irreps if isinstance(outputs, Mapping) else Layout).of(outputs, "outputs")
 
     def _record(self, tree: dict[str, Any], inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Apply the layer to an example, record its parameters in ``tree``, and return its outputs."""
-        if any(isinstance(i, Layout) for i in inputs) or not (inputs or options):
+        if any(isinstance(i, Layout | Irreps) for i in inputs) or not (inputs or options):
             inputs, found = self.example(*inputs)
             options = {**found, **options}
         return self.forward(Recorder(tree), *inputs, **options)

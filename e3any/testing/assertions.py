@@ -9,7 +9,8 @@ import numpy as np
 from e3any_backends import backend_of
 from numpy.typing import NDArray
 
-from e3any.checks import check_vectors, floating_backend, shown
+from e3any.checks import check_flag, check_vectors, floating_backend, shown
+from e3any.irreps import Irreps, irrep_backend
 from e3any.layout import Layout
 from e3any.nn.features import reflect, rotate
 from e3any.so3 import random_rotation, wigner_d
@@ -190,13 +191,15 @@ def assert_equivariant(
     cartesian_order: bool | None = None,
     rng: np.random.Generator | None = None,
     rotation: NDArray[Any] | None = None,
+    inversions: bool = True,
     rtol: float | None = None,
 ) -> None:
     r"""Raise an AssertionError unless a function commutes with rotations and reflections.
 
     .. math:: f(D\,x) = D\,f(x) \qquad D \in O(3)
 
-    One rotation is tried, by itself and together with the inversion of space.
+    One rotation is tried, by itself and together with the inversion of space. Functions of irreps of SO(3), which have
+    no parity, commute with rotations alone: give ``inversions=False``.
 
     Parameters
     ----------
@@ -205,7 +208,8 @@ def assert_equivariant(
     *inputs : array
         Its arguments.
     kinds : sequence of {'features', 'vectors', 'invariant'}, optional
-        How each of the inputs transforms: as features (..., P, (L+1)**2, F), as vectors (..., 3), or not at all.
+        How each of the inputs transforms: as features (..., P, (L+1)**2, F) or dictionaries of them by irrep, as
+        vectors (..., 3), or not at all.
         All are features by default.
     output : {'features', 'vectors', 'invariant'}
         How the output transforms.
@@ -215,6 +219,8 @@ def assert_equivariant(
         Generator of the random rotation; seeded with 0 by default.
     rotation : numpy.ndarray of shape (3, 3), optional
         The rotation, instead of a random one.
+    inversions : bool
+        Whether the function also has to commute with the inversion of space.
     rtol : float, optional
         Largest error relative to the largest value; by default that of :data:`TOLERANCES`.
 
@@ -223,7 +229,8 @@ def assert_equivariant(
     AssertionError
         If the function does not commute with them.
     ValueError
-        If there are not as many kinds as inputs, a kind is unknown, or shapes are not those of their kind.
+        If there are not as many kinds as inputs, a kind is unknown, shapes are not those of their kind, or
+        ``inversions`` is neither True nor False.
     TypeError
         If an input that transforms, or the rotation, is not a floating-point array.
 
@@ -233,7 +240,7 @@ def assert_equivariant(
     >>> x = np.random.default_rng(1).normal(size=(5, 2, 9, 4))
     >>> assert_equivariant(nn.silu, x)
     """
-    for moved, expected in _moved(function, inputs, kinds, output, cartesian_order, rng, rotation):
+    for moved, expected in _moved(function, inputs, kinds, output, cartesian_order, rng, rotation, inversions):
         assert_parity(moved, expected, rtol=rtol)
 
 
@@ -245,13 +252,14 @@ def equivariance_error(
     cartesian_order: bool | None = None,
     rng: np.random.Generator | None = None,
     rotation: NDArray[Any] | None = None,
+    inversions: bool = True,
 ) -> float:
     r"""Return how far a function is from commuting with rotations and reflections.
 
     .. math:: \max_D \frac{\max |f(D\,x) - D\,f(x)|}{\max |D\,f(x)|}
 
-    over one rotation D, by itself and together with the inversion of space. Parameters and errors are those of
-    :func:`assert_equivariant`, which raises if the error is too large.
+    over one rotation D, by itself and, with ``inversions``, together with the inversion of space. Parameters and errors
+    are those of :func:`assert_equivariant`, which raises if the error is too large.
 
     Returns
     -------
@@ -265,11 +273,14 @@ def equivariance_error(
     >>> equivariance_error(nn.silu, x) < 1e-14
     True
     """
-    return max(_difference(*pair) for pair in _moved(function, inputs, kinds, output, cartesian_order, rng, rotation))
+    pairs = _moved(function, inputs, kinds, output, cartesian_order, rng, rotation, inversions)
+    return max(_difference(*pair) for pair in pairs)
 
 
 def _difference(actual: Any, desired: Any) -> float:
     """Return the largest difference relative to the largest value."""
+    if isinstance(desired, Mapping):
+        return max(_difference(actual[name], block) for name, block in desired.items())
     a, d = to_numpy(actual).astype(np.float64), to_numpy(desired).astype(np.float64)
     error, largest = float(abs(a - d).max(initial=0.0)), float(abs(d).max(initial=0.0))
     return error / largest if largest else float("inf") if error else 0.0
@@ -283,8 +294,10 @@ def _moved(
     cartesian_order: bool | None,
     rng: np.random.Generator | None,
     rotation: NDArray[Any] | None,
+    inversions: bool,
 ) -> Iterator[tuple[Any, Any]]:
     """Yield (function of moved inputs, moved function value) for a rotation, without and with the inversion."""
+    check_flag(inversions, "inversions")
     of_inputs: Sequence[Kind] = ["features"] * len(inputs) if kinds is None else kinds
     if len(of_inputs) != len(inputs):
         raise ValueError(f"expected {len(inputs)} kinds, one for each input, got {len(of_inputs)}")
@@ -294,7 +307,7 @@ def _moved(
     if tuple(rotation.shape) != (3, 3):
         raise ValueError(f"expected rotation of shape (3, 3), got {tuple(rotation.shape)}")
     value = function(*inputs)
-    for inverted in (False, True):
+    for inverted in (False, True) if inversions else (False,):
         how = (rotation, inverted, cartesian_order)
         moved = function(*(_transformed(x, kind, *how) for x, kind in zip(inputs, of_inputs, strict=True)))
         yield moved, _transformed(value, output, *how)
@@ -304,6 +317,11 @@ def _transformed(x: Any, kind: Kind, rotation: Any, inverted: bool, cartesian_or
     """Rotate an array that transforms as ``kind``, and invert space if ``inverted``."""
     if kind == "invariant":
         return x
+    if isinstance(x, Mapping) and kind == "features":
+        backend, degree = irrep_backend(x, "features"), Irreps.of(x, "features").max_degree
+        some = next(iter(x.values()))
+        moved = rotate(x, backend.constant(wigner_d(rotation, degree, cartesian_order), like=some))
+        return reflect(moved) if inverted else moved
     backend = backend_of(x)
     if kind == "vectors":
         check_vectors(x)

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from e3any.checks import check_dtype, check_flag, check_integer
+from e3any.irreps import Irreps
 from e3any.layout import Layout
 from e3any.so3 import rotation_from_quaternion
 
-__all__ = ["dense_lists", "features", "layouts", "numbers", "rotations", "sparse_lists", "vectors"]
+__all__ = ["dense_lists", "features", "irreps", "layouts", "numbers", "rotations", "sparse_lists", "vectors"]
 
 _SEEDS = st.integers(0, 2**32 - 1)
 _SHARES = st.sampled_from([0.0, 0.5, 1.0])
@@ -97,13 +98,54 @@ def layouts(
     return st.builds(Layout, st.integers(0, max_degree), st.integers(least_features, features), parities)
 
 
-def features(layout: Layout, *lead: int, dtype: str = "float64") -> st.SearchStrategy[NDArray[Any]]:
+def irreps(max_degree: int = 3, features: int = 4, use_parity: bool | None = None) -> st.SearchStrategy[Irreps]:
+    """Draw irreps, scalars of even parity among them, with numbers of features of their own.
+
+    Parameters
+    ----------
+    max_degree : int
+        Largest degree of any of them.
+    features : int
+        Largest number of features of any of them.
+    use_parity : bool, optional
+        Whether they have a parity; either by default.
+
+    Returns
+    -------
+    strategy
+        Instances of :class:`e3any.Irreps`, in the order of degrees, then of parities.
+
+    Raises
+    ------
+    ValueError
+        If ``max_degree`` is not an integer >= 0, ``features`` is not an integer >= 1, or ``use_parity`` is not True,
+        False or None.
+    """
+    check_integer(max_degree, "max_degree")
+    check_integer(features, "features", least=1)
+    check_flag(use_parity, "use_parity", optional=True)
+    names = {
+        True: [f"{l}{sign}" for l in range(max_degree + 1) for sign in "+-"],
+        False: [str(l) for l in range(max_degree + 1)],
+    }
+    counts = st.integers(1, features)
+
+    def draw(has_parity: bool) -> st.SearchStrategy[Irreps]:
+        scalar, *others = names[has_parity]
+        optional = {name: counts for name in others}
+        drawn = st.fixed_dictionaries({scalar: counts}, optional=optional)
+        return drawn.map(lambda found: Irreps({name: found[name] for name in names[has_parity] if name in found}))
+
+    return draw(use_parity) if use_parity is not None else st.booleans().flatmap(draw)
+
+
+def features(layout: Layout | Irreps, *lead: int, dtype: str = "float64") -> st.SearchStrategy[Any]:
     """Draw features.
 
     Parameters
     ----------
-    layout : Layout
-        Their layout.
+    layout : Layout or Irreps
+        Their layout, or the irreps of a dictionary.
     *lead : int
         Leading axes, such as the number of nodes.
     dtype : str
@@ -112,17 +154,21 @@ def features(layout: Layout, *lead: int, dtype: str = "float64") -> st.SearchStr
     Returns
     -------
     strategy
-        Arrays of shape ``(*lead, *layout.shape)``, with numbers as in :func:`numbers`.
+        Arrays of shape ``(*lead, *layout.shape)``, or dictionaries of arrays ``(*lead, 2l+1, F)``, with numbers as in
+        :func:`numbers`.
 
     Raises
     ------
     ValueError
         If a leading axis is not an integer >= 0.
     TypeError
-        If ``layout`` is not a Layout, or ``dtype`` is not a floating-point dtype.
+        If ``layout`` is neither a Layout nor Irreps, or ``dtype`` is not a floating-point dtype.
     """
+    if isinstance(layout, Irreps):
+        shapes = {name: block.shape for name, block in layout.example(*lead).items()}
+        return st.fixed_dictionaries({name: numbers(*shape, dtype=dtype) for name, shape in shapes.items()})
     if not isinstance(layout, Layout):
-        raise TypeError(f"expected layout to be a Layout, got {type(layout).__name__}")
+        raise TypeError(f"expected layout to be a Layout or Irreps, got {type(layout).__name__}")
     return numbers(*lead, *layout.shape, dtype=dtype)
 
 

@@ -41,6 +41,7 @@ def _factors(sizes: Sizes, most_degree: int = 5) -> tuple[dict[str, Spec], dict[
         "max_degree": sizes.one_of([None, sizes.degree(min(most_degree, reach))]),
         "include_pseudotensors": sizes.chance(0.7),
         "cartesian_order": sizes.chance(0.5),
+        "use_parity": max(one[0], two[0]) == 2 or sizes.chance(0.5),
     }
     specs = {
         "x": Spec("features", (*first, *one), has_rows=bool(first)),
@@ -70,6 +71,7 @@ def tensor_dense(sizes: Sizes) -> Program:
         use_bias=sizes.chance(0.5),
         use_fused_tensor=sizes.chance(0.3),
         cartesian_order=sizes.chance(0.5),
+        use_parity=layout[0] == 2 or sizes.chance(0.5),
     )
     specs = {"x": Spec("features", (rows, *layout))}
     return of_layer(layer, specs, lambda p, a: layer(p, a["x"]), is_algebraic=True)
@@ -93,6 +95,7 @@ def symmetric_contraction(sizes: Sizes) -> Program:
         sizes.degree(2),
         sizes.chance(0.5),
         cartesian_order=sizes.chance(0.5),
+        use_parity=parities == 2 or sizes.chance(0.5),
     )
     specs = {"x": Spec("features", (rows, parities, size, features)), "z": Spec("index", (rows,), num)}
     return of_layer(layer, specs, lambda p, a: layer(p, a["x"], a["z"]))

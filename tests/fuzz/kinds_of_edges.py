@@ -57,7 +57,7 @@ class Graph:
         return specs, lambda a: nn.FactoredBasis(a["radial"], a["angular"])
 
 
-def _convolution(sizes: Sizes, reach: int) -> dict[str, Any]:
+def _convolution(sizes: Sizes, reach: int, parities: int) -> dict[str, Any]:
     """Draw options of a convolution whose largest degree is at most the sum of that of features and basis."""
     return {
         "max_degree": sizes.one_of([None, sizes.degree(min(3, reach))]),
@@ -65,6 +65,7 @@ def _convolution(sizes: Sizes, reach: int) -> dict[str, Any]:
         "include_pseudotensors": sizes.chance(0.7),
         "cartesian_order": sizes.chance(0.5),
         "use_fused_tensor": sizes.chance(0.2),
+        "use_parity": parities == 2 or sizes.chance(0.5),
     }
 
 
@@ -76,7 +77,7 @@ def message_pass(sizes: Sizes) -> Program:
     if sizes.chance(0.4):
         shape = sizes.one_of([(1, 1, 1), (1, 1, layout[2]), (1, layout[1], 1), (layout[0], 1, 1), layout])
         specs["weights"] = Spec("features", (*graph.lead, *shape), of_edges=True)
-    layer = nn.MessagePass(**_convolution(sizes, degree + math.isqrt(layout[1]) - 1))
+    layer = nn.MessagePass(**_convolution(sizes, degree + math.isqrt(layout[1]) - 1, layout[0]))
     return of_layer(
         layer, specs, lambda p, a: layer(p, a["x"], basis(a), a.get("weights"), **graph.lists(a)), is_algebraic=True
     )
@@ -89,7 +90,9 @@ def path_message_pass(sizes: Sizes) -> Program:
     specs |= {"x": Spec("features", (graph.nodes, *layout)), **graph.specs}
     reach = degree + math.isqrt(layout[1]) - 1
     layer = nn.PathMessagePass(
-        sizes.one_of([None, sizes.degree(min(2, reach))]), hidden=sizes.one_of([(), (4,), (16, 8)])
+        sizes.one_of([None, sizes.degree(min(2, reach))]),
+        hidden=sizes.one_of([(), (4,), (16, 8)]),
+        use_parity=layout[0] == 2 or sizes.chance(0.5),
     )
     return of_layer(layer, specs, lambda p, a: layer(p, a["x"], basis(a), **graph.lists(a)))
 
@@ -108,7 +111,7 @@ def attention(sizes: Sizes) -> Program:
         specs["cutoff"] = Spec("positive", graph.lead, of_edges=True)
     reach = math.isqrt((own if is_self else other)[1]) - 1 + degree
     options = {
-        **_convolution(sizes, reach),
+        **_convolution(sizes, reach, max(own[0], 1 if is_self else other[0])),
         "num_heads": heads,
         "qkv_features": width,
         "out_features": sizes.one_of([None, 3, 16]),

@@ -1,12 +1,12 @@
 """Written by docs/stubs.py: the layers of :mod:`e3any_flax.nn` as type checkers and editors see them."""
 
 # mypy: disable-error-code="override"
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 import jax
 from flax import linen
 from jax.typing import ArrayLike
-from e3any import Layout
+from e3any import Irreps, Layout
 from e3any.nn import FactoredBasis as FactoredBasis
 from e3any.nn import Layer as Layer
 from e3any.nn import ParameterSpec as ParameterSpec
@@ -30,6 +30,7 @@ from e3any.nn import exponential_chebyshev as exponential_chebyshev
 from e3any.nn import exponential_fourier as exponential_fourier
 from e3any.nn import exponential_gaussian as exponential_gaussian
 from e3any.nn import exponential_mapping as exponential_mapping
+from e3any.nn import from_irreps as from_irreps
 from e3any.nn import gate as gate
 from e3any.nn import gelu as gelu
 from e3any.nn import hard_silu as hard_silu
@@ -63,6 +64,7 @@ from e3any.nn import smooth_switch as smooth_switch
 from e3any.nn import smooth_window as smooth_window
 from e3any.nn import soft_sign as soft_sign
 from e3any.nn import swish as swish
+from e3any.nn import to_irreps as to_irreps
 from e3any.nn import triangular_window as triangular_window
 
 class BatchNorm(linen.Module):
@@ -81,15 +83,20 @@ class BatchNorm(linen.Module):
         parent: Any = ...,
         name: str | None = ...,
     ) -> None: ...
+    @overload
     def __call__(
         self, inputs: ArrayLike, *, use_running_average: bool | None = ..., where: ArrayLike | None = ...
     ) -> jax.Array: ...
+    @overload
+    def __call__(
+        self, inputs: Mapping[str, ArrayLike], *, use_running_average: bool | None = ..., where: ArrayLike | None = ...
+    ) -> dict[str, jax.Array]: ...
 
 class Dense(linen.Module):
     r"""A linear map of features, with its own kernel for every degree and parity."""
     def __init__(
         self,
-        features: int,
+        features: int | Irreps,
         use_bias: bool = ...,
         dtype: Any = ...,
         param_dtype: Any = ...,
@@ -105,14 +112,19 @@ class Dense(linen.Module):
 class Dropout(linen.Module):
     r"""Set random irreps to zero in training."""
     def __init__(self, rate: float, *, parent: Any = ..., name: str | None = ...) -> None: ...
+    @overload
     def __call__(self, inputs: ArrayLike, *, deterministic: bool | None = ...) -> jax.Array: ...
+    @overload
+    def __call__(
+        self, inputs: Mapping[str, ArrayLike], *, deterministic: bool | None = ...
+    ) -> dict[str, jax.Array]: ...
 
 class Embed(linen.Module):
     r"""Learned scalar features for integers, such as atomic numbers."""
     def __init__(
         self,
         num_embeddings: int,
-        features: int,
+        features: int | Irreps,
         dtype: Any = ...,
         param_dtype: Any = ...,
         embedding_init: Any = ...,
@@ -141,6 +153,7 @@ class FusedTensor(linen.Module):
         precision: Any = ...,
         kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         parent: Any = ...,
         name: str | None = ...,
     ) -> None: ...
@@ -197,6 +210,7 @@ class MessagePass(linen.Module):
         dense_bias_init: Any = ...,
         tensor_kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         parent: Any = ...,
         name: str | None = ...,
     ) -> None: ...
@@ -247,6 +261,7 @@ class MultiHeadAttention(linen.Module):
         output_bias_init: Any = ...,
         output_use_bias: bool = ...,
         *,
+        use_parity: bool | None = ...,
         parent: Any = ...,
         name: str | None = ...,
     ) -> None: ...
@@ -295,9 +310,12 @@ class PathMessagePass(linen.Module):
         precision: Any = ...,
         kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
+        features: int | Irreps | None = ...,
         parent: Any = ...,
         name: str | None = ...,
     ) -> None: ...
+    @overload
     def __call__(
         self,
         inputs: ArrayLike,
@@ -310,6 +328,19 @@ class PathMessagePass(linen.Module):
         num_segments: int | None = ...,
         indices_are_sorted: bool = ...,
     ) -> jax.Array: ...
+    @overload
+    def __call__(
+        self,
+        inputs: Mapping[str, ArrayLike],
+        basis: FactoredBasis,
+        *,
+        adj_idx: ArrayLike | None = ...,
+        where: ArrayLike | None = ...,
+        dst_idx: ArrayLike | None = ...,
+        src_idx: ArrayLike | None = ...,
+        num_segments: int | None = ...,
+        indices_are_sorted: bool = ...,
+    ) -> dict[str, jax.Array]: ...
 
 class RMSNorm(linen.Module):
     r"""Divide the features of every degree and parity by their root mean square."""
@@ -338,7 +369,10 @@ class Residual(linen.Module):
         parent: Any = ...,
         name: str | None = ...,
     ) -> None: ...
+    @overload
     def __call__(self, inputs: ArrayLike, *others: Any, **options: Any) -> jax.Array: ...
+    @overload
+    def __call__(self, inputs: Mapping[str, ArrayLike], *others: Any, **options: Any) -> dict[str, jax.Array]: ...
 
 class SelfAttention(linen.Module):
     r"""Attend to neighbours, with queries, keys and values from the same features."""
@@ -373,6 +407,7 @@ class SelfAttention(linen.Module):
         output_bias_init: Any = ...,
         output_use_bias: bool = ...,
         *,
+        use_parity: bool | None = ...,
         parent: Any = ...,
         name: str | None = ...,
     ) -> None: ...
@@ -404,10 +439,14 @@ class SymmetricContraction(linen.Module):
         precision: Any = ...,
         weight_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         parent: Any = ...,
         name: str | None = ...,
     ) -> None: ...
+    @overload
     def __call__(self, inputs: ArrayLike, categories: ArrayLike) -> jax.Array: ...
+    @overload
+    def __call__(self, inputs: Mapping[str, ArrayLike], categories: ArrayLike) -> dict[str, jax.Array]: ...
 
 class Tensor(linen.Module):
     r"""Couple two features, with a learned weight for every coupling path and feature."""
@@ -421,10 +460,14 @@ class Tensor(linen.Module):
         precision: Any = ...,
         kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         parent: Any = ...,
         name: str | None = ...,
     ) -> None: ...
+    @overload
     def __call__(self, inputs1: ArrayLike, inputs2: ArrayLike) -> jax.Array: ...
+    @overload
+    def __call__(self, inputs1: Mapping[str, ArrayLike], inputs2: Mapping[str, ArrayLike]) -> dict[str, jax.Array]: ...
 
 class TensorDense(linen.Module):
     r"""Couple two linear maps of the same features."""
@@ -443,6 +486,7 @@ class TensorDense(linen.Module):
         dense_bias_init: Any = ...,
         tensor_kernel_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         parent: Any = ...,
         name: str | None = ...,
     ) -> None: ...

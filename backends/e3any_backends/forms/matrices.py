@@ -36,19 +36,25 @@ class MatrixForm(Tables):
         The degree of each component.
     num_parities : int
         Length of the parity axis of the feature. With 1, a component has the parity of its degree.
-    block_parities : tuple of int
-        The parity of each block of matrices: (0, 1) for a factor.
+    block_parities : tuple of int or None
+        The parity of each block of matrices: (0, 1) for a factor. None is for a product of irreps of SO(3), which have
+        no parity.
     """
 
     coefficients: NDArray[np.float64]
     degrees: NDArray[np.intp]
     num_parities: int
-    block_parities: tuple[int, ...]
+    block_parities: tuple[int | None, ...]
+
+    @property
+    def has_all_degrees(self) -> bool:
+        """Whether each block has all degrees."""
+        return self.num_parities == 2 or None in self.block_parities
 
     @cached_property
     def mask(self) -> NDArray[np.float64] | None:
         """Which components, of shape (blocks, components, 1, 1), belong to a block; None if all do."""
-        if self.num_parities == 2:
+        if self.has_all_degrees:
             return None
         present = self.degrees % 2 == np.asarray(self.block_parities)[:, None]
         mask: NDArray[np.float64] = present[:, :, None, None].astype(np.float64)
@@ -63,8 +69,8 @@ class MatrixForm(Tables):
         (size, num), num_degrees = self.coefficients.shape, int(self.degrees.max()) + 1
         for block, parity in enumerate(self.block_parities):
             degrees = self.degrees[components]
-            kept = np.full(degrees.shape, True) if self.num_parities == 2 else degrees % 2 == parity
-            first = parity * num if self.num_parities == 2 else 0
+            kept = np.full(degrees.shape, True) if self.has_all_degrees else degrees % 2 == parity
+            first = num if self.num_parities == 2 and parity else 0
             columns[0].append(components[kept] + first)
             columns[1].append(entries[kept] + block * size)
             columns[2].append(degrees[kept] + block * num_degrees)

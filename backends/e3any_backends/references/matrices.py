@@ -47,7 +47,7 @@ def _component_weights(arrays: Arrays, w: Array, form: MatrixForm, rank: int) ->
     xp = arrays.xp
     w = arrays.select(w, arrays.table_of(form, "degrees", like=w), axis=1)
     w = xp.reshape(w, (*w.shape[:2], *(1,) * (rank - 1), w.shape[-1]))
-    if form.num_parities == 2:
+    if form.has_all_degrees:
         return w
     mask = arrays.table_of(form, "mask", like=w)
     return w * xp.reshape(mask, (*mask.shape[:2], *(1,) * rank))

@@ -17,6 +17,7 @@ from e3any.nn.features import change_max_degree_or_type
 from e3any.nn.initializers import lecun_normal, zeros
 from e3any.nn.layer import Parameters
 from e3any.nn.layers.convolution import Convolution
+from e3any.nn.layers.couplings import check_one_parity
 from e3any.nn.layers.dense import Dense
 from e3any.nn.layers.edges import Edges
 from e3any.ops.indexed import indexed_softmax
@@ -73,6 +74,9 @@ class _Attention(Convolution):
                 f"expected inputs_q and inputs_kv with the same leading axes, got {batches[0]} and {batches[1]}"
             )
         queries, keys = Layout.of(inputs_q, "inputs_q"), Layout.of(inputs_kv, "inputs_kv")
+        if not self.use_parity:
+            check_one_parity(queries, "inputs_q")
+            check_one_parity(keys, "inputs_kv")
         if basis is None and (self.use_relative_positional_encoding_qk or self.use_relative_positional_encoding_v):
             raise TypeError("expected a basis for relative positional encodings, got None")
         width = queries.features if self.qkv_features is None else self.qkv_features
@@ -172,7 +176,7 @@ class MultiHeadAttention(_Attention):
 
     Parameters
     ----------
-    max_degree, use_basis_bias, include_pseudotensors, cartesian_order, use_fused_tensor : optional
+    max_degree, use_basis_bias, include_pseudotensors, cartesian_order, use_fused_tensor, use_parity : optional
         See :class:`MessagePass`; ``use_basis_bias`` also applies to the encodings of queries and keys.
     dtype, param_dtype, precision : optional
         See :class:`Dense`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,12 @@ from e3any_backends import Array, Backend, backend_of
 
 from e3any.checks import check_fraction, floating_backend
 from e3any.conventions import parity_names
+from e3any.irreps import SCALARS, Features, irrep_backend
 from e3any.layout import Layout
 from e3any.nn.initializers import ones, zeros
 from e3any.nn.layer import Layer, Parameters, is_training
-from e3any.nn.layers.blocks import by_degree, degree_blocks, irrep_parameters
-from e3any.nn.layers.norms import affine, check_epsilon, with_scalars
+from e3any.nn.layers.blocks import by_degree, degree_blocks, irrep_parameters, parameters_by_irrep, promoted
+from e3any.nn.layers.norms import affine, affine_irrep, check_epsilon, with_scalars
 from e3any.ops.indexed import check_mask
 
 __all__ = ["BatchNorm"]
@@ -82,15 +84,15 @@ class BatchNorm(Layer):
         return inputs, {**options, "use_running_average": True}
 
     def forward(
-        self, p: Parameters, inputs: Array, *, use_running_average: bool | None = None, where: Array | None = None
-    ) -> Array:
+        self, p: Parameters, inputs: Features, *, use_running_average: bool | None = None, where: Array | None = None
+    ) -> Features:
         """Normalise features.
 
         Parameters
         ----------
         p : Parameters
             Parameters. In training they must hold statistics, as modules and :class:`e3any.nn.Variables` do.
-        inputs : array of shape (..., P, (L+1)**2, F)
+        inputs : array of shape (..., P, (L+1)**2, F), or dictionary of arrays (..., 2l+1, F) by irrep
             Features.
         use_running_average : bool, optional
             True to use the running averages, False to use the means of the batch. By default False if the module is
@@ -100,7 +102,7 @@ class BatchNorm(Layer):
 
         Returns
         -------
-        array of shape (..., P, (L+1)**2, F)
+        array or dictionary of the shapes of the inputs
             Normalised features.
 
         Raises
@@ -111,6 +113,8 @@ class BatchNorm(Layer):
             If the inputs are not a floating-point array, ``where`` is not a bool array of their library, or parameters
             do not hold statistics.
         """
+        if isinstance(inputs, Mapping):
+            return self._by_irrep(p, inputs, use_running_average, where)
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
         if where is not None:
             backend_of(inputs, where)
@@ -136,6 +140,44 @@ class BatchNorm(Layer):
         blocks = [block / backend.aligned(backend.xp.sqrt(v + self.epsilon), block) for block, v in scaled]
         return affine(backend, blocks, scales, bias, layout, inputs.dtype)
 
+    def _by_irrep(
+        self, p: Parameters, inputs: Mapping[str, Array], use_running_average: bool | None, where: Array | None
+    ) -> dict[str, Array]:
+        backend, first = irrep_backend(inputs), next(iter(inputs.values()))
+        if where is not None:
+            backend_of(first, where)
+            check_mask(where, tuple(first.shape[:-2]))
+        training = is_training(p, use_running_average, "use_running_average")
+        scalars = {name: x for name, x in inputs.items() if name in SCALARS}
+        biases = parameters_by_irrep(p, "bias", scalars, self.bias_init, self.param_dtype) if self.use_bias else {}
+        scales = parameters_by_irrep(p, "scale", inputs, self.scale_init, self.param_dtype) if self.use_scale else {}
+        inputs, biases, scales = promoted(backend, inputs, biases, scales, dtype=self.dtype)
+        normalized = {}
+        for name, block in inputs.items():
+            wide = backend.widened(block)
+            wide = self._divided(backend, p / name, wide, where, training, name in SCALARS)
+            normalized[name] = affine_irrep(backend, wide, scales.get(name), biases.get(name), block.dtype)
+        return normalized
+
+    def _divided(
+        self, backend: Backend, p: Parameters, x: Array, where: Array | None, training: bool, is_scalar: bool
+    ) -> Array:
+        """Normalise the features (..., 2l+1, F) of one irrep, and keep running averages in training."""
+        shape = (x.shape[-1],)
+        old = [p.statistic("mean", shape, zeros, self.param_dtype)] if is_scalar else []
+        old.append(p.statistic("var", shape, ones, self.param_dtype))
+        if training:
+            # The last axes but two of features are those of samples and of parity.
+            new = [_average(backend, x[..., None, :, :], where)[0, 0, :]] if is_scalar else []
+            x = x - backend.aligned(new[0], x) if is_scalar else x
+            new.append(_average(backend, (x * x)[..., None, :, :], where)[0, 0, :])
+            for name, before, batch in zip(("mean", "var")[-len(old) :], old, new, strict=True):
+                self._update(backend, p, name, before, batch)
+        else:
+            new = backend.promote(*old, dtype=x.dtype)
+            x = x - backend.aligned(new[0], x) if is_scalar else x
+        return x / backend.aligned(backend.xp.sqrt(new[-1] + self.epsilon), x)
+
     def _statistics(self, p: Parameters, layout: Layout) -> list[Array]:
         """Return running averages: the mean of scalars, and the mean square of every irrep."""
         shape, dtype = (layout.features,), self.param_dtype
@@ -145,8 +187,12 @@ class BatchNorm(Layer):
     def _keep(self, backend: Backend, p: Parameters, layout: Layout, old: list[Array], new: list[Array]) -> None:
         names = [("0+", "mean"), *((irrep, "var") for _, _, irrep in _irreps(layout))]
         for (irrep, name), before, batch in zip(names, old, new, strict=True):
-            batch = backend.xp.astype(backend.stop_gradient(batch), before.dtype)
-            (p / irrep).update(name, self.momentum * before + (1.0 - self.momentum) * batch)
+            self._update(backend, p / irrep, name, before, batch)
+
+    def _update(self, backend: Backend, p: Parameters, name: str, before: Array, batch: Array) -> None:
+        """Move a running average towards the mean of a batch."""
+        batch = backend.xp.astype(backend.stop_gradient(batch), before.dtype)
+        p.update(name, self.momentum * before + (1.0 - self.momentum) * batch)
 
 
 def _irreps(layout: Layout) -> list[tuple[int, int, str]]:

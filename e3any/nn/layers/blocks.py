@@ -1,7 +1,8 @@
-"""Blocks of features by degree, and parameters for every irrep."""
+"""Blocks of features by degree or by irrep, and parameters for every irrep."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from e3any_backends import Array, Backend
@@ -10,7 +11,7 @@ from e3any.conventions import parity_names
 from e3any.layout import Layout
 from e3any.nn.layer import Parameters
 
-__all__ = ["by_degree", "degree_blocks", "irrep_parameters", "joined"]
+__all__ = ["by_degree", "degree_blocks", "irrep_parameters", "joined", "parameters_by_irrep", "promoted"]
 
 
 def degree_blocks(backend: Backend, x: Array, layout: Layout) -> list[Array]:
@@ -33,3 +34,17 @@ def by_degree(backend: Backend, parameters: list[Array], layout: Layout) -> list
     """Stack the result of :func:`irrep_parameters` to one array of shape (P, 1, F) for every degree."""
     step = layout.max_degree + 1
     return [backend.xp.stack(parameters[l::step])[:, None, :] for l in range(step)]
+
+
+# Features that are dictionaries by irrep, of arrays (..., 2l+1, F): see e3any.irreps.
+
+
+def parameters_by_irrep(p: Parameters, name: str, x: Mapping[str, Array], init: Any, dtype: Any) -> dict[str, Array]:
+    """Return the parameter ``{irrep}/name`` of shape (F,) of every irrep of a dictionary."""
+    return {irrep: (p / irrep).param(name, (block.shape[-1],), init, dtype) for irrep, block in x.items()}
+
+
+def promoted(backend: Backend, *trees: Mapping[str, Array], dtype: Any = None) -> list[dict[str, Array]]:
+    """Cast the arrays of several dictionaries to ``dtype``, or to their common one if it is None."""
+    arrays = iter(backend.promote(*(array for tree in trees for array in tree.values()), dtype=dtype))
+    return [{name: next(arrays) for name in tree} for tree in trees]

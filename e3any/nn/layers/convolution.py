@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from e3any_backends import Array
@@ -45,6 +45,8 @@ class Convolution(Layer):
         See :class:`Dense`.
     dense_kernel_init, dense_bias_init, tensor_kernel_init : Initializer or callable
         Initialisers of parameters.
+    use_parity : bool, optional
+        Whether irreps have a parity, see :class:`Tensor`.
     """
 
     max_degree: int | None = None
@@ -58,6 +60,7 @@ class Convolution(Layer):
     dense_kernel_init: Any = lecun_normal
     dense_bias_init: Any = zeros
     tensor_kernel_init: Any = None
+    use_parity: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,6 +9,9 @@ leading axes (s, r):
 A factor of proper tensors has one slot for both parities, in which degree l has parity :math:`l \bmod 2`. It adds the
 *class* :math:`l_1 \bmod 2` (:math:`l_2 \bmod 2`) to the parity of the path. Paths of class 0 and 1 end in separate
 blocks, which :mod:`e3any_backends.references.parities` moves to their parities.
+
+Irreps of SO(3) have no parity: three features with one slot, and a path for every triangle of degrees. For example,
+two vectors couple to a vector, their cross product, which is a pseudovector under O(3).
 """
 
 from __future__ import annotations
@@ -25,12 +28,14 @@ from e3any.layout import Layout
 from e3any.nn.initializers import allowed_couplings
 from e3any.so3 import clebsch_gordan_for_degrees
 
-__all__ = ["coupling_plan", "output_layout"]
+__all__ = ["check_one_parity", "coupling_plan", "output_layout"]
 
 Triple = tuple[int, int, int]
 
 
-def output_layout(x: Layout, y: Layout, max_degree: int | None, include_pseudotensors: bool) -> Layout:
+def output_layout(
+    x: Layout, y: Layout, max_degree: int | None, include_pseudotensors: bool, use_parity: bool = True
+) -> Layout:
     """Return the layout of the coupling of two features.
 
     Parameters
@@ -42,6 +47,8 @@ def output_layout(x: Layout, y: Layout, max_degree: int | None, include_pseudote
     include_pseudotensors : bool
         Whether the product has both parities. Two factors of proper tensors produce no pseudotensors if one of the
         three degrees is zero; the product then always has a parity axis of length one.
+    use_parity : bool
+        Whether irreps have a parity. Without it the product has a parity axis of length one.
 
     Returns
     -------
@@ -51,8 +58,12 @@ def output_layout(x: Layout, y: Layout, max_degree: int | None, include_pseudote
     Raises
     ------
     ValueError
-        If the numbers of features differ, or if ``max_degree`` is larger than L1 + L2.
+        If the numbers of features differ, ``max_degree`` is larger than L1 + L2, or a factor has both parities
+        without ``use_parity``.
     """
+    if not use_parity:
+        check_one_parity(x, "features")
+        check_one_parity(y, "features")
     if x.features != y.features:
         raise ValueError(f"expected factors with equal numbers of features, got {x.features} and {y.features}")
     degree = max(x.max_degree, y.max_degree) if max_degree is None else max_degree
@@ -62,17 +73,27 @@ def output_layout(x: Layout, y: Layout, max_degree: int | None, include_pseudote
             f"{y.max_degree}, got {degree}"
         )
     only_proper = not (x.pseudotensors or y.pseudotensors) and 0 in (x.max_degree, y.max_degree, degree)
-    return Layout(degree, x.features, include_pseudotensors and not only_proper)
+    return Layout(degree, x.features, include_pseudotensors and use_parity and not only_proper)
+
+
+def check_one_parity(layout: Layout, name: str) -> None:
+    """Raise a ValueError unless features can be irreps of SO(3), which have no parity."""
+    if layout.pseudotensors:
+        raise ValueError(
+            f"expected {name} with a parity axis of length 1 for use_parity=False, got {layout}: "
+            f"see change_max_degree_or_type(x, include_pseudotensors=False)"
+        )
 
 
 @host_table
-def coupling_plan(kernel_shape: tuple[int, ...], cartesian_order: bool) -> CouplingPlan:
+def coupling_plan(kernel_shape: tuple[int, ...], cartesian_order: bool, use_parity: bool = True) -> CouplingPlan:
     """Tabulate the couplings of a kernel of shape (P1, L1+1, P2, L2+1, P3, L3+1)."""
     p1, n1, p2, n2, p3, n3 = kernel_shape
     one_parity_out = p1 == p2 == p3 == 1
     num_classes = 2 if (p1 == 1 and n1 > 1) or (p2 == 1 and n2 > 1) else 1
     num_classes = 1 if one_parity_out else num_classes
-    triples = [t for t in _triples(n1, n2, n3) if not one_parity_out or sum(t) % 2 == 0]
+    keeps_all = not (one_parity_out and use_parity)
+    triples = [t for t in _triples(n1, n2, n3) if keeps_all or sum(t) % 2 == 0]
     classes = [0 if one_parity_out else _class(t, p1, p2) for t in triples]
     paths = tuple(
         Path(
@@ -84,7 +105,7 @@ def coupling_plan(kernel_shape: tuple[int, ...], cartesian_order: bool) -> Coupl
         for (l1, l2, l3), c in zip(triples, classes, strict=True)
     )
     coupling = Coupling(paths, n1**2, n2**2, num_classes * n3**2)
-    index, mask = _weights(kernel_shape, triples)
+    index, mask = _weights(kernel_shape, triples, use_parity)
     return CouplingPlan(kernel_shape, coupling, index, mask, not mask.all(), num_classes)
 
 
@@ -104,11 +125,13 @@ def _shifted(s: slice, by: int) -> slice:
     return slice(s.start + by, s.stop + by)
 
 
-def _weights(kernel_shape: tuple[int, ...], triples: list[Triple]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def _weights(
+    kernel_shape: tuple[int, ...], triples: list[Triple], use_parity: bool
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return, for every (s, r, path), the position of its weight in the flattened kernel, and 1 if it is allowed."""
     p1, _, p2, _, p3, _ = kernel_shape
     sums, outs = (2 if p1 == p2 == 2 else 1), max(p1, p2)
-    allowed = allowed_couplings(*kernel_shape)
+    allowed = allowed_couplings(*kernel_shape, use_parity=use_parity)
     index = np.zeros((sums, outs, len(triples)), np.intp)
     mask = np.zeros((sums, outs, len(triples), 1))
     for s in range(sums):

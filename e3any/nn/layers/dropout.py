@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from e3any_backends import Array
+from e3any_backends import Array, Backend
 
 from e3any.checks import check_fraction, floating_backend
 from e3any.conventions import component_degrees
+from e3any.irreps import Features, in_order, irrep_backend
 from e3any.layout import Layout
 from e3any.nn.layer import Layer, Parameters, is_training
+from e3any.nn.layers.blocks import promoted
 
 __all__ = ["Dropout"]
 
@@ -51,7 +54,7 @@ class Dropout(Layer):
         inputs, options = super().example(*layouts)
         return inputs, {**options, "deterministic": True}
 
-    def forward(self, p: Parameters, inputs: Array, *, deterministic: bool | None = None) -> Array:
+    def forward(self, p: Parameters, inputs: Features, *, deterministic: bool | None = None) -> Features:
         """Drop irreps.
 
         Parameters
@@ -59,7 +62,7 @@ class Dropout(Layer):
         p : Parameters
             Source of random numbers: the stream ``dropout`` of Flax, the global generator of PyTorch, or that of
             :class:`e3any.nn.Variables`.
-        inputs : array of shape (..., P, (L+1)**2, F)
+        inputs : array of shape (..., P, (L+1)**2, F), or dictionary of arrays (..., 2l+1, F) by irrep
             Features.
         deterministic : bool, optional
             True to return features unchanged. By default False if the module is being trained, else True. Linen modules
@@ -67,7 +70,7 @@ class Dropout(Layer):
 
         Returns
         -------
-        array of shape (..., P, (L+1)**2, F)
+        array or dictionary of the shapes of the inputs
             Features, some of which are zero.
 
         Raises
@@ -77,11 +80,25 @@ class Dropout(Layer):
         TypeError
             If the inputs are not a floating-point array, or there is no generator of their library.
         """
+        if isinstance(inputs, Mapping):
+            return self._by_irrep(p, inputs, deterministic)
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
         if not is_training(p, deterministic, "deterministic") or self.rate == 0.0:
             return backend.promote(inputs)[0]
         shape = (*inputs.shape[:-3], layout.num_parities, layout.max_degree + 1, layout.features)
         kept = p.uniform(shape, like=inputs) >= self.rate
         kept = backend.select(kept, backend.table(component_degrees, layout.max_degree, like=inputs), axis=-2)
-        scaled = inputs if self.rate == 1.0 else inputs / (1.0 - self.rate)
-        return backend.xp.where(kept, scaled, backend.xp.zeros_like(inputs))
+        return self._kept(backend, inputs, kept)
+
+    def _by_irrep(self, p: Parameters, inputs: Mapping[str, Array], deterministic: bool | None) -> dict[str, Array]:
+        backend = irrep_backend(inputs)
+        (inputs,) = promoted(backend, inputs)
+        if not is_training(p, deterministic, "deterministic") or self.rate == 0.0:
+            return dict(inputs)
+        shapes = {name: (*x.shape[:-2], 1, x.shape[-1]) for name, x in inputs.items()}
+        kept = {name: p.uniform(shapes[name], like=inputs[name]) >= self.rate for name in in_order(inputs)}
+        return {name: self._kept(backend, x, kept[name]) for name, x in inputs.items()}
+
+    def _kept(self, backend: Backend, x: Array, kept: Array) -> Array:
+        scaled = x if self.rate == 1.0 else x / (1.0 - self.rate)
+        return backend.xp.where(kept, scaled, backend.xp.zeros_like(x))

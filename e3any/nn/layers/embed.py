@@ -9,6 +9,7 @@ import numpy as np
 from e3any_backends import Array, backend_of
 
 from e3any.checks import check_count
+from e3any.irreps import Irreps
 from e3any.nn.initializers import VarianceScaling
 from e3any.nn.layer import Layer, Parameters
 
@@ -27,8 +28,8 @@ class Embed(Layer):
     ----------
     num_embeddings : int
         Number of different integers.
-    features : int
-        Number of features F.
+    features : int or Irreps
+        Number of features F; scalars such as ``Irreps("128x0")`` for a result by irrep.
     dtype : optional
         Dtype of the result; that of the parameter by default.
     param_dtype : optional
@@ -39,7 +40,8 @@ class Embed(Layer):
     Raises
     ------
     ValueError
-        If a number is not an integer >= 0, or a setting is neither True nor False.
+        If a number is not an integer >= 0, irreps are not scalars of even parity alone, or a setting is neither True
+        nor False.
     TypeError
         If a dtype is not a floating-point dtype.
     """
@@ -47,7 +49,7 @@ class Embed(Layer):
     layouts: ClassVar[tuple[str, ...]] = ()
 
     num_embeddings: int
-    features: int
+    features: int | Irreps
     dtype: Any = None
     param_dtype: Any = "float32"
     embedding_init: Any = _embedding_init
@@ -55,7 +57,10 @@ class Embed(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_count(self.num_embeddings, "num_embeddings")
-        check_count(self.features, "features")
+        if not isinstance(self.features, Irreps):
+            check_count(self.features, "features")
+        elif list(self.features) != [self.features.scalar]:
+            raise ValueError(f"expected features that are scalars, such as Irreps('128x0'), got {self.features!r}")
 
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return one integer."""
@@ -73,7 +78,7 @@ class Embed(Layer):
 
         Returns
         -------
-        array of shape (..., 1, 1, F)
+        array of shape (..., 1, 1, F), or dictionary of one array (..., 1, F)
             Their features.
 
         Raises
@@ -84,9 +89,14 @@ class Embed(Layer):
         backend = backend_of(inputs)
         if not backend.is_integer(inputs):
             raise ValueError(f"expected integer inputs, got dtype {inputs.dtype}")
-        shape = (self.num_embeddings, 1, 1, self.features)
+        scalar, features = None, self.features
+        if isinstance(features, Irreps):
+            scalar, features = features.scalar, features[features.scalar]
+        shape = (self.num_embeddings, 1, 1, features)
         table = p.param("embedding", shape, self.embedding_init, self.param_dtype)
         backend.check_devices(inputs, table)
         (table,) = backend.promote(table, dtype=self.dtype)
         rows = backend.take(table, backend.xp.reshape(inputs, (-1,)))
-        return backend.xp.reshape(rows, (*inputs.shape, 1, 1, self.features))
+        if scalar is not None:
+            return {scalar: backend.xp.reshape(rows, (*inputs.shape, 1, features))}
+        return backend.xp.reshape(rows, (*inputs.shape, 1, 1, features))

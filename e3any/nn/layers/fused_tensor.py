@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
@@ -63,6 +63,9 @@ class FusedTensor(Layer):
     kernel_init : callable
         ``kernel_init(scale, mask)`` returns an initialiser for entries of variance ``scale`` that are zero outside of
         ``mask``; see :func:`e3any.nn.initializers.fused_tensor_normal`.
+    use_parity : bool, optional
+        Whether irreps have a parity, see :class:`Tensor`; by default the setting of :class:`e3any.Config`. If not, the
+        sum over p and q for :math:`z` has all four products, with e for even and o for odd degrees.
 
     Raises
     ------
@@ -81,6 +84,7 @@ class FusedTensor(Layer):
     param_dtype: Any = "float32"
     precision: Any = None
     kernel_init: Any = fused_tensor_normal
+    use_parity: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,7 +119,7 @@ class FusedTensor(Layer):
         backend = floating_backend(inputs1=inputs1, inputs2=inputs2)
         x, y = Layout.of(inputs1, "inputs1"), Layout.of(inputs2, "inputs2")
         check_broadcast("leading axes", inputs1.shape[:-3], inputs2.shape[:-3])
-        z = output_layout(x, y, self.max_degree, self.include_pseudotensors)
+        z = output_layout(x, y, self.max_degree, self.include_pseudotensors, bool(self.use_parity))
         kernels = self._kernels(p, x, y, z)
         inputs1, inputs2, *kernels = backend.promote(inputs1, inputs2, *kernels, dtype=self.dtype)
         stack = backend.xp.stack
@@ -123,7 +127,7 @@ class FusedTensor(Layer):
         sizes = tuple((layout.max_degree, layout.num_parities) for layout in (x, y, z))
         rank = max(inputs1.ndim, inputs2.ndim)
         inputs1, inputs2 = (_with_rank(backend.xp, a, rank) for a in (inputs1, inputs2))
-        coupling = _coupling(sizes, bool(self.cartesian_order))
+        coupling = _coupling(sizes, bool(self.cartesian_order), bool(self.use_parity))
         return backend.couple_matrices(inputs1, inputs2, weights, coupling)
 
     def _kernels(self, p: Parameters, x: Layout, y: Layout, z: Layout) -> list[Array]:
@@ -136,7 +140,7 @@ class FusedTensor(Layer):
                 init = partial(_init_factor, self.kernel_init, scale, layout, parity)
                 kernels.append(p.param(f"kernel_{letter}{number}", *self._spec(layout, init)))
         for i, j in PRODUCTS:
-            init = partial(_init_product, self.kernel_init, x, y, z, i ^ j)
+            init = partial(_init_product, self.kernel_init, x, y, z, i ^ j if self.use_parity else None)
             name = f"kernel_{_PARITIES[i]}{_PARITIES[j]}{_PARITIES[i ^ j]}"
             kernels.append(p.param(name, *self._spec(z, init)))
         return kernels
@@ -158,9 +162,10 @@ def _init_factor(make: Any, scale: float, layout: Layout, parity: int, *argument
     return make(scale, _present(layout, parity))(*arguments)
 
 
-def _init_product(make: Any, x: Layout, y: Layout, z: Layout, parity: int, *arguments: Any) -> Array:
-    """Initialise the weights of a product."""
-    return make(*_product_scale_and_mask(x, y, z, parity))(*arguments)
+def _init_product(make: Any, x: Layout, y: Layout, z: Layout, parity: int | None, *arguments: Any) -> Array:
+    """Initialise the weights of a product; without a parity, its matrices have all degrees."""
+    scale, mask = (1.0, True) if parity is None else _product_scale_and_mask(x, y, z, parity)
+    return make(scale, mask)(*arguments)
 
 
 def _present(layout: Layout, parity: int) -> Any:
@@ -180,10 +185,10 @@ def _product_scale_and_mask(x: Layout, y: Layout, z: Layout, parity: int) -> tup
 
 
 @host_table
-def _coupling(sizes: tuple[tuple[int, int], ...], cartesian_order: bool) -> MatrixCoupling:
+def _coupling(sizes: tuple[tuple[int, int], ...], cartesian_order: bool, use_parity: bool) -> MatrixCoupling:
     """Tabulate the matrices of all components, for the largest degree and the number of parities of x, y and z."""
     half = math.ceil(max(sizes)[0] / 2)
-    of_products = tuple(p ^ q for p, q in PRODUCTS)
+    of_products = tuple(p ^ q if use_parity else None for p, q in PRODUCTS)
     forms = []
     for (max_degree, num_parities), parities in zip(sizes, ((0, 1), (0, 1), of_products), strict=True):
         degrees = range(max_degree + 1)

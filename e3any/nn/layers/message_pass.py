@@ -56,6 +56,8 @@ class MessagePass(Convolution):
         See :class:`Dense`.
     dense_kernel_init, dense_bias_init, tensor_kernel_init : Initializer or callable
         Initialisers of parameters.
+    use_parity : bool, optional
+        Whether irreps have a parity, see :class:`Tensor`; by default the setting of :class:`e3any.Config`.
 
     Raises
     ------

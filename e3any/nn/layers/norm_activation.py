@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from e3any_backends import Array
 
 from e3any.checks import check_callable, floating_backend
+from e3any.irreps import Features, irrep_backend
 from e3any.layout import Layout
 from e3any.nn.activations import silu
 from e3any.nn.gates import norm_activation
 from e3any.nn.initializers import zeros
 from e3any.nn.layer import Layer, Parameters
-from e3any.nn.layers.blocks import irrep_parameters
+from e3any.nn.layers.blocks import irrep_parameters, parameters_by_irrep, promoted
 
 __all__ = ["NormActivation"]
 
@@ -62,19 +64,19 @@ class NormActivation(Layer):
         super().__post_init__()
         check_callable(self.activation, "activation")
 
-    def forward(self, p: Parameters, inputs: Array) -> Array:
+    def forward(self, p: Parameters, inputs: Features) -> Features:
         """Activate features.
 
         Parameters
         ----------
         p : Parameters
             Parameters.
-        inputs : array of shape (..., P, (L+1)**2, F)
+        inputs : array of shape (..., P, (L+1)**2, F), or dictionary of arrays (..., 2l+1, F) by irrep
             Features.
 
         Returns
         -------
-        array of shape (..., P, (L+1)**2, F)
+        array or dictionary of the shapes of the inputs
             Activated features.
 
         Raises
@@ -84,9 +86,17 @@ class NormActivation(Layer):
         TypeError
             If the inputs are not a floating-point array.
         """
+        if isinstance(inputs, Mapping):
+            return self._by_irrep(p, inputs)
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
         biases = irrep_parameters(p, "bias", layout, self.bias_init, self.param_dtype) if self.use_bias else []
         inputs, *biases = backend.promote(inputs, *biases, dtype=self.dtype)
         shape = (layout.num_parities, layout.max_degree + 1, layout.features)
         bias = backend.xp.reshape(backend.xp.stack(biases), shape) if biases else None
         return norm_activation(inputs, self.activation, bias, self.normalize)
+
+    def _by_irrep(self, p: Parameters, inputs: Mapping[str, Array]) -> Features:
+        backend = irrep_backend(inputs)
+        biases = parameters_by_irrep(p, "bias", inputs, self.bias_init, self.param_dtype) if self.use_bias else {}
+        inputs, biases = promoted(backend, inputs, biases, dtype=self.dtype)
+        return norm_activation(inputs, self.activation, biases or None, self.normalize)

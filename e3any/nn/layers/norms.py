@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from e3any_backends import Array, Backend
 
 from e3any.checks import check_number, floating_backend
+from e3any.irreps import SCALARS, Features, irrep_backend
 from e3any.layout import Layout
 from e3any.nn.cutoffs import check_positive
 from e3any.nn.initializers import ones, zeros
 from e3any.nn.layer import Layer, Parameters
-from e3any.nn.layers.blocks import by_degree, degree_blocks, irrep_parameters, joined
+from e3any.nn.layers.blocks import (
+    by_degree,
+    degree_blocks,
+    irrep_parameters,
+    joined,
+    parameters_by_irrep,
+    promoted,
+)
 
 __all__ = ["LayerNorm", "RMSNorm"]
 
@@ -62,19 +71,19 @@ class RMSNorm(Layer):
         super().__post_init__()
         check_epsilon(self.epsilon)
 
-    def forward(self, p: Parameters, inputs: Array) -> Array:
+    def forward(self, p: Parameters, inputs: Features) -> Features:
         """Normalise features.
 
         Parameters
         ----------
         p : Parameters
             Parameters.
-        inputs : array of shape (..., P, (L+1)**2, F)
+        inputs : array of shape (..., P, (L+1)**2, F), or dictionary of arrays (..., 2l+1, F) by irrep
             Features.
 
         Returns
         -------
-        array of shape (..., P, (L+1)**2, F)
+        array or dictionary of the shapes of the inputs
             Normalised features.
 
         Raises
@@ -84,6 +93,8 @@ class RMSNorm(Layer):
         TypeError
             If the inputs are not a floating-point array.
         """
+        if isinstance(inputs, Mapping):
+            return _normalized_by_irrep(self, p, inputs, use_bias=False, centre=False)
         return _normalized(self, p, inputs, None, centre=False)
 
 
@@ -135,8 +146,10 @@ class LayerNorm(Layer):
         super().__post_init__()
         check_epsilon(self.epsilon)
 
-    def forward(self, p: Parameters, inputs: Array) -> Array:
+    def forward(self, p: Parameters, inputs: Features) -> Features:
         """Normalise features; parameters, results and errors are those of :meth:`RMSNorm.forward`."""
+        if isinstance(inputs, Mapping):
+            return _normalized_by_irrep(self, p, inputs, use_bias=self.use_bias, centre=True)
         layout = Layout.of(inputs)
         bias = (p / "0+").param("bias", (layout.features,), self.bias_init, self.param_dtype) if self.use_bias else None
         return _normalized(self, p, inputs, bias, centre=True)
@@ -157,6 +170,33 @@ def _normalized(layer: Any, p: Parameters, inputs: Array, bias: Array | None, ce
         blocks[0] = with_scalars(backend, blocks[0], lambda x: x - _mean(backend, x))
     blocks = [_divided(backend, block, layer.epsilon) for block in blocks]
     return affine(backend, blocks, scales, bias, layout, inputs.dtype)
+
+
+def _normalized_by_irrep(
+    layer: Any, p: Parameters, inputs: Mapping[str, Array], *, use_bias: bool, centre: bool
+) -> dict[str, Array]:
+    backend = irrep_backend(inputs)
+    scalars = [name for name in inputs if use_bias and name in SCALARS]
+    biases = {n: (p / n).param("bias", (inputs[n].shape[-1],), layer.bias_init, layer.param_dtype) for n in scalars}
+    scales = parameters_by_irrep(p, "scale", inputs, layer.scale_init, layer.param_dtype) if layer.use_scale else {}
+    inputs, scales, biases = promoted(backend, inputs, scales, biases, dtype=layer.dtype)
+    normalized = {}
+    for name, block in inputs.items():
+        wide = backend.widened(block)
+        if centre and name in SCALARS:
+            wide = wide - _mean(backend, wide)
+        wide = _divided(backend, wide, layer.epsilon)
+        normalized[name] = affine_irrep(backend, wide, scales.get(name), biases.get(name), block.dtype)
+    return normalized
+
+
+def affine_irrep(backend: Backend, block: Array, scale: Array | None, bias: Array | None, dtype: Any) -> Array:
+    """Multiply the features of one irrep by their scales, and add a bias."""
+    if scale is not None:
+        block = block * backend.aligned(backend.widened(scale), block)
+    if bias is not None:
+        block = block + backend.aligned(backend.widened(bias), block)
+    return backend.xp.astype(block, dtype)
 
 
 def with_scalars(backend: Backend, block: Array, function: Any) -> Array:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from e3any_backends import Array, Backend
+from e3any_backends import Array, Backend, backend_of
 from e3any_backends.forms.tables import host_table
 from numpy.typing import NDArray
 
-from e3any.checks import check_callable, check_counts, check_degree, floating_backend
+from e3any.checks import check_callable, check_count, check_counts, check_degree, floating_backend, shown
+from e3any.conventions import PARITIES
+from e3any.irreps import Features, Irreps, irrep_backend, irrep_of
 from e3any.layout import Layout
 from e3any.nn.activations import silu
 from e3any.nn.basis import FactoredBasis
+from e3any.nn.features import from_irreps, to_irreps
 from e3any.nn.initializers import lecun_normal
 from e3any.nn.layer import Layer, Parameters
+from e3any.nn.layers.blocks import promoted
 from e3any.nn.layers.couplings import coupling_plan, output_layout
 from e3any.nn.layers.dense import Dense
 from e3any.nn.layers.edges import Edges
+from e3any.nn.layers.irrep_paths import IrrepPath, candidates, irrep_paths, path_sums
 from e3any.ops.indexed import indexed_sum
 
 __all__ = ["PathMessagePass"]
@@ -34,22 +39,31 @@ class PathMessagePass(Layer):
         \mathrm{couple}\bigl(Y^{(b)}(\hat r_{ij}), x_j^{(a)}\bigr)^{(c)} \qquad
         w(r) = W_n\, \phi(\cdots \phi(W_0\, g(r)))
 
-    with radial functions g and the number :math:`n_c` of paths that end in an irrep c. This is
-    the convolution of NequIP (Batzner et al., `E(3)-equivariant graph neural networks
-    <https://arxiv.org/abs/2101.03164>`_, 2022) and MACE with one difference. They keep the sums of all paths separate,
-    and a learned matrix mixes them. Here the paths that end in the same irrep are added.
+    with radial functions g and the number :math:`n_c` of paths that end in an irrep c.
+
+    With ``features``, the sums of all paths are kept apart, and a learned matrix mixes those that end in an irrep:
+
+    .. math::
+        y_i^{(c)} = \sum_{a, b} \Bigl(\sum_{j \in \mathcal{N}(i)} w^{(abc)}(r_{ij}) \,
+        \mathrm{couple}\bigl(x_j^{(a)}, Y^{(b)}(\hat r_{ij})\bigr)^{(c)}\Bigr) W^{(abc)}
+
+    This is the convolution of NequIP (Batzner et al., `E(3)-equivariant graph neural networks
+    <https://arxiv.org/abs/2101.03164>`_, 2022), MACE and SevenNet. Irreps can then have numbers of features of their
+    own, see :class:`e3any.Irreps`.
 
     :class:`MessagePass` is cheaper. Its weight of a path is the product of a weight for the distance and b, and a
     weight for b, a and c, and it stores nothing for every edge and path.
 
     The network has no biases: if the activation of zero is zero, weights are zero where the radial functions are, for
     example beyond a cut-off. Parameters are ``mlp0/0+/kernel``, ``mlp1/0+/kernel``, ..., the last one of shape
-    (H, paths * F).
+    (H, paths * F), path by path in the order of :meth:`paths`; with ``features`` also ``out/{irrep}/kernel``, whose
+    rows are those of the paths that end in the irrep, in the same order.
 
     Parameters
     ----------
     max_degree : int, optional
-        Largest degree of the output; the larger one of the inputs' and the basis' by default.
+        Largest degree of the output; the larger one of the inputs' and the basis' by default. Not with irreps as
+        ``features``.
     hidden : sequence of int
         Sizes of the hidden layers of the network.
     activation : callable
@@ -63,11 +77,17 @@ class PathMessagePass(Layer):
         See :class:`Dense`.
     kernel_init : Initializer or callable
         Initialiser of parameters.
+    use_parity : bool, optional
+        Whether irreps of arrays have a parity, see :class:`Tensor`; by default the setting of :class:`e3any.Config`.
+    features : int or Irreps, optional
+        Number of features that each irrep of the output is mixed to, or irreps for an output by irrep. By default paths
+        are added instead. It is required for inputs by irrep.
 
     Raises
     ------
     ValueError
-        If a number is not an integer >= 0, or a setting is neither True nor False.
+        If a number is not an integer >= 0, a setting is neither True nor False, or there is a ``max_degree`` beside
+        irreps.
     TypeError
         If ``hidden`` is not a sequence, the activation can't be called, or a dtype is not a floating-point dtype.
     """
@@ -83,6 +103,8 @@ class PathMessagePass(Layer):
     param_dtype: Any = "float32"
     precision: Any = None
     kernel_init: Any = lecun_normal
+    use_parity: bool | None = field(default=None, kw_only=True)
+    features: int | Irreps | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,10 +113,16 @@ class PathMessagePass(Layer):
         check_counts(self.hidden, "hidden")
         object.__setattr__(self, "hidden", tuple(self.hidden))
         check_callable(self.activation, "activation")
+        if isinstance(self.features, Irreps):
+            if self.max_degree is not None:
+                raise ValueError(f"expected max_degree None with features of irreps, got {self.max_degree}")
+        elif self.features is not None:
+            check_count(self.features, "features")
+            object.__setattr__(self, "features", int(self.features))
 
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return two nodes with the layouts of inputs and basis, and one edge."""
-        if len(layouts) != 2 or not all(isinstance(layout, Layout) for layout in layouts):
+        if len(layouts) != 2 or not isinstance(layouts[0], Layout | Irreps) or not isinstance(layouts[1], Layout):
             return super().example(*layouts)
         inputs, basis = layouts
         parts = FactoredBasis(basis.example(1)[:, 0, :1, :], basis.example(1)[:, 0, :, 0])
@@ -104,7 +132,7 @@ class PathMessagePass(Layer):
     def forward(
         self,
         p: Parameters,
-        inputs: Array,
+        inputs: Features,
         basis: FactoredBasis,
         *,
         adj_idx: Array | None = None,
@@ -113,14 +141,14 @@ class PathMessagePass(Layer):
         src_idx: Array | None = None,
         num_segments: int | None = None,
         indices_are_sorted: bool = False,
-    ) -> Array:
+    ) -> Features:
         """Pass messages along a dense list of neighbours (``adj_idx``) or a sparse list of edges.
 
         Parameters
         ----------
         p : Parameters
             Parameters.
-        inputs : array of shape (..., N, P, (L+1)**2, F)
+        inputs : array of shape (..., N, P, (L+1)**2, F), or dictionary of arrays (..., N, 2l+1, F) by irrep
             Features of N nodes.
         basis : FactoredBasis
             Radial functions of shape (..., N, M, 1 or Lb+1, K) and harmonics of shape (..., N, M, (Lb+1)**2), for a
@@ -131,8 +159,9 @@ class PathMessagePass(Layer):
 
         Returns
         -------
-        array of shape (..., N, P', (L'+1)**2, F)
-            The sums of messages.
+        array of shape (..., N, P', (L'+1)**2, F')
+            The sums of messages; a dictionary of arrays (..., N, 2l+1, F') if inputs are one, or if ``features`` are
+            irreps. Irreps that no path ends in are left out of a dictionary.
 
         Raises
         ------
@@ -146,20 +175,24 @@ class PathMessagePass(Layer):
         """
         if not isinstance(basis, FactoredBasis):
             raise TypeError(f"expected a factored basis, see nn.basis(..., factored=True), got {type(basis).__name__}")
+        lists: dict[str, Any] = {
+            "adj_idx": adj_idx,
+            "where": where,
+            "dst_idx": dst_idx,
+            "src_idx": src_idx,
+            "num_segments": num_segments,
+            "indices_are_sorted": indices_are_sorted,
+        }
+        if isinstance(inputs, Mapping):
+            return self._apart(p, inputs, basis, lists, self._outputs(Irreps.of(inputs), basis.max_degree))
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
-        edges = Edges.between(
-            inputs,
-            inputs,
-            adj_idx=adj_idx,
-            where=where,
-            dst_idx=dst_idx,
-            src_idx=src_idx,
-            num_segments=num_segments,
-            indices_are_sorted=indices_are_sorted,
-        )
+        if self.features is not None:
+            return self._apart_of_array(p, inputs, basis, lists)
+        edges = Edges.between(inputs, inputs, **lists)
         edges.check_basis(basis)
         harmonics = Layout(basis.max_degree, layout.features)
-        out = output_layout(harmonics, layout, self.max_degree, self.include_pseudotensors)
+        use_parity = bool(self.use_parity)
+        out = self._output_layout(layout, basis.max_degree)
         shapes = [(n.num_parities, n.max_degree + 1) for n in (harmonics, layout, out)]
         kernel_shape = tuple(n for shape in shapes for n in shape)
         weights = self._weights(backend, p, basis.radial, kernel_shape, layout.features)
@@ -167,7 +200,8 @@ class PathMessagePass(Layer):
         gathered = edges.gather_src(inputs)
         shape = (*angular.shape[:-1], 1, angular.shape[-1], layout.features)
         y = backend.xp.broadcast_to(angular[..., None, :, None], shape)
-        messages = backend.couple_paths(y, gathered, weights, coupling_plan(kernel_shape, bool(self.cartesian_order)))
+        plan = coupling_plan(kernel_shape, bool(self.cartesian_order), use_parity)
+        messages = backend.couple_paths(y, gathered, weights, plan)
         return indexed_sum(messages, **edges.reduction(inputs.shape[-4]))
 
     def _weights(
@@ -175,42 +209,176 @@ class PathMessagePass(Layer):
     ) -> Array:
         """Return the weights (1, R, *edges, paths, F) of the paths of the table."""
         xp, lead = backend.xp, tuple(radial.shape[:-2])
-        x = xp.reshape(radial, (*lead, 1, 1, radial.shape[-2] * radial.shape[-1]))
-        num = num_weights(kernel_shape)
-        sizes = (*self.hidden, num * features)
-        for number, size in enumerate(sizes):
-            dense = Dense(size, False, self.dtype, self.param_dtype, self.precision, self.kernel_init)
-            x = dense(p / f"mlp{number}", self.activation(x) if number else x)
-        x = xp.reshape(x, (*lead, num, features))
-        which = backend.table(_weight_of_path, kernel_shape, like=x)
+        kind = kernel_shape, bool(self.use_parity)
+        num = num_weights(*kind)
+        x = xp.reshape(self._network(backend, p, radial, num * features), (*lead, num, features))
+        which = backend.table(_weight_of_path, *kind, like=x)
         x = backend.select(x, xp.reshape(which, (-1,)), axis=-2)
         x = xp.reshape(x, (*lead, *which.shape, features))
-        x = x * backend.aligned(backend.table(_factor_of_path, kernel_shape, like=x), x)
+        x = x * backend.aligned(backend.table(_factor_of_path, *kind, like=x), x)
         order = (x.ndim - 3, *range(x.ndim - 3), x.ndim - 2, x.ndim - 1)
         return xp.permute_dims(x, order)[None, ...]
 
+    def _network(self, backend: Backend, p: Parameters, radial: Array, num: int) -> Array:
+        """Return the output (*edges, 1, 1, num) of the network of radial functions."""
+        x = backend.xp.reshape(radial, (*radial.shape[:-2], 1, 1, radial.shape[-2] * radial.shape[-1]))
+        for number, size in enumerate((*self.hidden, num)):
+            x = self._dense(size)(p / f"mlp{number}", self.activation(x) if number else x)
+        return x
+
+    def _dense(self, features: int | Irreps) -> Dense:
+        return Dense(features, False, self.dtype, self.param_dtype, self.precision, self.kernel_init)
+
+    def paths(self, inputs: Layout | Irreps, max_filter: int) -> tuple[IrrepPath, ...]:
+        """List the paths of messages in the order of their weights.
+
+        Parameters
+        ----------
+        inputs : Layout or Irreps
+            Layout or irreps of the inputs.
+        max_filter : int
+            Largest degree of the basis.
+
+        Returns
+        -------
+        tuple of (str, str, str)
+            The irreps of the inputs, of the harmonics, and of the output. With ``features`` they are sorted in this
+            order, each by degree, then by parity.
+
+        Raises
+        ------
+        ValueError
+            If ``max_filter`` is not an integer >= 0, or no path ends in an irrep of the output.
+        TypeError
+            If ``inputs`` are neither a layout nor irreps.
+
+        Examples
+        --------
+        >>> PathMessagePass(features=Irreps("8x0 + 4x1")).paths(Irreps("8x0 + 4x1"), 1)
+        (('0', '0', '0'), ('0', '1', '1'), ('1', '0', '1'), ('1', '1', '0'), ('1', '1', '1'))
+        """
+        check_degree(max_filter, "max_filter")
+        if isinstance(inputs, Irreps):
+            return _message_paths(inputs, max_filter, self._outputs(inputs, max_filter))
+        if not isinstance(inputs, Layout):
+            raise TypeError(f"expected inputs to be a Layout or Irreps, got {shown(inputs)}")
+        if isinstance(self.features, Irreps):
+            return self.paths(Irreps.of_layout(inputs, use_parity=self.use_parity), max_filter)
+        out = self._output_layout(inputs, max_filter)
+        if self.features is not None:
+            irreps = Irreps.of_layout(inputs, use_parity=self.use_parity)
+            return _message_paths(irreps, max_filter, Irreps.of_layout(out, use_parity=self.use_parity))
+        shapes = [(n.num_parities, n.max_degree + 1) for n in (Layout(max_filter, 1), inputs, out)]
+        named = summed_paths(tuple(n for shape in shapes for n in shape), bool(self.use_parity))
+        return named if self.use_parity else tuple((a[:-1], b[:-1], c[:-1]) for a, b, c in named)
+
+    def _output_layout(self, inputs: Layout, max_filter: int) -> Layout:
+        """Return the layout of the output of an array."""
+        harmonics = Layout(max_filter, inputs.features)
+        out = output_layout(harmonics, inputs, self.max_degree, self.include_pseudotensors, bool(self.use_parity))
+        return replace(out, features=self.features) if isinstance(self.features, int) else out
+
+    def _outputs(self, inputs: Irreps, max_filter: int) -> Irreps:
+        """Return the irreps of the output of a dictionary, without those that no path ends in."""
+        if self.features is None:
+            raise ValueError("expected features, an integer or irreps, for inputs by irrep, got None")
+        wanted = self.features
+        if not isinstance(wanted, Irreps):
+            degree = max(inputs.max_degree, max_filter) if self.max_degree is None else self.max_degree
+            wanted = Irreps(
+                dict.fromkeys(candidates(degree, inputs.has_parity, self.include_pseudotensors), self.features)
+            )
+        ends = {c for _, _, c in _message_paths(inputs, max_filter, wanted)}
+        if not ends:
+            raise ValueError(
+                f"expected features of irreps that {inputs} and harmonics up to degree {max_filter} couple to, "
+                f"got {wanted}"
+            )
+        return Irreps({name: count for name, count in wanted.items() if name in ends})
+
+    def _apart_of_array(self, p: Parameters, inputs: Array, basis: FactoredBasis, lists: dict[str, Any]) -> Any:
+        """Keep the paths of an array apart."""
+        x, layout = to_irreps(inputs, use_parity=self.use_parity), Layout.of(inputs)
+        if isinstance(self.features, Irreps):
+            return self._apart(p, x, basis, lists, self._outputs(Irreps.of(x), basis.max_degree))
+        out = Irreps.of_layout(self._output_layout(layout, basis.max_degree), use_parity=self.use_parity)
+        ends = {c for _, _, c in _message_paths(Irreps.of(x), basis.max_degree, out)}
+        y = self._apart(p, x, basis, lists, Irreps({name: out[name] for name in out if name in ends}))
+        # An array also has irreps that no path ends in, such as pseudoscalars of proper tensors.
+        zeros = backend_of(*y.values()).xp.zeros_like(y[out.scalar])
+        for name in out:
+            if name not in y:
+                shape = (*zeros.shape[:-2], 2 * irrep_of(name)[0] + 1, zeros.shape[-1])
+                y[name] = backend_of(zeros).xp.broadcast_to(zeros, shape)
+        return from_irreps(y)
+
+    def _apart(
+        self, p: Parameters, x: Mapping[str, Array], basis: FactoredBasis, lists: dict[str, Any], outputs: Irreps
+    ) -> dict[str, Array]:
+        """Sum messages path by path, and mix the paths that end in the same irrep."""
+        backend, irreps = irrep_backend(x), Irreps.of(x)
+        nodes = x[next(iter(irreps))][..., None, :, :]
+        edges = Edges.between(nodes, nodes, **lists)
+        edges.check_basis(basis)
+        paths, filters = _message_paths(irreps, basis.max_degree, outputs), _filters(irreps, basis.max_degree)
+        widths = [irreps[a] for a, _, _ in paths]
+        weights = self._network(backend, p, basis.radial, sum(widths))[..., 0, 0, :]
+        x, parts = promoted(backend, x, {"angular": basis.angular, "weights": weights}, dtype=self.dtype)
+        order = bool(self.cartesian_order)
+        sums = path_sums(backend, x, parts["angular"], parts["weights"], edges, filters, tuple(outputs), order)
+        wide: dict[str, list[Array]] = {}
+        for (_, _, c), block in zip(paths, sums, strict=True):
+            wide.setdefault(c, []).append(block)
+        joined = {
+            c: blocks[0] if len(blocks) == 1 else backend.xp.concat(blocks, axis=-1) for c, blocks in wide.items()
+        }
+        mixed: dict[str, Array] = self._dense(outputs)(p / "out", joined)
+        return mixed
+
+
+def _filters(inputs: Irreps, max_filter: int) -> tuple[str, ...]:
+    """Return the irreps of harmonics, which are proper tensors."""
+    return candidates(max_filter, inputs.has_parity, False)
+
+
+def _message_paths(inputs: Irreps, max_filter: int, outputs: Irreps) -> tuple[IrrepPath, ...]:
+    return irrep_paths(tuple(inputs), _filters(inputs, max_filter), tuple(outputs))
+
 
 @host_table
-def num_weights(kernel_shape: tuple[int, ...]) -> int:
+def summed_paths(kernel_shape: tuple[int, ...], use_parity: bool) -> tuple[IrrepPath, ...]:
+    """List the paths of a table of filters, inputs and outputs in the order of their weights, with parities."""
+    allowed, plan = _allowed(kernel_shape, use_parity), coupling_plan(kernel_shape, True, use_parity)
+    index = np.stack(np.unravel_index(plan.weight_index[0][allowed], kernel_shape), axis=-1).tolist()
+    named = []
+    for entry in index:
+        parities = zip(entry[::2], entry[1::2], kernel_shape[::2], strict=True)
+        b, a, c = (f"{degree}{PARITIES[p if n == 2 else degree % 2]}" for p, degree, n in parities)
+        named.append((a, b, c))
+    return tuple(named)
+
+
+@host_table
+def num_weights(kernel_shape: tuple[int, ...], use_parity: bool = True) -> int:
     """Return the number of paths that parity allows."""
-    return int(_allowed(kernel_shape).sum())
+    return int(_allowed(kernel_shape, use_parity).sum())
 
 
-def _allowed(kernel_shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _allowed(kernel_shape: tuple[int, ...], use_parity: bool) -> NDArray[np.bool_]:
     """Return which paths (R, paths) are allowed."""
-    return np.asarray(coupling_plan(kernel_shape, True).weight_mask[0, :, :, 0] != 0)
+    return np.asarray(coupling_plan(kernel_shape, True, use_parity).weight_mask[0, :, :, 0] != 0)
 
 
-def _weight_of_path(kernel_shape: tuple[int, ...]) -> NDArray[np.intp]:
+def _weight_of_path(kernel_shape: tuple[int, ...], use_parity: bool) -> NDArray[np.intp]:
     """Return the index of the weight of every allowed path; forbidden paths have any index."""
-    allowed = _allowed(kernel_shape)
+    allowed = _allowed(kernel_shape, use_parity)
     return np.where(allowed, np.cumsum(allowed).reshape(allowed.shape) - 1, 0)
 
 
-def _factor_of_path(kernel_shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _factor_of_path(kernel_shape: tuple[int, ...], use_parity: bool) -> NDArray[np.float64]:
     r"""Return :math:`1 / \sqrt{n_c}` for every path, which ends in irrep c; zero for forbidden paths."""
-    allowed = _allowed(kernel_shape)
-    index = coupling_plan(kernel_shape, True).weight_index[0]
+    allowed = _allowed(kernel_shape, use_parity)
+    index = coupling_plan(kernel_shape, True, use_parity).weight_index[0]
     *_, parity, degree = np.unravel_index(index, kernel_shape)
     ends = parity * kernel_shape[-1] + degree
     counts = np.bincount(ends[allowed], minlength=ends.max() + 1)

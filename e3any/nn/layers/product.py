@@ -17,6 +17,7 @@ def product_of(layer: Any) -> tuple[str, Tensor | FusedTensor]:
         *(layer.dtype, layer.param_dtype, layer.precision),
     )
     options = {} if layer.tensor_kernel_init is None else {"kernel_init": layer.tensor_kernel_init}
+    options["use_parity"] = layer.use_parity
     if layer.use_fused_tensor:
         return "fused_tensor", FusedTensor(*fields, **options)
     return "tensor", Tensor(*fields, **options)

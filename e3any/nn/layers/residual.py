@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from e3any_backends import Array, backend_of
 
+from e3any.checks import shown
+from e3any.irreps import Features, Irreps, irrep_backend
 from e3any.layout import Layout
 from e3any.nn.features import add
 from e3any.nn.initializers import lecun_normal
 from e3any.nn.layer import Layer, Parameters, check_layer
+from e3any.nn.layers.blocks import promoted
 from e3any.nn.layers.dense import Dense
 
 __all__ = ["Residual"]
@@ -23,8 +27,8 @@ class Residual(Layer):
     .. math:: y = \mathrm{layer}(x, \dots) + \begin{cases} x & F_\mathrm{out} = F_\mathrm{in} \\
         \mathrm{dense}(x) & \text{else} \end{cases}
 
-    Largest degrees and parities can differ, as in :func:`e3any.nn.add`. Parameters are ``layer/...``, those of the
-    layer, and ``skip/...`` (:class:`Dense` without bias) if numbers of features differ.
+    Largest degrees and parities, or irreps, can differ, as in :func:`e3any.nn.add`. Parameters are ``layer/...``, those
+    of the layer, and ``skip/...`` (:class:`Dense` without bias) if numbers of features differ.
 
     Parameters
     ----------
@@ -54,21 +58,21 @@ class Residual(Layer):
         """Return the smallest inputs of the layer."""
         return self.layer.example(*layouts)
 
-    def forward(self, p: Parameters, inputs: Array, *others: Any, **options: Any) -> Array:
+    def forward(self, p: Parameters, inputs: Features, *others: Any, **options: Any) -> Features:
         """Apply the layer and add its input.
 
         Parameters
         ----------
         p : Parameters
             Parameters.
-        inputs : array of shape (..., P, (L+1)**2, F)
+        inputs : array of shape (..., P, (L+1)**2, F), or dictionary of arrays (..., 2l+1, F) by irrep
             Features.
         *others, **options
             Further arguments of the layer.
 
         Returns
         -------
-        array of shape (..., P', (L'+1)**2, F')
+        array of shape (..., P', (L'+1)**2, F'), or dictionary by irrep
             The sum.
 
         Raises
@@ -78,6 +82,8 @@ class Residual(Layer):
         TypeError
             If the inputs are not a floating-point array, or the layer refuses its inputs.
         """
+        if isinstance(inputs, Mapping):
+            return self._by_irrep(p, inputs, self.layer(p / "layer", inputs, *others, **options))
         layout = Layout.of(inputs)
         outputs = self.layer(p / "layer", inputs, *others, **options)
         features = Layout.of(outputs, "outputs").features
@@ -85,3 +91,13 @@ class Residual(Layer):
             dense = Dense(features, False, None, self.param_dtype, self.precision, self.kernel_init)
             inputs = dense(p / "skip", inputs)
         return add(*backend_of(inputs, outputs).promote(inputs, outputs))
+
+    def _by_irrep(self, p: Parameters, inputs: Mapping[str, Array], outputs: Any) -> Features:
+        """Add dictionaries; the input is mapped if an irrep differs in its number of features."""
+        if not isinstance(outputs, Mapping):
+            raise TypeError(f"expected outputs as a dictionary by irrep, as the inputs are, got {shown(outputs)}")
+        ours, theirs = Irreps.of(inputs), Irreps.of(outputs, "outputs")
+        if any(ours[name] != theirs[name] for name in ours if name in theirs):
+            dense = Dense(theirs, False, None, self.param_dtype, self.precision, self.kernel_init)
+            inputs = dense(p / "skip", inputs)
+        return add(*promoted(irrep_backend({**inputs, **outputs}), inputs, outputs))

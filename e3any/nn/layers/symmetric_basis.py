@@ -23,12 +23,21 @@ from numpy.typing import NDArray
 from e3any.conventions import parity_names
 from e3any.so3 import clebsch_gordan_for_degrees
 
-__all__ = ["monomial_indices", "num_couplings", "symmetric_couplings"]
+__all__ = [
+    "couplings_of_irreps",
+    "irreps_of",
+    "monomial_indices",
+    "num_couplings",
+    "num_couplings_of_irreps",
+    "symmetric_couplings",
+]
 
 # The rest of a linearly dependent chain is rounding; the rest of an independent one is a fair part of its norm.
 _DEPENDENT = 1e-6
 
 Chain = NDArray[np.float64]
+# Degree, parity and first component.
+Irrep = tuple[int, int, int]
 
 
 @cache
@@ -44,14 +53,14 @@ def monomial_indices(size: int, order: int) -> NDArray[np.intp]:
 
 
 @host_table
-def num_couplings(max_degree: int, num_parities: int, order: int, degree: int, parity: int) -> int:
+def num_couplings(max_degree: int, num_parities: int, order: int, degree: int, parity: int | None) -> int:
     """Return how many couplings :func:`symmetric_couplings` has."""
     return len(symmetric_couplings(max_degree, num_parities, order, degree, parity, True)) // (2 * degree + 1)
 
 
 @cache
 def symmetric_couplings(
-    max_degree: int, num_parities: int, order: int, degree: int, parity: int, cartesian_order: bool
+    max_degree: int, num_parities: int, order: int, degree: int, parity: int | None, cartesian_order: bool
 ) -> NDArray[np.float64]:
     """Return the coefficients of the polynomials of one order that rotate as an irrep.
 
@@ -62,7 +71,7 @@ def symmetric_couplings(
     order : int
         Order of the polynomials.
     degree, parity : int
-        The irrep; parity 0 is even.
+        The irrep; parity 0 is even, None that of SO(3), for which parities are not looked at.
     cartesian_order : bool
         Order of components, see :mod:`e3any.conventions`.
 
@@ -71,22 +80,36 @@ def symmetric_couplings(
     array of shape (K * (2l+1), monomials)
         The components of K polynomials.
     """
-    irreps = _irreps(max_degree, num_parities)
-    size = num_parities * (max_degree + 1) ** 2
+    return couplings_of_irreps(irreps_of(max_degree, num_parities), order, degree, parity, cartesian_order)
+
+
+@host_table
+def num_couplings_of_irreps(irreps: tuple[Irrep, ...], order: int, degree: int, parity: int | None) -> int:
+    """Return how many couplings :func:`couplings_of_irreps` has."""
+    return len(couplings_of_irreps(irreps, order, degree, parity, True)) // (2 * degree + 1)
+
+
+@cache
+def couplings_of_irreps(
+    irreps: tuple[Irrep, ...], order: int, degree: int, parity: int | None, cartesian_order: bool
+) -> NDArray[np.float64]:
+    """Return what :func:`symmetric_couplings` does, for any irreps (degree, parity, first component)."""
+    size = max(first + 2 * l + 1 for l, _, first in irreps)
     rows = []
     for block in itertools.combinations_with_replacement(range(len(irreps)), order):
-        if sum(irreps[i][1] for i in block) % 2 == parity:
-            rows += _independent(block, irreps, size, degree, cartesian_order)
+        if parity is None or sum(irreps[i][1] for i in block) % 2 == parity:
+            rows += _independent(block, list(irreps), size, degree, cartesian_order)
     table = np.concatenate(rows) if rows else np.zeros((0, len(_monomials(size, order))))
     table.setflags(write=False)
     return table
 
 
-def _irreps(max_degree: int, num_parities: int) -> list[tuple[int, int, int]]:
+@host_table
+def irreps_of(max_degree: int, num_parities: int) -> tuple[Irrep, ...]:
     """List (degree, parity, first component) of the irreps of a feature, parity by parity."""
     size = (max_degree + 1) ** 2
     named = parity_names(max_degree, num_parities)
-    return [(l, p if num_parities == 2 else l % 2, p * size + l * l) for p, l, _ in named]
+    return tuple((l, p if num_parities == 2 else l % 2, p * size + l * l) for p, l, _ in named)
 
 
 def _independent(

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
+from e3any_backends.forms.tables import host_table
 
 from e3any.checks import check_count, check_degree, check_integer, floating_backend, shown
 from e3any.conventions import parity_names
+from e3any.irreps import Features, Irreps, irrep_backend, irrep_of
 from e3any.layout import Layout
 from e3any.nn.initializers import VarianceScaling
 from e3any.nn.layer import Layer, Parameters
-from e3any.nn.layers.symmetric_basis import monomial_indices, num_couplings, symmetric_couplings
+from e3any.nn.layers.couplings import check_one_parity
+from e3any.nn.layers.irrep_paths import candidates, joined_along
+from e3any.nn.layers.symmetric_basis import (
+    Irrep,
+    couplings_of_irreps,
+    irreps_of,
+    monomial_indices,
+    num_couplings_of_irreps,
+)
 
 __all__ = ["SymmetricContraction"]
 
@@ -51,6 +62,9 @@ class SymmetricContraction(Layer):
         See :class:`Dense`.
     weight_init : Initializer or callable, optional
         Initialiser of weights; by default a normal distribution of variance 1/K.
+    use_parity : bool, optional
+        Whether irreps have a parity, see :class:`Tensor`; by default the setting of :class:`e3any.Config`. If not,
+        there are more couplings K.
 
     Raises
     ------
@@ -69,6 +83,7 @@ class SymmetricContraction(Layer):
     param_dtype: Any = "float32"
     precision: Any = None
     weight_init: Any = None
+    use_parity: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,25 +95,25 @@ class SymmetricContraction(Layer):
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return one sample of the layout of the inputs, and its category."""
         inputs, options = super().example(*layouts)
-        if len(layouts) == 1 and isinstance(layouts[0], Layout):
+        if len(layouts) == 1 and isinstance(layouts[0], Layout | Irreps):
             return (*inputs, np.zeros((1,), np.int32)), options
         return inputs, options
 
-    def forward(self, p: Parameters, inputs: Array, categories: Array) -> Array:
+    def forward(self, p: Parameters, inputs: Features, categories: Array) -> Features:
         """Contract powers of features.
 
         Parameters
         ----------
         p : Parameters
             Parameters.
-        inputs : array of shape (..., P, (L+1)**2, F)
-            Features.
+        inputs : array of shape (..., P, (L+1)**2, F), or dictionary of arrays (..., 2l+1, F) by irrep
+            Features. All irreps of a dictionary have the same number of them.
         categories : integer array of shape (...)
             The category of each sample; those outside [0, num_embeddings) get zeros.
 
         Returns
         -------
-        array of shape (..., P', (L'+1)**2, F)
+        array of shape (..., P', (L'+1)**2, F), or dictionary of all irreps that have couplings
             Features.
 
         Raises
@@ -108,45 +123,88 @@ class SymmetricContraction(Layer):
         TypeError
             If the inputs are not a floating-point array, or the categories are not an integer array of their library.
         """
+        if isinstance(inputs, Mapping):
+            return self._by_irrep(p, inputs, categories)
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
-        _check_categories(inputs, categories)
+        _check_categories(tuple(inputs.shape[:-3]), inputs, categories)
         degree = layout.max_degree if self.max_degree is None else self.max_degree
         both = layout.pseudotensors if self.include_pseudotensors is None else bool(self.include_pseudotensors)
-        irreps = parity_names(degree, 1 + both)
-        orders = [self._weights(p, layout, l, parity if both else l % 2, name) for parity, l, name in irreps]
-        flat = [w for weights in orders for w in weights.values()]
-        inputs, *flat = backend.promote(inputs, *flat, dtype=self.dtype)
-        rest = iter(flat)
-        powers = self._powers(backend, inputs)
-        numbers = backend.xp.reshape(categories, (-1,))
-        blocks = []
-        for (parity, l, _), weights in zip(irreps, orders, strict=True):
-            given = {order: next(rest) for order in weights}
-            blocks.append(self._contracted(backend, powers, given, numbers, (layout, l, parity if both else l % 2)))
+        if not self.use_parity:
+            check_one_parity(layout, "inputs")
+            both = False
+        outputs = [
+            (l, (parity if both else l % 2) if self.use_parity else None, name)
+            for parity, l, name in parity_names(degree, 1 + both)
+        ]
+        flat = backend.xp.reshape(inputs, (*inputs.shape[:-3], inputs.shape[-3] * inputs.shape[-2], layout.features))
+        irreps = irreps_of(layout.max_degree, layout.num_parities)
+        blocks = self._contractions(backend, p, flat, irreps, outputs, categories)
         joined = backend.xp.concat(blocks, axis=-2)
         return backend.xp.reshape(joined, (*inputs.shape[:-3], 1 + both, (degree + 1) ** 2, layout.features))
 
-    def _weights(self, p: Parameters, layout: Layout, l: int, parity: int, name: str) -> dict[int, Array]:
+    def _by_irrep(self, p: Parameters, inputs: Mapping[str, Array], categories: Array) -> dict[str, Array]:
+        """Contract powers of a dictionary."""
+        backend, irreps = irrep_backend(inputs), Irreps.of(inputs)
+        if len({count for _, count in irreps.items()}) > 1:
+            raise ValueError(f"expected inputs with equally many features of all irreps, got {irreps}; see nn.Dense")
+        some = inputs[next(iter(irreps))]
+        _check_categories(tuple(some.shape[:-2]), some, categories)
+        kinds, outputs = _kinds(tuple(irreps)), []
+        degree = irreps.max_degree if self.max_degree is None else self.max_degree
+        both = self.include_pseudotensors
+        both = any(l % 2 != parity for l, parity, _ in kinds) if both is None else bool(both)
+        for name in candidates(degree, irreps.has_parity, both):
+            irrep = irrep_of(name)
+            if any(num_couplings_of_irreps(kinds, order, *irrep) for order in range(1, self.correlation + 1)):
+                outputs.append((*irrep, name))
+        flat = joined_along(backend.xp, [inputs[name] for name in irreps], -2)
+        blocks = self._contractions(backend, p, flat, kinds, outputs, categories)
+        lead = tuple(some.shape[:-2])
+        return {
+            name: backend.xp.reshape(block, (*lead, *block.shape[1:]))
+            for (_, _, name), block in zip(outputs, blocks, strict=True)
+        }
+
+    def _contractions(
+        self,
+        backend: Backend,
+        p: Parameters,
+        x: Array,
+        irreps: tuple[Irrep, ...],
+        outputs: list[tuple[int, int | None, str]],
+        categories: Array,
+    ) -> list[Array]:
+        """Return the components (samples, 2l+1, F) of irreps (degree, parity, name) from features (..., C, F)."""
+        orders = [self._weights(p, irreps, x.shape[-1], *irrep) for irrep in outputs]
+        x, *flat = backend.promote(x, *(w for weights in orders for w in weights.values()), dtype=self.dtype)
+        rest, numbers = iter(flat), backend.xp.reshape(categories, (-1,))
+        powers = self._powers(backend, backend.xp.reshape(x, (math.prod(x.shape[:-2]), *x.shape[-2:])))
+        blocks = []
+        for (l, parity, _), weights in zip(outputs, orders, strict=True):
+            given = {order: next(rest) for order in weights}
+            blocks.append(self._contracted(backend, powers, given, numbers, irreps, (l, parity)))
+        return blocks
+
+    def _weights(
+        self, p: Parameters, irreps: tuple[Irrep, ...], features: int, l: int, parity: int | None, name: str
+    ) -> dict[int, Array]:
         """Return the weights of all orders that couple to an irrep."""
         found, init = {}, self.weight_init
         if init is None:
             # The fan of a parameter counts all categories.
             init = VarianceScaling(float(self.num_embeddings), distribution="normal")
         for order in range(1, self.correlation + 1):
-            num = num_couplings(layout.max_degree, layout.num_parities, order, l, parity)
+            num = num_couplings_of_irreps(irreps, order, l, parity)
             if num:
-                shape = (self.num_embeddings, num, layout.features)
+                shape = (self.num_embeddings, num, features)
                 found[order] = (p / name).param(f"weight{order}", shape, init, self.param_dtype)
         return found
 
-    def _powers(self, backend: Backend, inputs: Array) -> list[Array]:
+    def _powers(self, backend: Backend, x: Array) -> list[Array]:
         """Return the products (samples, monomials, F) of components, order by order."""
-        xp = backend.xp
-        *lead, parities, components, features = inputs.shape
-        x = xp.reshape(inputs, (math.prod(lead), parities * components, features))
         powers = [x]
         for order in range(2, self.correlation + 1):
-            first, last = (backend.table(_monomial_indices, parities * components, order, i, like=x) for i in range(2))
+            first, last = (backend.table(_monomial_indices, x.shape[1], order, i, like=x) for i in range(2))
             powers.append(backend.select(powers[-1], first, axis=1) * backend.select(x, last, axis=1))
         return powers
 
@@ -156,15 +214,16 @@ class SymmetricContraction(Layer):
         powers: list[Array],
         weights: dict[int, Array],
         categories: Array,
-        irrep: tuple[Layout, int, int],
+        irreps: tuple[Irrep, ...],
+        irrep: tuple[int, int | None],
     ) -> Array:
         """Return the components (samples, 2l+1, F) of an irrep."""
-        xp, (layout, l, parity) = backend.xp, irrep
+        xp, (l, parity) = backend.xp, irrep
         samples, _, features = powers[0].shape
         total = xp.zeros_like(powers[0][:, :1, :])
         total = xp.broadcast_to(total, (samples, 2 * l + 1, features))
         for order, weight in weights.items():
-            kind = (layout.max_degree, layout.num_parities, order, l, parity, bool(self.cartesian_order))
+            kind = (irreps, order, l, parity, bool(self.cartesian_order))
             table = backend.table(_couplings, *kind, like=powers[0])
             terms = backend.matmul(table, powers[order - 1], self.precision)
             terms = xp.reshape(terms, (samples, weight.shape[1], 2 * l + 1, features))
@@ -173,18 +232,29 @@ class SymmetricContraction(Layer):
         return total
 
 
+@host_table
+def _kinds(names: tuple[str, ...]) -> tuple[Irrep, ...]:
+    """Return degree, parity and first component of irreps, which are one after the other."""
+    kinds, first = [], 0
+    for name in names:
+        degree, parity = irrep_of(name)
+        kinds.append((degree, parity or 0, first))
+        first += 2 * degree + 1
+    return tuple(kinds)
+
+
 def _monomial_indices(size: int, order: int, which: int) -> Any:
     return monomial_indices(size, order)[:, which]
 
 
 def _couplings(*kind: Any) -> Any:
     # Compilers accept a function as an argument, but not an object of functools.cache.
-    return symmetric_couplings(*kind)
+    return couplings_of_irreps(*kind)
 
 
-def _check_categories(inputs: Array, categories: Array) -> None:
+def _check_categories(lead: tuple[int, ...], inputs: Array, categories: Array) -> None:
     backend = backend_of(inputs, categories)
     if not hasattr(categories, "shape") or not backend.is_integer(categories):
         raise TypeError(f"expected categories to be an integer array, got {shown(categories)}")
-    if tuple(categories.shape) != tuple(inputs.shape[:-3]):
-        raise ValueError(f"expected categories of shape {tuple(inputs.shape[:-3])}, got {tuple(categories.shape)}")
+    if tuple(categories.shape) != lead:
+        raise ValueError(f"expected categories of shape {lead}, got {tuple(categories.shape)}")

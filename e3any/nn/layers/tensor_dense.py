@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from e3any_backends import Array
@@ -46,6 +46,8 @@ class TensorDense(Layer):
         See :class:`Dense`.
     dense_kernel_init, dense_bias_init, tensor_kernel_init : Initializer or callable
         Initialisers of parameters.
+    use_parity : bool, optional
+        Whether irreps have a parity, see :class:`Tensor`; by default the setting of :class:`e3any.Config`.
 
     Raises
     ------
@@ -67,6 +69,7 @@ class TensorDense(Layer):
     dense_kernel_init: Any = lecun_normal
     dense_bias_init: Any = zeros
     tensor_kernel_init: Any = None
+    use_parity: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
