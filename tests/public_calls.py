@@ -494,6 +494,26 @@ case(
     activation=function_of_features,
     gate_activation=function_of_features.optional(),
 )
+case("nn.edge_frame", nn.edge_frame, vectors=vectors(4), max_degree=degree(), cartesian_order=order)
+BLOCKS = tuple(np.ones((4, n, n)) for n in (1, 3))
+for function in (nn.to_frame, nn.from_frame):
+    case(
+        f"nn.{function.__name__}",
+        function,
+        x=FEATURES,
+        frame=Kind(
+            BLOCKS,
+            {
+                "nothing": None,
+                "array": BLOCKS[1],
+                "too few": BLOCKS[:1],
+                "dtype": (BLOCKS[0], BLOCKS[1].astype(int)),
+                "string": (BLOCKS[0], "x"),
+                "rows": (BLOCKS[0], np.ones((4, 2, 3))),
+                "batch": (BLOCKS[0], np.ones((3, 3, 3))),
+            },
+        ),
+    )
 case(
     "nn.norm_activation",
     nn.norm_activation,
@@ -564,6 +584,21 @@ case(
     **TYPES,
 )
 case("nn.NormActivation", nn.NormActivation, activation=function_of_features, **TYPES)
+case(
+    "nn.SO2Dense",
+    nn.SO2Dense,
+    features=degree(),
+    max_order=degree().optional(),
+    **OPTIONS,
+)
+case(
+    "nn.SphereActivation",
+    nn.SphereActivation,
+    activation=function_of_features,
+    grid_precision=degree().optional(),
+    normalization=normalization,
+    cartesian_order=order,
+)
 part = Kind(nn.Dense(2), {"nothing": None, "class": nn.Dense, "function": nn.silu})
 case("nn.Residual", nn.Residual, layer=part, param_dtype=TYPES["param_dtype"])
 case("nn.FusedTensor", nn.FusedTensor, **OPTIONS)
@@ -597,6 +632,21 @@ def layer_case(name: str, layer: nn.Layer, batch: dict[str, Any], **kinds: Kind)
 layer_case("nn.Dense, applied", nn.Dense(2), {}, inputs=FEATURES)
 for layer in (nn.LayerNorm(), nn.RMSNorm(), nn.Gate(), nn.NormActivation(), nn.Residual(nn.Dense(3))):
     layer_case(f"nn.{type(layer).__name__}, applied", layer, {}, inputs=FEATURES)
+layer_case(
+    "nn.SO2Dense, applied",
+    nn.SO2Dense(3),
+    {"scale": np.ones((3, 6, 2))},
+    inputs=FEATURES,
+    scale=array(4, 6, 2, rank=(2,), axis=(4, 5, 2), channels=(4, 6, 3)).optional(),
+)
+case(
+    "nn.SphereActivation, applied",
+    lambda p, **inputs: nn.SphereActivation()(p, **inputs),
+    {},
+    (nn.SphereActivation.forward, nn.Layer.__call__),
+    p=Kind({}, {"list": [1.0], "nothing": None}),
+    inputs=FEATURES,
+)
 layer_case(
     "nn.BatchNorm, applied",
     nn.BatchNorm(),

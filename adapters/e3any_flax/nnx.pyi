@@ -26,6 +26,7 @@ from e3any.nn import bessel as bessel
 from e3any.nn import celu as celu
 from e3any.nn import change_max_degree_or_type as change_max_degree_or_type
 from e3any.nn import cosine_cutoff as cosine_cutoff
+from e3any.nn import edge_frame as edge_frame
 from e3any.nn import elu as elu
 from e3any.nn import even_degree_mask as even_degree_mask
 from e3any.nn import exponential_bernstein as exponential_bernstein
@@ -33,6 +34,7 @@ from e3any.nn import exponential_chebyshev as exponential_chebyshev
 from e3any.nn import exponential_fourier as exponential_fourier
 from e3any.nn import exponential_gaussian as exponential_gaussian
 from e3any.nn import exponential_mapping as exponential_mapping
+from e3any.nn import from_frame as from_frame
 from e3any.nn import gate as gate
 from e3any.nn import gelu as gelu
 from e3any.nn import hard_silu as hard_silu
@@ -66,6 +68,7 @@ from e3any.nn import smooth_switch as smooth_switch
 from e3any.nn import smooth_window as smooth_window
 from e3any.nn import soft_sign as soft_sign
 from e3any.nn import swish as swish
+from e3any.nn import to_frame as to_frame
 from e3any.nn import triangular_window as triangular_window
 
 class BatchNorm(LayerModule):
@@ -406,6 +409,31 @@ class Residual(LayerModule):
     ) -> None: ...
     def __call__(self, inputs: ArrayLike, *others: Any, rngs: nnx.Rngs | None = ..., **options: Any) -> jax.Array: ...
 
+class SO2Dense(LayerModule):
+    r"""A linear map of features in the frames of edges, with a kernel for every order m."""
+    def __init__(
+        self,
+        inputs: Layout,
+        /,
+        features: int,
+        max_degree: int | None = ...,
+        max_order: int | None = ...,
+        include_pseudotensors: bool | None = ...,
+        inversions: bool = ...,
+        use_bias: bool = ...,
+        cartesian_order: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None: ...
+    def __call__(
+        self, inputs: ArrayLike, scale: ArrayLike | None = ..., *, rngs: nnx.Rngs | None = ...
+    ) -> jax.Array: ...
+
 class SelfAttention(LayerModule):
     r"""Attend to neighbours, with queries, keys and values from the same features."""
     @overload
@@ -495,6 +523,21 @@ class SelfAttention(LayerModule):
         num_segments: int | None = ...,
         indices_are_sorted: bool = ...,
     ) -> jax.Array: ...
+
+class SphereActivation(LayerModule):
+    r"""Apply a function to features as functions on the sphere, at the points of a grid."""
+    def __init__(
+        self,
+        inputs: Layout,
+        /,
+        activation: Any = ...,
+        grid_precision: int | None = ...,
+        normalization: Any = ...,
+        cartesian_order: bool | None = ...,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None: ...
+    def __call__(self, inputs: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
 
 class SymmetricContraction(LayerModule):
     r"""Sum all couplings of up to ``correlation`` copies of a feature, with weights for every category."""

@@ -33,6 +33,7 @@ from e3any.nn.features import (
     reflect,
     rotate,
 )
+from e3any.nn.frames import edge_frame, from_frame, to_frame
 from e3any.nn.gates import gate, norm_activation
 from e3any.nn.layer import Layer, Parameters, ParameterSpec, Variables
 from e3any.nn.layers import (
@@ -51,6 +52,8 @@ from e3any.nn.layers import (
     Residual,
     RMSNorm,
     SelfAttention,
+    SO2Dense,
+    SphereActivation,
     SymmetricContraction,
     Tensor,
     TensorDense,
@@ -97,7 +100,9 @@ __all__ = [
     "PathMessagePass",
     "RMSNorm",
     "Residual",
+    "SO2Dense",
     "SelfAttention",
+    "SphereActivation",
     "SymmetricContraction",
     "Tensor",
     "TensorDense",
@@ -113,6 +118,7 @@ __all__ = [
     "celu",
     "change_max_degree_or_type",
     "cosine_cutoff",
+    "edge_frame",
     "elu",
     "even_degree_mask",
     "exponential_bernstein",
@@ -120,6 +126,7 @@ __all__ = [
     "exponential_fourier",
     "exponential_gaussian",
     "exponential_mapping",
+    "from_frame",
     "gate",
     "gelu",
     "hard_silu",
@@ -153,5 +160,6 @@ __all__ = [
     "smooth_window",
     "soft_sign",
     "swish",
+    "to_frame",
     "triangular_window",
 ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from e3any_backends import Array, Backend
 from numpy.typing import NDArray
 
-from e3any.checks import check_degree, floating_backend
+from e3any.checks import check_degree, check_flag, floating_backend
 from e3any.config import cartesian_order_or_default
 from e3any.conventions import cartesian_permutation
 from e3any.so3._matrices import check_rotations
@@ -23,8 +23,22 @@ __all__ = ["wigner_d", "wigner_d_from_euler", "wigner_d_from_quaternion"]
 _LARGEST_RAISED = 20
 
 
-def wigner_d(rot: Array, max_degree: int, cartesian_order: bool | None = None) -> Array:
-    r"""Return the Wigner-D matrices of rotations, all degrees on one block diagonal.
+@overload
+def wigner_d(
+    rot: Array, max_degree: int, cartesian_order: bool | None = None, *, blocks: Literal[False] = False
+) -> Array: ...
+@overload
+def wigner_d(
+    rot: Array, max_degree: int, cartesian_order: bool | None = None, *, blocks: Literal[True]
+) -> tuple[Array, ...]: ...
+@overload
+def wigner_d(
+    rot: Array, max_degree: int, cartesian_order: bool | None = None, *, blocks: bool
+) -> Array | tuple[Array, ...]: ...
+def wigner_d(
+    rot: Array, max_degree: int, cartesian_order: bool | None = None, *, blocks: bool = False
+) -> Array | tuple[Array, ...]:
+    r"""Return the Wigner-D matrices of rotations, all degrees on one block diagonal or one by one.
 
     .. math::
         Y(\vec r R) = Y(\vec r)\, D(R) \qquad D(RS) = D(R)\, D(S)
@@ -37,17 +51,21 @@ def wigner_d(rot: Array, max_degree: int, cartesian_order: bool | None = None) -
         Largest degree L.
     cartesian_order : bool, optional
         Whether the components are in Cartesian order; the default is that of :class:`e3any.Config`.
+    blocks : bool
+        Whether to return the matrix of every degree instead of one block-diagonal matrix, which is mostly zeros: at
+        L = 6 the blocks have 455 entries, the matrix has 2,401.
 
     Returns
     -------
-    array of shape (..., (L+1)**2, (L+1)**2)
+    array of shape (..., (L+1)**2, (L+1)**2), or tuple of arrays of shape (..., 2l+1, 2l+1)
         The matrices D, of the library, dtype and device of ``rot``: polynomials of degree l in the entries of
         R, so that derivatives of every order exist everywhere.
 
     Raises
     ------
     ValueError
-        If ``rot`` is not of shape (..., 3, 3), or ``max_degree`` is not an integer >= 0.
+        If ``rot`` is not of shape (..., 3, 3), ``max_degree`` is not an integer >= 0, or ``blocks`` is neither True nor
+        False.
     TypeError
         If ``rot`` is not a floating-point array.
 
@@ -77,7 +95,9 @@ def wigner_d(rot: Array, max_degree: int, cartesian_order: bool | None = None) -
     backend = floating_backend(rot=rot)
     check_rotations(rot)
     check_degree(max_degree)
-    return _block_diagonal(backend, _blocks(backend, rot, max_degree, cartesian_order_or_default(cartesian_order)))
+    check_flag(blocks, "blocks")
+    matrices = _blocks(backend, rot, max_degree, cartesian_order_or_default(cartesian_order))
+    return tuple(matrices) if blocks else _block_diagonal(backend, matrices)
 
 
 def wigner_d_from_quaternion(q: Array, max_degree: int, cartesian_order: bool | None = None) -> Array:

@@ -29,6 +29,7 @@ OPTIONS = {
     nn.Dropout: {"rate": 0.5},
     nn.Embed: {"num_embeddings": 4, "features": 3},
     nn.Residual: {"layer": nn.Dense(16)},
+    nn.SO2Dense: {"features": 3},
     nn.SymmetricContraction: {"num_embeddings": 3},
 }
 

@@ -43,6 +43,8 @@ CASES = {
     "NormActivation": ([LAYOUT], []),
     "RMSNorm": ([LAYOUT], []),
     "Residual": ([LAYOUT], [nn.Dense(2)]),
+    "SO2Dense": ([LAYOUT], [4]),
+    "SphereActivation": ([LAYOUT], []),
     "FusedTensor": ([LAYOUT, LAYOUT], []),
     "MessagePass": ([LAYOUT, BASIS], []),
     "MultiHeadAttention": ([LAYOUT, LAYOUT, BASIS], [2, True]),

@@ -37,6 +37,13 @@ def test_matrices_equal_those_of_e3x(rotations, cartesian_order):
 
 
 @pytest.mark.parametrize("cartesian_order", [True, False])
+def test_blocks_are_those_of_the_matrix(rotations, cartesian_order):
+    matrix = wigner_d(rotations, 4, cartesian_order)
+    for degree, block in enumerate(wigner_d(rotations, 4, cartesian_order, blocks=True)):
+        np.testing.assert_array_equal(block, matrix[:, degree_slice(degree), degree_slice(degree)])
+
+
+@pytest.mark.parametrize("cartesian_order", [True, False])
 @pytest.mark.parametrize("max_degree", [1, 3])
 def test_rotating_the_vector_rotates_its_harmonics(library, compiled, rng, rotations, max_degree, cartesian_order):
     r = rng.normal(size=(10, 3))

@@ -10,6 +10,7 @@ from e3any.nn import Variables as Variables
 from e3any_flax.nn import initializers as initializers
 from e3any_flax.nn.activations import *
 from e3any_flax.nn.features import *
+from e3any_flax.nn.frames import *
 from e3any_flax.nn.functions import *
 from e3any_flax.nn.gates import *
 from e3any_flax.nn.modules import *

@@ -41,7 +41,9 @@ __all__ = [
     "PathMessagePass",
     "RMSNorm",
     "Residual",
+    "SO2Dense",
     "SelfAttention",
+    "SphereActivation",
     "SymmetricContraction",
     "Tensor",
     "TensorDense",
@@ -60,6 +62,8 @@ NormActivation: Any = _class(_core.NormActivation)
 PathMessagePass: Any = _class(_core.PathMessagePass)
 RMSNorm: Any = _class(_core.RMSNorm)
 Residual: Any = _class(_core.Residual)
+SO2Dense: Any = _class(_core.SO2Dense)
+SphereActivation: Any = _class(_core.SphereActivation)
 SymmetricContraction: Any = _class(_core.SymmetricContraction)
 Tensor: Any = _class(_core.Tensor)
 TensorDense: Any = _class(_core.TensorDense)

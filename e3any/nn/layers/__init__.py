@@ -13,6 +13,8 @@ from e3any.nn.layers.norm_activation import NormActivation
 from e3any.nn.layers.norms import LayerNorm, RMSNorm
 from e3any.nn.layers.path_message_pass import PathMessagePass
 from e3any.nn.layers.residual import Residual
+from e3any.nn.layers.so2_dense import SO2Dense
+from e3any.nn.layers.sphere_activation import SphereActivation
 from e3any.nn.layers.symmetric_contraction import SymmetricContraction
 from e3any.nn.layers.tensor import Tensor
 from e3any.nn.layers.tensor_dense import TensorDense
@@ -32,7 +34,9 @@ __all__ = [
     "PathMessagePass",
     "RMSNorm",
     "Residual",
+    "SO2Dense",
     "SelfAttention",
+    "SphereActivation",
     "SymmetricContraction",
     "Tensor",
     "TensorDense",
