@@ -102,6 +102,7 @@ case(
     cartesian_order=order,
 )
 case("so3.wigner_d", so3.wigner_d, rot=matrices(4), max_degree=degree(), cartesian_order=order)
+case("so3.wigner_d_blocks", so3.wigner_d_blocks, rot=matrices(4), max_degree=degree(), cartesian_order=order)
 case(
     "so3.wigner_d_from_quaternion",
     so3.wigner_d_from_quaternion,

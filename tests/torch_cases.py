@@ -136,7 +136,7 @@ CASES = {
     "SO2Dense in frames": Case(
         Frames(), lambda g, n: ((features(g, n, parities=1), torch.randn(n, 3, generator=g)), {})
     ),
-    "SphereActivation": Case(nn.SphereActivation(grid_precision=5), lambda g, n: ((features(g, n),), {})),
+    "SphereActivation": Case(nn.SphereActivation(nn.Gate(), 5), lambda g, n: ((features(g, n),), {})),
     "composed": Case(
         Energies(features=2, blocks=1),
         lambda g, n: ((torch.arange(n), torch.randn(2 * n + 1, 3, generator=g), *sparse(g, n).values()), {}),

@@ -8,7 +8,7 @@ from e3any.checks import check_degree, check_vectors, floating_backend, shown
 from e3any.config import cartesian_order_or_default
 from e3any.layout import Layout
 from e3any.ops.safe import normalize
-from e3any.so3 import wigner_d
+from e3any.so3 import wigner_d_blocks
 
 __all__ = ["edge_frame", "from_frame", "to_frame"]
 
@@ -32,7 +32,7 @@ def edge_frame(vectors: Array, max_degree: int, cartesian_order: bool | None = N
     Returns
     -------
     tuple of L+1 arrays of shape (..., 2l+1, 2l+1)
-        The matrix of every degree, see :func:`e3any.so3.wigner_d` and :func:`to_frame`. A zero vector has no direction:
+        The matrix of every degree, see :func:`e3any.so3.wigner_d_blocks`. A zero vector has no direction:
         its matrices of degrees above 0 are zero, with finite derivatives, so that only scalars pass.
 
     Raises
@@ -68,7 +68,7 @@ def edge_frame(vectors: Array, max_degree: int, cartesian_order: bool | None = N
     check_vectors(vectors, "vectors")
     check_degree(max_degree)
     cartesian_order = cartesian_order_or_default(cartesian_order)
-    return wigner_d(_rotation(backend, normalize(vectors, axis=-1)), max_degree, cartesian_order, blocks=True)
+    return wigner_d_blocks(_rotation(backend, normalize(vectors, axis=-1)), max_degree, cartesian_order)
 
 
 def _rotation(backend: Backend, unit: Array) -> Array:

@@ -30,7 +30,7 @@ def test_frames_take_harmonics_of_edges_to_those_of_the_z_axis(library, cartesia
 def test_frames_are_rotations(library):
     frame = compiled(library, lambda vectors: nn.edge_frame(vectors, 3))(library.array(VECTORS))
     assert all(library.owns(block) for block in frame)
-    assert_parity(frame, so3.wigner_d(library.numpy(frame[1]), 3, blocks=True))
+    assert_parity(frame, so3.wigner_d_blocks(library.numpy(frame[1]), 3))
     for block in map(library.numpy, frame):
         assert_parity(block @ np.swapaxes(block, -1, -2), np.broadcast_to(np.eye(block.shape[-1]), block.shape))
         assert_parity(np.linalg.det(block), np.ones(len(VECTORS)))
@@ -50,7 +50,7 @@ def test_from_frame_undoes_to_frame(library, rng, lead):
 
 def test_one_frame_is_that_of_all_features(library, rng):
     x = features(rng, 5, 2, 4, 3)
-    d = so3.wigner_d(so3.rotation_euler(0.1, 0.2, 0.3), 1, blocks=True)
+    d = so3.wigner_d_blocks(so3.rotation_euler(0.1, 0.2, 0.3), 1)
     expected = nn.rotate(x, so3.wigner_d(d[1], 1))
     assert_parity(nn.to_frame(library.array(x), tuple(map(library.array, d))), expected)
 

@@ -19,6 +19,7 @@ from e3any.so3 import (
     rotation_from_quaternion,
     spherical_harmonics,
     wigner_d,
+    wigner_d_blocks,
     wigner_d_from_euler,
     wigner_d_from_quaternion,
 )
@@ -39,7 +40,7 @@ def test_matrices_equal_those_of_e3x(rotations, cartesian_order):
 @pytest.mark.parametrize("cartesian_order", [True, False])
 def test_blocks_are_those_of_the_matrix(rotations, cartesian_order):
     matrix = wigner_d(rotations, 4, cartesian_order)
-    for degree, block in enumerate(wigner_d(rotations, 4, cartesian_order, blocks=True)):
+    for degree, block in enumerate(wigner_d_blocks(rotations, 4, cartesian_order)):
         np.testing.assert_array_equal(block, matrix[:, degree_slice(degree), degree_slice(degree)])
 
 

@@ -113,11 +113,11 @@ class SphereActivation(Layer):
             raise ValueError(f"expected grid_precision >= {2 * degree} for degree {degree}, got {precision}")
         grid = degree, precision, self.normalization, bool(self.cartesian_order)
         values = backend.matmul(backend.table(_to_grid, *grid, like=inputs), _by_class(backend, inputs), "highest")
-        values = backend.xp.moveaxis(values, -3, -2)[..., :, :, None, :]
+        values = _swapped(backend, values)[..., :, :, None, :]
         is_layer = isinstance(self.activation, Layer)
         activated = self.activation(p / "activation", values) if is_layer else self.activation(values)
         self._check(activated, values)
-        fields = backend.xp.moveaxis(activated[..., 0, :], -2, -3)
+        fields = _swapped(backend, activated[..., 0, :])
         return _by_class(backend, backend.matmul(backend.table(_from_grid, *grid, like=inputs), fields, "highest"))
 
     def _check(self, activated: Any, values: Array) -> None:
@@ -133,6 +133,12 @@ class SphereActivation(Layer):
                 [*map(str, lead), " or ".join(map(str, range(1, values.shape[-3] + 1))), "1, features"]
             )
             raise ValueError(f"expected activated values of shape ({expected}), got {found}")
+
+
+def _swapped(backend: Backend, x: Array) -> Array:
+    """Swap the axes of parity and of points, (..., P, N, F) to (..., N, P, F), or back."""
+    first = x.ndim - 3
+    return backend.xp.permute_dims(x, (*range(first), first + 1, first, first + 2))
 
 
 def _by_class(backend: Backend, x: Array) -> Array:
