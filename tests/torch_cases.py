@@ -137,6 +137,9 @@ CASES = {
         Frames(), lambda g, n: ((features(g, n, parities=1), torch.randn(n, 3, generator=g)), {})
     ),
     "SphereActivation": Case(nn.SphereActivation(nn.Gate(), 5), lambda g, n: ((features(g, n),), {})),
+    "SpeciesDense": Case(nn.SpeciesDense(3, 2), lambda g, n: ((features(g, n), torch.arange(n) % 3), {})),
+    "ScaleShift": Case(nn.ScaleShift(3), lambda g, n: ((torch.randn(n, generator=g), torch.arange(n) % 3), {})),
+    "JointRMSNorm": Case(nn.JointRMSNorm(), lambda g, n: ((features(g, n),), {})),
     "composed": Case(
         Energies(features=2, blocks=1),
         lambda g, n: ((torch.arange(n), torch.randn(2 * n + 1, 3, generator=g), *sparse(g, n).values()), {}),

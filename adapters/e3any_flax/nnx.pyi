@@ -70,6 +70,8 @@ from e3any.nn import soft_sign as soft_sign
 from e3any.nn import swish as swish
 from e3any.nn import to_frame as to_frame
 from e3any.nn import triangular_window as triangular_window
+from e3any.nn import xplor_cutoff as xplor_cutoff
+from e3any.nn import zbl_repulsion as zbl_repulsion
 
 class BatchNorm(LayerModule):
     r"""Normalise every feature of every irrep by its mean square over a batch; scalars are centred as well."""
@@ -96,6 +98,11 @@ class BatchNorm(LayerModule):
         use_running_average: bool | None = ...,
         where: ArrayLike | None = ...,
     ) -> jax.Array: ...
+
+class BesselBasis(LayerModule):
+    r"""Basis functions of displacement vectors: spherical Bessel functions with learned frequencies times harmonics."""
+    def __init__(self, limit: float = ..., param_dtype: Any = ..., *, rngs: nnx.Rngs) -> None: ...
+    def __call__(self, r: ArrayLike, *, rngs: nnx.Rngs | None = ..., num: int, **options: Any) -> Any: ...
 
 class Dense(LayerModule):
     r"""A linear map of features, with its own kernel for every degree and parity."""
@@ -175,6 +182,26 @@ class Gate(LayerModule):
         param_dtype: Any = ...,
         precision: Any = ...,
         kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None: ...
+    def __call__(self, inputs: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
+
+class JointRMSNorm(LayerModule):
+    r"""Divide all features of a sample by one root mean square, which keeps the ratios of its irreps."""
+    def __init__(
+        self,
+        inputs: Layout,
+        /,
+        epsilon: float = ...,
+        centre: bool = ...,
+        balance: bool = ...,
+        use_bias: bool = ...,
+        use_scale: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        scale_init: Any = ...,
         bias_init: Any = ...,
         *,
         rngs: nnx.Rngs,
@@ -434,6 +461,20 @@ class SO2Dense(LayerModule):
         self, inputs: ArrayLike, scale: ArrayLike | None = ..., *, rngs: nnx.Rngs | None = ...
     ) -> jax.Array: ...
 
+class ScaleShift(LayerModule):
+    r"""Scale and shift invariants of samples by numbers of their categories, such as energies of atoms of each species."""
+    def __init__(
+        self,
+        num_embeddings: int,
+        scale: Any = ...,
+        shift: Any = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None: ...
+    def __call__(self, inputs: ArrayLike, categories: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
+
 class SelfAttention(LayerModule):
     r"""Attend to neighbours, with queries, keys and values from the same features."""
     @overload
@@ -523,6 +564,25 @@ class SelfAttention(LayerModule):
         num_segments: int | None = ...,
         indices_are_sorted: bool = ...,
     ) -> jax.Array: ...
+
+class SpeciesDense(LayerModule):
+    r"""A linear map of features, with its own kernels for every category of samples, such as the species of atoms."""
+    def __init__(
+        self,
+        inputs: Layout,
+        /,
+        num_embeddings: int,
+        features: int,
+        use_bias: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None: ...
+    def __call__(self, inputs: ArrayLike, categories: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
 
 class SphereActivation(LayerModule):
     r"""Apply a function to features as functions on the sphere, at the points of a grid."""

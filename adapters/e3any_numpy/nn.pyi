@@ -67,6 +67,8 @@ from e3any.nn import soft_sign as soft_sign
 from e3any.nn import swish as swish
 from e3any.nn import to_frame as to_frame
 from e3any.nn import triangular_window as triangular_window
+from e3any.nn import xplor_cutoff as xplor_cutoff
+from e3any.nn import zbl_repulsion as zbl_repulsion
 
 class BatchNorm(LayerFunction):
     r"""Normalise every feature of every irrep by its mean square over a batch; scalars are centred as well."""
@@ -90,6 +92,11 @@ class BatchNorm(LayerFunction):
         use_running_average: bool | None = ...,
         where: ArrayLike | None = ...,
     ) -> NDArray[Any]: ...
+
+class BesselBasis(LayerFunction):
+    r"""Basis functions of displacement vectors: spherical Bessel functions with learned frequencies times harmonics."""
+    def __init__(self, limit: float = ..., param_dtype: Any = ...) -> None: ...
+    def __call__(self, params: Mapping[str, Any], /, r: ArrayLike, *, num: int, **options: Any) -> Any: ...
 
 class Dense(LayerFunction):
     r"""A linear map of features, with its own kernel for every degree and parity."""
@@ -151,6 +158,22 @@ class Gate(LayerFunction):
         param_dtype: Any = ...,
         precision: Any = ...,
         kernel_init: Any = ...,
+        bias_init: Any = ...,
+    ) -> None: ...
+    def __call__(self, params: Mapping[str, Any], /, inputs: ArrayLike) -> NDArray[Any]: ...
+
+class JointRMSNorm(LayerFunction):
+    r"""Divide all features of a sample by one root mean square, which keeps the ratios of its irreps."""
+    def __init__(
+        self,
+        epsilon: float = ...,
+        centre: bool = ...,
+        balance: bool = ...,
+        use_bias: bool = ...,
+        use_scale: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        scale_init: Any = ...,
         bias_init: Any = ...,
     ) -> None: ...
     def __call__(self, params: Mapping[str, Any], /, inputs: ArrayLike) -> NDArray[Any]: ...
@@ -333,6 +356,13 @@ class SO2Dense(LayerFunction):
         self, params: Mapping[str, Any], /, inputs: ArrayLike, scale: ArrayLike | None = ...
     ) -> NDArray[Any]: ...
 
+class ScaleShift(LayerFunction):
+    r"""Scale and shift invariants of samples by numbers of their categories, such as energies of atoms of each species."""
+    def __init__(
+        self, num_embeddings: int, scale: Any = ..., shift: Any = ..., dtype: Any = ..., param_dtype: Any = ...
+    ) -> None: ...
+    def __call__(self, params: Mapping[str, Any], /, inputs: ArrayLike, categories: ArrayLike) -> NDArray[Any]: ...
+
 class SelfAttention(LayerFunction):
     r"""Attend to neighbours, with queries, keys and values from the same features."""
     def __init__(
@@ -381,6 +411,21 @@ class SelfAttention(LayerFunction):
         num_segments: int | None = ...,
         indices_are_sorted: bool = ...,
     ) -> NDArray[Any]: ...
+
+class SpeciesDense(LayerFunction):
+    r"""A linear map of features, with its own kernels for every category of samples, such as the species of atoms."""
+    def __init__(
+        self,
+        num_embeddings: int,
+        features: int,
+        use_bias: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        bias_init: Any = ...,
+    ) -> None: ...
+    def __call__(self, params: Mapping[str, Any], /, inputs: ArrayLike, categories: ArrayLike) -> NDArray[Any]: ...
 
 class SphereActivation(LayerFunction):
     r"""Apply a function to features as functions on the sphere, at the points of a grid."""

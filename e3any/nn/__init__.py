@@ -24,7 +24,14 @@ from e3any.nn.activations import (
     swish,
 )
 from e3any.nn.basis import FactoredBasis, basis
-from e3any.nn.cutoffs import cosine_cutoff, polynomial_cutoff, smooth_cutoff, smooth_damping, smooth_switch
+from e3any.nn.cutoffs import (
+    cosine_cutoff,
+    polynomial_cutoff,
+    smooth_cutoff,
+    smooth_damping,
+    smooth_switch,
+    xplor_cutoff,
+)
 from e3any.nn.features import (
     add,
     change_max_degree_or_type,
@@ -38,12 +45,14 @@ from e3any.nn.gates import gate, norm_activation
 from e3any.nn.layer import Layer, Parameters, ParameterSpec, Variables
 from e3any.nn.layers import (
     BatchNorm,
+    BesselBasis,
     Dense,
     Dropout,
     Embed,
     ExponentialBasis,
     FusedTensor,
     Gate,
+    JointRMSNorm,
     LayerNorm,
     MessagePass,
     MultiHeadAttention,
@@ -51,8 +60,10 @@ from e3any.nn.layers import (
     PathMessagePass,
     Residual,
     RMSNorm,
+    ScaleShift,
     SelfAttention,
     SO2Dense,
+    SpeciesDense,
     SphereActivation,
     SymmetricContraction,
     Tensor,
@@ -80,9 +91,11 @@ from e3any.nn.radial import (
     smooth_window,
     triangular_window,
 )
+from e3any.nn.repulsion import zbl_repulsion
 
 __all__ = [
     "BatchNorm",
+    "BesselBasis",
     "Dense",
     "Dropout",
     "Embed",
@@ -90,6 +103,7 @@ __all__ = [
     "FactoredBasis",
     "FusedTensor",
     "Gate",
+    "JointRMSNorm",
     "Layer",
     "LayerNorm",
     "MessagePass",
@@ -101,7 +115,9 @@ __all__ = [
     "RMSNorm",
     "Residual",
     "SO2Dense",
+    "ScaleShift",
     "SelfAttention",
+    "SpeciesDense",
     "SphereActivation",
     "SymmetricContraction",
     "Tensor",
@@ -162,4 +178,6 @@ __all__ = [
     "swish",
     "to_frame",
     "triangular_window",
+    "xplor_cutoff",
+    "zbl_repulsion",
 ]

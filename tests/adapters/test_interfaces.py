@@ -30,6 +30,8 @@ OPTIONS = {
     nn.Embed: {"num_embeddings": 4, "features": 3},
     nn.Residual: {"layer": nn.Dense(16)},
     nn.SO2Dense: {"features": 3},
+    nn.ScaleShift: {"num_embeddings": 3},
+    nn.SpeciesDense: {"num_embeddings": 3, "features": 2},
     nn.SymmetricContraction: {"num_embeddings": 3},
 }
 

@@ -286,6 +286,8 @@ KINDS: dict[str, Kind] = {
     "TensorDense, fused": Kind(lambda c: nn.TensorDense(c.features, use_fused_tensor=True), _one, "matrices"),
     "LayerNorm": Kind(lambda c: nn.LayerNorm(), _one, "rows"),
     "RMSNorm": Kind(lambda c: nn.RMSNorm(), _one, "rows"),
+    "JointRMSNorm": Kind(lambda c: nn.JointRMSNorm(), _one, "rows"),
+    "SpeciesDense": Kind(lambda c: nn.SpeciesDense(3, 2), lambda d: ((d.features(), d.numbers(3)), {}), "linear"),
     "BatchNorm": Kind(lambda c: Averaged(), _one, "rows"),
     "Dropout": Kind(lambda c: Kept(), _one, "rows"),
     "Gate": Kind(lambda c: nn.Gate(), _one, "linear"),

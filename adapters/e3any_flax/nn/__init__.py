@@ -16,6 +16,7 @@ from e3any_flax.nn.gates import *
 from e3any_flax.nn.modules import *
 from e3any_flax.nn.modules import _Conv as _Conv
 from e3any_flax.nn.pooling import *
+from e3any_flax.nn.repulsion import *
 from e3any_flax.nn.wrappers import *
 
 __all__ = list(_core.__all__)

@@ -67,6 +67,8 @@ from e3any.nn import soft_sign as soft_sign
 from e3any.nn import swish as swish
 from e3any.nn import to_frame as to_frame
 from e3any.nn import triangular_window as triangular_window
+from e3any.nn import xplor_cutoff as xplor_cutoff
+from e3any.nn import zbl_repulsion as zbl_repulsion
 
 class BatchNorm(linen.Module):
     r"""Normalise every feature of every irrep by its mean square over a batch; scalars are centred as well."""
@@ -87,6 +89,13 @@ class BatchNorm(linen.Module):
     def __call__(
         self, inputs: ArrayLike, *, use_running_average: bool | None = ..., where: ArrayLike | None = ...
     ) -> jax.Array: ...
+
+class BesselBasis(linen.Module):
+    r"""Basis functions of displacement vectors: spherical Bessel functions with learned frequencies times harmonics."""
+    def __init__(
+        self, limit: float = ..., param_dtype: Any = ..., *, parent: Any = ..., name: str | None = ...
+    ) -> None: ...
+    def __call__(self, r: ArrayLike, *, num: int, **options: Any) -> Any: ...
 
 class Dense(linen.Module):
     r"""A linear map of features, with its own kernel for every degree and parity."""
@@ -160,6 +169,25 @@ class Gate(linen.Module):
         param_dtype: Any = ...,
         precision: Any = ...,
         kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        parent: Any = ...,
+        name: str | None = ...,
+    ) -> None: ...
+    def __call__(self, inputs: ArrayLike) -> jax.Array: ...
+
+class JointRMSNorm(linen.Module):
+    r"""Divide all features of a sample by one root mean square, which keeps the ratios of its irreps."""
+    def __init__(
+        self,
+        epsilon: float = ...,
+        centre: bool = ...,
+        balance: bool = ...,
+        use_bias: bool = ...,
+        use_scale: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        scale_init: Any = ...,
         bias_init: Any = ...,
         *,
         parent: Any = ...,
@@ -365,6 +393,21 @@ class SO2Dense(linen.Module):
     ) -> None: ...
     def __call__(self, inputs: ArrayLike, scale: ArrayLike | None = ...) -> jax.Array: ...
 
+class ScaleShift(linen.Module):
+    r"""Scale and shift invariants of samples by numbers of their categories, such as energies of atoms of each species."""
+    def __init__(
+        self,
+        num_embeddings: int,
+        scale: Any = ...,
+        shift: Any = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        *,
+        parent: Any = ...,
+        name: str | None = ...,
+    ) -> None: ...
+    def __call__(self, inputs: ArrayLike, categories: ArrayLike) -> jax.Array: ...
+
 class SelfAttention(linen.Module):
     r"""Attend to neighbours, with queries, keys and values from the same features."""
     def __init__(
@@ -414,6 +457,24 @@ class SelfAttention(linen.Module):
         num_segments: int | None = ...,
         indices_are_sorted: bool = ...,
     ) -> jax.Array: ...
+
+class SpeciesDense(linen.Module):
+    r"""A linear map of features, with its own kernels for every category of samples, such as the species of atoms."""
+    def __init__(
+        self,
+        num_embeddings: int,
+        features: int,
+        use_bias: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        parent: Any = ...,
+        name: str | None = ...,
+    ) -> None: ...
+    def __call__(self, inputs: ArrayLike, categories: ArrayLike) -> jax.Array: ...
 
 class SphereActivation(linen.Module):
     r"""Apply a function to features as functions on the sphere, at the points of a grid."""
