@@ -95,8 +95,9 @@ class BesselBasis(Layer):
         ValueError, TypeError
             See :func:`e3any.nn.basis`.
         """
-        floating_backend(r=r)
+        backend = floating_backend(r=r)
         check_num(num)
         frequencies = p.param("frequencies", (num,), _MultiplesOfPi(), self.param_dtype)
+        backend.check_devices(r, frequencies)
         radial_fn = partial(bessel, limit=self.limit, frequencies=frequencies)
         return basis(r, num=num, radial_fn=radial_fn, **options)

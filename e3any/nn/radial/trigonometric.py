@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from e3any.checks import floating_backend
 from e3any.nn._functions import scalar_like
-from e3any.nn.radial.arguments import scaled
+from e3any.nn.radial.arguments import check_num, scaled
 
 __all__ = ["basic_fourier", "bessel", "fourier", "sinc"]
 
@@ -95,12 +95,14 @@ def bessel(x: Array, num: int, limit: Array | float = 1.0, frequencies: Array | 
         If ``x`` is not a floating-point array, ``limit`` is neither a number nor an array of its library, or
         ``frequencies`` are not a floating-point array.
     """
+    if frequencies is not None:
+        _check_frequencies(x, num, frequencies)
     backend, t = scaled(x, num, limit)
     if frequencies is None:
         frequencies = _frequencies(backend, 1, num, t)
         phase = frequencies * _in_period(backend, t)[..., None]
     else:
-        frequencies = _given(frequencies, num, t)
+        frequencies = backend.aligned(backend.promote(frequencies, dtype=t.dtype)[0], t[..., None])
         phase = frequencies * t[..., None]
     values = _sine_over(backend, frequencies * t[..., None], phase)
     unit = scalar_like(backend, limit, x)
@@ -151,13 +153,13 @@ def _frequencies(backend: Backend, first: int, last: int, t: Array) -> Array:
     return backend.aligned(backend.table(_multiples_of_pi, first, last, like=t), t[..., None])
 
 
-def _given(frequencies: Array, num: int, t: Array) -> Array:
-    """Check frequencies of functions of t, and return them along a new last axis, in the dtype of t."""
-    backend = floating_backend(t=t, frequencies=frequencies)
+def _check_frequencies(x: Array, num: int, frequencies: Array) -> None:
+    """Raise an error unless there is a frequency for every function of x."""
+    backend = floating_backend(x=x, frequencies=frequencies)
+    check_num(num)
     if tuple(frequencies.shape) != (num,):
         raise ValueError(f"expected frequencies of shape ({num},), got {tuple(frequencies.shape)}")
-    backend.check_devices(t, frequencies)
-    return backend.aligned(backend.promote(frequencies, dtype=t.dtype)[0], t[..., None])
+    backend.check_devices(x, frequencies)
 
 
 def _multiples_of_pi(first: int, last: int) -> NDArray[np.float64]:
