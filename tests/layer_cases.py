@@ -33,6 +33,11 @@ def features(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.normal(size=shape)
 
 
+def compiled(library: Library, function: Callable) -> Callable:
+    """Return a function compiled for JAX, whose single operations would be compiled one by one."""
+    return jit(function) if library is Library.JAX else function
+
+
 def cast(tree: Any, library: Library, dtype: str = "float64") -> Any:
     """Make the NumPy arrays of a tree arrays of a library, floating-point ones of a dtype."""
     return tree_map(lambda x: library.array(x, dtype if is_float(x) else None), tree)

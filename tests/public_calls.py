@@ -102,6 +102,7 @@ case(
     cartesian_order=order,
 )
 case("so3.wigner_d", so3.wigner_d, rot=matrices(4), max_degree=degree(), cartesian_order=order)
+case("so3.wigner_d_blocks", so3.wigner_d_blocks, rot=matrices(4), max_degree=degree(), cartesian_order=order)
 case(
     "so3.wigner_d_from_quaternion",
     so3.wigner_d_from_quaternion,
@@ -447,13 +448,39 @@ for function in (
     nn.basic_chebyshev,
     nn.basic_fourier,
     nn.basic_gaussian,
-    nn.bessel,
     nn.sinc,
     nn.rectangular_window,
     nn.triangular_window,
     nn.smooth_window,
 ):
     case(f"nn.{function.__name__}", function, {"limit": np.ones(3)}, x=array(4), num=count(), limit=positive())
+case(
+    "nn.bessel",
+    nn.bessel,
+    {"limit": np.ones(3)},
+    x=array(4),
+    num=count(2),
+    limit=positive(),
+    frequencies=array(2, rank=(2, 1), axis=(3,)).optional(),
+)
+case(
+    "nn.xplor_cutoff",
+    nn.xplor_cutoff,
+    {"cutoff": np.ones(3)},
+    x=array(4),
+    cutoff=positive(),
+    onset=Kind(0.5, {"large": 1.5, "negative": -0.5, "string": "x"}),
+)
+case(
+    "nn.zbl_repulsion",
+    nn.zbl_repulsion,
+    {"numbers2": np.ones(3, int)},
+    distances=array(4),
+    numbers1=indices(4),
+    numbers2=indices(4),
+    coulomb=positive(),
+    length=positive(),
+)
 for function in (nn.reciprocal_bernstein, nn.reciprocal_chebyshev, nn.reciprocal_fourier, nn.reciprocal_gaussian):
     case(f"nn.{function.__name__}", function, x=array(4), num=count(), kind=option("shifted"))
 for function in (nn.exponential_bernstein, nn.exponential_chebyshev, nn.exponential_fourier, nn.exponential_gaussian):
@@ -494,6 +521,26 @@ case(
     activation=function_of_features,
     gate_activation=function_of_features.optional(),
 )
+case("nn.edge_frame", nn.edge_frame, vectors=vectors(4), max_degree=degree(), cartesian_order=order)
+BLOCKS = tuple(np.ones((4, n, n)) for n in (1, 3))
+for function in (nn.to_frame, nn.from_frame):
+    case(
+        f"nn.{function.__name__}",
+        function,
+        x=FEATURES,
+        frame=Kind(
+            BLOCKS,
+            {
+                "nothing": None,
+                "array": BLOCKS[1],
+                "too few": BLOCKS[:1],
+                "dtype": (BLOCKS[0], BLOCKS[1].astype(int)),
+                "string": (BLOCKS[0], "x"),
+                "rows": (BLOCKS[0], np.ones((4, 2, 3))),
+                "batch": (BLOCKS[0], np.ones((3, 3, 3))),
+            },
+        ),
+    )
 case(
     "nn.norm_activation",
     nn.norm_activation,
@@ -552,8 +599,18 @@ FUSED = {"use_fused_tensor": setting()}
 case("nn.Dense", nn.Dense, features=degree(), **TYPES)
 case("nn.Embed", nn.Embed, num_embeddings=degree(), features=degree(), **TYPES)
 case("nn.ExponentialBasis", nn.ExponentialBasis, initial_gamma=positive(), param_dtype=TYPES["param_dtype"])
+case("nn.BesselBasis", nn.BesselBasis, limit=positive(), param_dtype=TYPES["param_dtype"])
+case("nn.SpeciesDense", nn.SpeciesDense, num_embeddings=degree(), features=degree(), **TYPES)
+case(
+    "nn.ScaleShift",
+    nn.ScaleShift,
+    num_embeddings=degree(),
+    scale=number().without("list"),
+    shift=number().without("list"),
+    **TYPES,
+)
 case("nn.Tensor", nn.Tensor, **OPTIONS)
-for layer in (nn.LayerNorm, nn.RMSNorm):
+for layer in (nn.LayerNorm, nn.RMSNorm, nn.JointRMSNorm):
     case(f"nn.{layer.__name__}", layer, epsilon=positive(), **TYPES)
 case("nn.BatchNorm", nn.BatchNorm, epsilon=positive(), momentum=number(0.9, large=1.1, negative=-0.1), **TYPES)
 case("nn.Dropout", nn.Dropout, rate=number(0.5, large=1.1, negative=-0.1))
@@ -565,6 +622,21 @@ case(
     **TYPES,
 )
 case("nn.NormActivation", nn.NormActivation, activation=function_of_features, **TYPES)
+case(
+    "nn.SO2Dense",
+    nn.SO2Dense,
+    features=degree(),
+    max_order=degree().optional(),
+    **OPTIONS,
+)
+case(
+    "nn.SphereActivation",
+    nn.SphereActivation,
+    activation=function_of_features,
+    grid_precision=degree().optional(),
+    normalization=normalization,
+    cartesian_order=order,
+)
 part = Kind(nn.Dense(2), {"nothing": None, "class": nn.Dense, "function": nn.silu})
 case("nn.Residual", nn.Residual, layer=part, param_dtype=TYPES["param_dtype"])
 case("nn.FusedTensor", nn.FusedTensor, **OPTIONS)
@@ -597,8 +669,30 @@ def layer_case(name: str, layer: nn.Layer, batch: dict[str, Any], **kinds: Kind)
 
 
 layer_case("nn.Dense, applied", nn.Dense(2), {}, inputs=FEATURES)
-for layer in (nn.LayerNorm(), nn.RMSNorm(), nn.Gate(), nn.NormActivation(), nn.Residual(nn.Dense(3))):
+for layer in (
+    nn.LayerNorm(),
+    nn.RMSNorm(),
+    nn.JointRMSNorm(),
+    nn.Gate(),
+    nn.NormActivation(),
+    nn.Residual(nn.Dense(3)),
+):
     layer_case(f"nn.{type(layer).__name__}, applied", layer, {}, inputs=FEATURES)
+layer_case(
+    "nn.SO2Dense, applied",
+    nn.SO2Dense(3),
+    {"scale": np.ones((3, 6, 2))},
+    inputs=FEATURES,
+    scale=array(4, 6, 2, rank=(2,), axis=(4, 5, 2), channels=(4, 6, 3)).optional(),
+)
+case(
+    "nn.SphereActivation, applied",
+    lambda p, **inputs: nn.SphereActivation()(p, **inputs),
+    {},
+    (nn.SphereActivation.forward, nn.Layer.__call__),
+    p=Kind({}, {"list": [1.0], "nothing": None}),
+    inputs=FEATURES,
+)
 layer_case(
     "nn.BatchNorm, applied",
     nn.BatchNorm(),
@@ -621,6 +715,20 @@ layer_case(
     nn.SymmetricContraction(3, 2),
     {"categories": np.zeros((3, 2), int)},
     inputs=FEATURES,
+    categories=indices(4, rank=(4, 1), axis=(5,)),
+)
+layer_case(
+    "nn.SpeciesDense, applied",
+    nn.SpeciesDense(3, 2),
+    {"categories": np.zeros((3, 2), int)},
+    inputs=FEATURES,
+    categories=indices(4, rank=(4, 1), axis=(5,)),
+)
+layer_case(
+    "nn.ScaleShift, applied",
+    nn.ScaleShift(3),
+    {"categories": np.zeros(3, int)},
+    inputs=array(4),
     categories=indices(4, rank=(4, 1), axis=(5,)),
 )
 layer_case("nn.Embed, applied", nn.Embed(5, 2), {}, inputs=indices(4))
@@ -652,6 +760,24 @@ case(
     max_degree=degree(),
     num=count(),
     radial_fn=Kind(nn.exponential_bernstein, {"nothing": None, "string": "x"}),
+)
+case(
+    "nn.BesselBasis, applied",
+    lambda p, r, **options: nn.BesselBasis()(p, r, **options),
+    {},
+    (nn.basis, nn.Layer.__call__),
+    p=Kind(
+        {"frequencies": np.ones(1)},
+        {
+            "missing": {},
+            "shape": {"frequencies": np.ones(2)},
+            "dtype": {"frequencies": np.ones(1, int)},
+            "nothing": None,
+        },
+    ),
+    r=vectors(4),
+    max_degree=degree(),
+    num=count(1),
 )
 BASIS = features(6, parities=1).but(parities=np.ones((6, 2, 4, 2)), axis=np.ones((5, 1, 4, 2)))
 FACTORED = Kind(
@@ -884,6 +1010,7 @@ of_a_shape = {
     "cg": array(4, 4, 4, rank=(4, 4), square=(4, 5, 4)),
 }
 peer = option("e3nn")
+case("interop.activation_scale", interop.activation_scale, activation=option("silu"), source=option("e3nn"))
 case("interop.change_of_basis", interop.change_of_basis, convention=peer, max_degree=degree())
 for function in (interop.to_components, interop.from_components):
     axis = integer(-2).but(range=3)

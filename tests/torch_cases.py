@@ -82,6 +82,15 @@ class Learned(nn.Layer):
 
 
 @dataclass(frozen=True)
+class Frames(nn.Layer):
+    """A linear map in frames of edges."""
+
+    def forward(self, p, x, vectors):
+        frame = nn.edge_frame(vectors, 1)
+        return nn.from_frame(nn.SO2Dense(2)(p / "dense", nn.to_frame(x, frame)), frame)
+
+
+@dataclass(frozen=True)
 class Averaged(nn.Layer):
     """A normalisation that is not being trained."""
 
@@ -124,6 +133,13 @@ CASES = {
         nn.MultiHeadAttention(), lambda g, n: ((features(g, n), features(g, n), basis(g, n, 3)), dense(g, n))
     ),
     "ExponentialBasis": Case(Learned(), lambda g, n: ((torch.randn(n, 3, generator=g),), {})),
+    "SO2Dense in frames": Case(
+        Frames(), lambda g, n: ((features(g, n, parities=1), torch.randn(n, 3, generator=g)), {})
+    ),
+    "SphereActivation": Case(nn.SphereActivation(nn.Gate(), 5), lambda g, n: ((features(g, n),), {})),
+    "SpeciesDense": Case(nn.SpeciesDense(3, 2), lambda g, n: ((features(g, n), torch.arange(n) % 3), {})),
+    "ScaleShift": Case(nn.ScaleShift(3), lambda g, n: ((torch.randn(n, generator=g), torch.arange(n) % 3), {})),
+    "JointRMSNorm": Case(nn.JointRMSNorm(), lambda g, n: ((features(g, n),), {})),
     "composed": Case(
         Energies(features=2, blocks=1),
         lambda g, n: ((torch.arange(n), torch.randn(2 * n + 1, 3, generator=g), *sparse(g, n).values()), {}),

@@ -26,6 +26,7 @@ from e3any.nn import bessel as bessel
 from e3any.nn import celu as celu
 from e3any.nn import change_max_degree_or_type as change_max_degree_or_type
 from e3any.nn import cosine_cutoff as cosine_cutoff
+from e3any.nn import edge_frame as edge_frame
 from e3any.nn import elu as elu
 from e3any.nn import even_degree_mask as even_degree_mask
 from e3any.nn import exponential_bernstein as exponential_bernstein
@@ -33,6 +34,7 @@ from e3any.nn import exponential_chebyshev as exponential_chebyshev
 from e3any.nn import exponential_fourier as exponential_fourier
 from e3any.nn import exponential_gaussian as exponential_gaussian
 from e3any.nn import exponential_mapping as exponential_mapping
+from e3any.nn import from_frame as from_frame
 from e3any.nn import from_irreps as from_irreps
 from e3any.nn import gate as gate
 from e3any.nn import gelu as gelu
@@ -67,8 +69,11 @@ from e3any.nn import smooth_switch as smooth_switch
 from e3any.nn import smooth_window as smooth_window
 from e3any.nn import soft_sign as soft_sign
 from e3any.nn import swish as swish
+from e3any.nn import to_frame as to_frame
 from e3any.nn import to_irreps as to_irreps
 from e3any.nn import triangular_window as triangular_window
+from e3any.nn import xplor_cutoff as xplor_cutoff
+from e3any.nn import zbl_repulsion as zbl_repulsion
 
 class BatchNorm(LayerModule):
     r"""Normalise every feature of every irrep by its mean square over a batch; scalars are centred as well."""
@@ -105,6 +110,11 @@ class BatchNorm(LayerModule):
         use_running_average: bool | None = ...,
         where: ArrayLike | None = ...,
     ) -> dict[str, jax.Array]: ...
+
+class BesselBasis(LayerModule):
+    r"""Basis functions of displacement vectors: spherical Bessel functions with learned frequencies times harmonics."""
+    def __init__(self, limit: float = ..., param_dtype: Any = ..., *, rngs: nnx.Rngs) -> None: ...
+    def __call__(self, r: ArrayLike, *, rngs: nnx.Rngs | None = ..., num: int, **options: Any) -> Any: ...
 
 class Dense(LayerModule):
     r"""A linear map of features, with its own kernel for every degree and parity."""
@@ -201,6 +211,26 @@ class Gate(LayerModule):
     def __call__(self, inputs: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
     @overload
     def __call__(self, inputs: Mapping[str, ArrayLike], *, rngs: nnx.Rngs | None = ...) -> dict[str, jax.Array]: ...
+
+class JointRMSNorm(LayerModule):
+    r"""Divide all features of a sample by one root mean square, which keeps the ratios of its irreps."""
+    def __init__(
+        self,
+        inputs: Layout | Irreps,
+        /,
+        epsilon: float = ...,
+        centre: bool = ...,
+        balance: bool = ...,
+        use_bias: bool = ...,
+        use_scale: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        scale_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None: ...
+    def __call__(self, inputs: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
 
 class LayerNorm(LayerModule):
     r"""Normalise the features of every degree and parity; those of scalars are centred as well."""
@@ -464,6 +494,45 @@ class Residual(LayerModule):
         self, inputs: Mapping[str, ArrayLike], *others: Any, rngs: nnx.Rngs | None = ..., **options: Any
     ) -> dict[str, jax.Array]: ...
 
+class SO2Dense(LayerModule):
+    r"""A linear map of features in the frames of edges, with a kernel for every order m."""
+    def __init__(
+        self,
+        inputs: Layout | Irreps,
+        /,
+        features: int,
+        max_degree: int | None = ...,
+        max_order: int | None = ...,
+        include_pseudotensors: bool | None = ...,
+        inversions: bool = ...,
+        use_bias: bool = ...,
+        cartesian_order: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None: ...
+    def __call__(
+        self, inputs: ArrayLike, scale: ArrayLike | None = ..., *, rngs: nnx.Rngs | None = ...
+    ) -> jax.Array: ...
+
+class ScaleShift(LayerModule):
+    r"""Scale and shift invariants of samples by numbers of their categories, such as energies of atoms of each species."""
+    def __init__(
+        self,
+        num_embeddings: int,
+        scale: Any = ...,
+        shift: Any = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None: ...
+    def __call__(self, inputs: ArrayLike, categories: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
+
 class SelfAttention(LayerModule):
     r"""Attend to neighbours, with queries, keys and values from the same features."""
     @overload
@@ -555,6 +624,40 @@ class SelfAttention(LayerModule):
         num_segments: int | None = ...,
         indices_are_sorted: bool = ...,
     ) -> jax.Array: ...
+
+class SpeciesDense(LayerModule):
+    r"""A linear map of features, with its own kernels for every category of samples, such as the species of atoms."""
+    def __init__(
+        self,
+        inputs: Layout | Irreps,
+        /,
+        num_embeddings: int,
+        features: int,
+        use_bias: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None: ...
+    def __call__(self, inputs: ArrayLike, categories: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
+
+class SphereActivation(LayerModule):
+    r"""Apply a function to features as functions on the sphere, at the points of a grid."""
+    def __init__(
+        self,
+        inputs: Layout | Irreps,
+        /,
+        activation: Any = ...,
+        grid_precision: int | None = ...,
+        normalization: Any = ...,
+        cartesian_order: bool | None = ...,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None: ...
+    def __call__(self, inputs: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
 
 class SymmetricContraction(LayerModule):
     r"""Sum all couplings of up to ``correlation`` copies of a feature, with weights for every category."""

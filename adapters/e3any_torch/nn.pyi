@@ -22,6 +22,7 @@ from e3any.nn import bessel as bessel
 from e3any.nn import celu as celu
 from e3any.nn import change_max_degree_or_type as change_max_degree_or_type
 from e3any.nn import cosine_cutoff as cosine_cutoff
+from e3any.nn import edge_frame as edge_frame
 from e3any.nn import elu as elu
 from e3any.nn import even_degree_mask as even_degree_mask
 from e3any.nn import exponential_bernstein as exponential_bernstein
@@ -29,6 +30,7 @@ from e3any.nn import exponential_chebyshev as exponential_chebyshev
 from e3any.nn import exponential_fourier as exponential_fourier
 from e3any.nn import exponential_gaussian as exponential_gaussian
 from e3any.nn import exponential_mapping as exponential_mapping
+from e3any.nn import from_frame as from_frame
 from e3any.nn import from_irreps as from_irreps
 from e3any.nn import gate as gate
 from e3any.nn import gelu as gelu
@@ -63,8 +65,11 @@ from e3any.nn import smooth_switch as smooth_switch
 from e3any.nn import smooth_window as smooth_window
 from e3any.nn import soft_sign as soft_sign
 from e3any.nn import swish as swish
+from e3any.nn import to_frame as to_frame
 from e3any.nn import to_irreps as to_irreps
 from e3any.nn import triangular_window as triangular_window
+from e3any.nn import xplor_cutoff as xplor_cutoff
+from e3any.nn import zbl_repulsion as zbl_repulsion
 
 class BatchNorm(LayerModule):
     r"""Normalise every feature of every irrep by its mean square over a batch; scalars are centred as well."""
@@ -122,6 +127,14 @@ class BatchNorm(LayerModule):
         use_running_average: bool | None = ...,
         where: torch.Tensor | None = ...,
     ) -> dict[str, torch.Tensor]: ...
+
+class BesselBasis(LayerModule):
+    r"""Basis functions of displacement vectors: spherical Bessel functions with learned frequencies times harmonics."""
+    def __init__(
+        self, limit: float = ..., param_dtype: Any = ..., *, generator: torch.Generator | None = ...
+    ) -> None: ...
+    def forward(self, r: torch.Tensor, *, num: int, **options: Any) -> Any: ...
+    def __call__(self, r: torch.Tensor, *, num: int, **options: Any) -> Any: ...
 
 class Dense(LayerModule):
     r"""A linear map of features, with its own kernel for every degree and parity."""
@@ -262,6 +275,43 @@ class Gate(LayerModule):
         param_dtype: Any = ...,
         precision: Any = ...,
         kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor: ...
+
+class JointRMSNorm(LayerModule):
+    r"""Divide all features of a sample by one root mean square, which keeps the ratios of its irreps."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout | Irreps,
+        /,
+        epsilon: float = ...,
+        centre: bool = ...,
+        balance: bool = ...,
+        use_bias: bool = ...,
+        use_scale: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        scale_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        epsilon: float = ...,
+        centre: bool = ...,
+        balance: bool = ...,
+        use_bias: bool = ...,
+        use_scale: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        scale_init: Any = ...,
         bias_init: Any = ...,
         *,
         generator: torch.Generator | None = ...,
@@ -698,6 +748,64 @@ class Residual(LayerModule):
     @overload
     def __call__(self, inputs: Mapping[str, torch.Tensor], *others: Any, **options: Any) -> dict[str, torch.Tensor]: ...
 
+class SO2Dense(LayerModule):
+    r"""A linear map of features in the frames of edges, with a kernel for every order m."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout | Irreps,
+        /,
+        features: int,
+        max_degree: int | None = ...,
+        max_order: int | None = ...,
+        include_pseudotensors: bool | None = ...,
+        inversions: bool = ...,
+        use_bias: bool = ...,
+        cartesian_order: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        features: int,
+        max_degree: int | None = ...,
+        max_order: int | None = ...,
+        include_pseudotensors: bool | None = ...,
+        inversions: bool = ...,
+        use_bias: bool = ...,
+        cartesian_order: bool | None = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs: torch.Tensor, scale: torch.Tensor | None = ...) -> torch.Tensor: ...
+    def __call__(self, inputs: torch.Tensor, scale: torch.Tensor | None = ...) -> torch.Tensor: ...
+
+class ScaleShift(LayerModule):
+    r"""Scale and shift invariants of samples by numbers of their categories, such as energies of atoms of each species."""
+    def __init__(
+        self,
+        num_embeddings: int,
+        scale: Any = ...,
+        shift: Any = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs: torch.Tensor, categories: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, inputs: torch.Tensor, categories: torch.Tensor) -> torch.Tensor: ...
+
 class SelfAttention(LayerModule):
     r"""Attend to neighbours, with queries, keys and values from the same features."""
     @overload
@@ -836,6 +944,68 @@ class SelfAttention(LayerModule):
         num_segments: int | None = ...,
         indices_are_sorted: bool = ...,
     ) -> torch.Tensor: ...
+
+class SpeciesDense(LayerModule):
+    r"""A linear map of features, with its own kernels for every category of samples, such as the species of atoms."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout | Irreps,
+        /,
+        num_embeddings: int,
+        features: int,
+        use_bias: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        num_embeddings: int,
+        features: int,
+        use_bias: bool = ...,
+        dtype: Any = ...,
+        param_dtype: Any = ...,
+        precision: Any = ...,
+        kernel_init: Any = ...,
+        bias_init: Any = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs: torch.Tensor, categories: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, inputs: torch.Tensor, categories: torch.Tensor) -> torch.Tensor: ...
+
+class SphereActivation(LayerModule):
+    r"""Apply a function to features as functions on the sphere, at the points of a grid."""
+    @overload
+    def __init__(
+        self,
+        inputs: Layout | Irreps,
+        /,
+        activation: Any = ...,
+        grid_precision: int | None = ...,
+        normalization: Any = ...,
+        cartesian_order: bool | None = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        activation: Any = ...,
+        grid_precision: int | None = ...,
+        normalization: Any = ...,
+        cartesian_order: bool | None = ...,
+        *,
+        generator: torch.Generator | None = ...,
+    ) -> None: ...
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor: ...
 
 class SymmetricContraction(LayerModule):
     r"""Sum all couplings of up to ``correlation`` copies of a feature, with weights for every category."""

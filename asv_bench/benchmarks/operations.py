@@ -109,6 +109,14 @@ class MessagePass(Activation):
     param_names = (*Activation.param_names, "lists", "basis")
 
 
+class EdgeMessages(_Operation):
+    """1,000 edges, with a matrix for every path of degrees: in frames of edges, and by couplings with harmonics."""
+
+    operation = "edge_messages"
+    params = (LIBRARIES, MODES, _sizes(1, 2, 3, 4, 6), _sizes(32), ["frames", "orders 2", "couplings"])
+    param_names = ("library", "mode", "max_degree", "features", "form")
+
+
 class SelfAttention(Activation):
     """4,000 edges between 200 nodes."""
 

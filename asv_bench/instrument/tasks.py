@@ -9,6 +9,7 @@ import numpy as np
 
 from e3any import nn, ops, so3
 
+from .frames import InFrames, PathByPath
 from .model import Energies
 from .task import Task
 
@@ -81,6 +82,12 @@ def message_pass(
     layer = nn.MessagePass(include_pseudotensors=parities == 2)
     inputs = x, basis if form == "factored" else basis.array()
     return Task(layer, inputs, index, {"indices_are_sorted": lists == "sparse"})
+
+
+def edge_messages(max_degree: int, features: int, form: str = "frames", edges: int = 1_000) -> Task:
+    """Maps of features of edges: in frames with all orders ("frames") or up to 2 ("orders 2"), or by "couplings"."""
+    forms = {"frames": InFrames(features), "orders 2": InFrames(features, 2), "couplings": PathByPath(features)}
+    return Task(forms[form], (_features(edges, 1, max_degree, features), _normal(edges, 3)))
 
 
 def self_attention(max_degree: int, parities: int, features: int, edges: int = 4_000) -> Task:

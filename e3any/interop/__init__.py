@@ -11,6 +11,7 @@ Coordinates do not change: both libraries have the same x axis.
 All conversions are linear and take arrays of any array library. The other libraries are not imported.
 """
 
+from e3any.interop.activations import activation_scale
 from e3any.interop.arrays import (
     from_clebsch_gordan,
     from_components,
@@ -28,6 +29,7 @@ from e3any.interop.products import tensor_parameters, tensor_weights
 __all__ = [
     "CONVENTIONS",
     "Convention",
+    "activation_scale",
     "change_of_basis",
     "dense_parameters",
     "from_clebsch_gordan",

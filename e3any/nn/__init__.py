@@ -24,7 +24,14 @@ from e3any.nn.activations import (
     swish,
 )
 from e3any.nn.basis import FactoredBasis, basis
-from e3any.nn.cutoffs import cosine_cutoff, polynomial_cutoff, smooth_cutoff, smooth_damping, smooth_switch
+from e3any.nn.cutoffs import (
+    cosine_cutoff,
+    polynomial_cutoff,
+    smooth_cutoff,
+    smooth_damping,
+    smooth_switch,
+    xplor_cutoff,
+)
 from e3any.nn.features import (
     add,
     change_max_degree_or_type,
@@ -35,16 +42,19 @@ from e3any.nn.features import (
     rotate,
     to_irreps,
 )
+from e3any.nn.frames import edge_frame, from_frame, to_frame
 from e3any.nn.gates import gate, norm_activation
 from e3any.nn.layer import Layer, Parameters, ParameterSpec, Variables
 from e3any.nn.layers import (
     BatchNorm,
+    BesselBasis,
     Dense,
     Dropout,
     Embed,
     ExponentialBasis,
     FusedTensor,
     Gate,
+    JointRMSNorm,
     LayerNorm,
     MessagePass,
     MultiHeadAttention,
@@ -52,7 +62,11 @@ from e3any.nn.layers import (
     PathMessagePass,
     Residual,
     RMSNorm,
+    ScaleShift,
     SelfAttention,
+    SO2Dense,
+    SpeciesDense,
+    SphereActivation,
     SymmetricContraction,
     Tensor,
     TensorDense,
@@ -79,9 +93,11 @@ from e3any.nn.radial import (
     smooth_window,
     triangular_window,
 )
+from e3any.nn.repulsion import zbl_repulsion
 
 __all__ = [
     "BatchNorm",
+    "BesselBasis",
     "Dense",
     "Dropout",
     "Embed",
@@ -89,6 +105,7 @@ __all__ = [
     "FactoredBasis",
     "FusedTensor",
     "Gate",
+    "JointRMSNorm",
     "Layer",
     "LayerNorm",
     "MessagePass",
@@ -99,7 +116,11 @@ __all__ = [
     "PathMessagePass",
     "RMSNorm",
     "Residual",
+    "SO2Dense",
+    "ScaleShift",
     "SelfAttention",
+    "SpeciesDense",
+    "SphereActivation",
     "SymmetricContraction",
     "Tensor",
     "TensorDense",
@@ -115,6 +136,7 @@ __all__ = [
     "celu",
     "change_max_degree_or_type",
     "cosine_cutoff",
+    "edge_frame",
     "elu",
     "even_degree_mask",
     "exponential_bernstein",
@@ -122,6 +144,7 @@ __all__ = [
     "exponential_fourier",
     "exponential_gaussian",
     "exponential_mapping",
+    "from_frame",
     "from_irreps",
     "gate",
     "gelu",
@@ -156,6 +179,9 @@ __all__ = [
     "smooth_window",
     "soft_sign",
     "swish",
+    "to_frame",
     "to_irreps",
     "triangular_window",
+    "xplor_cutoff",
+    "zbl_repulsion",
 ]

@@ -16,7 +16,14 @@ from e3any_backends import Array, Backend
 from e3any.checks import check_integer, floating_backend
 from e3any.nn._functions import scalar_like, sigmoid
 
-__all__ = ["cosine_cutoff", "polynomial_cutoff", "smooth_cutoff", "smooth_damping", "smooth_switch"]
+__all__ = [
+    "cosine_cutoff",
+    "polynomial_cutoff",
+    "smooth_cutoff",
+    "smooth_damping",
+    "smooth_switch",
+    "xplor_cutoff",
+]
 
 _SWITCH_RATE = 0.5 * math.sqrt(3.0)
 
@@ -137,6 +144,53 @@ def polynomial_cutoff(x: Array, cutoff: Array | float = 1.0, order: int = 6) -> 
         total = total * t + 0.5 * k * (k + 1)
     rest = 1.0 - t
     return rest * rest * rest * total
+
+
+def xplor_cutoff(x: Array, cutoff: Array | float = 1.0, onset: Array | float | None = None) -> Array:
+    r"""Return the switching function of X-PLOR: one up to an onset, then down to zero at a cutoff.
+
+    .. math::
+        f(x) = \begin{cases} 1 & |x| \le x_0 \\
+        \frac{(c^2 - x^2)^2 (c^2 + 2 x^2 - 3 x_0^2)}{(c^2 - x_0^2)^3} = t^2 (3 - 2t) & x_0 < |x| < c \\
+        0 & |x| \ge c \end{cases} \qquad t = \frac{c^2 - x^2}{c^2 - x_0^2}
+
+    (`documentation of HOOMD-blue <https://hoomd-blue.readthedocs.io/en/stable/hoomd/md/module-pair.html>`_). The code
+    evaluates the second form. The first derivative is continuous, the second one is not.
+
+    Parameters
+    ----------
+    x : array
+        Distances.
+    cutoff : float or array, optional
+        The cutoff c > 0. An array can be traced and differentiated; only Python numbers are checked.
+    onset : float or array, optional
+        The onset :math:`x_0 < c`, at least 0; by default 0.9 c.
+
+    Returns
+    -------
+    array of the shape of ``x``
+        Values in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If ``cutoff`` is a number that is not positive, ``onset`` is a number that is negative or not below the cutoff,
+        or an array does not broadcast with ``x``.
+    TypeError
+        If ``x`` is not a floating-point array, or a bound is neither a number nor an array of its library.
+    """
+    backend = checked_backend(x)
+    check_positive(cutoff, "cutoff")
+    if onset is not None and _is_number(onset) and not (onset >= 0 and (not _is_number(cutoff) or onset < cutoff)):
+        raise ValueError(f"expected 0 <= onset < cutoff, got onset = {onset} and cutoff = {cutoff}")
+    xp = backend.xp
+    end = scalar_like(backend, cutoff, x)
+    start = 0.9 if onset is None else scalar_like(backend, onset, x) / end
+    s = x / end
+    s = xp.where(s < -1.0, -xp.ones_like(s), xp.where(s < 1.0, s, xp.ones_like(s)))
+    t = (1.0 - s) * (1.0 + s) / ((1.0 - start) * (1.0 + start))
+    t = xp.where(t < 1.0, t, xp.ones_like(t))
+    return t * t * (3.0 - 2.0 * t)
 
 
 def smooth_damping(x: Array, gamma: Array | float = 1.0) -> Array:

@@ -27,7 +27,7 @@ from e3any.so3.rotations import (
 from e3any.so3.spherical_harmonics import solid_harmonics, spherical_harmonics
 from e3any.so3.tensor_symmetry import CartesianTensor, Irrep
 from e3any.so3.voigt import tensor_to_voigt, voigt_to_tensor
-from e3any.so3.wigner import wigner_d, wigner_d_from_euler, wigner_d_from_quaternion
+from e3any.so3.wigner import wigner_d, wigner_d_blocks, wigner_d_from_euler, wigner_d_from_quaternion
 
 __all__ = [
     "CartesianTensor",
@@ -59,6 +59,7 @@ __all__ = [
     "tensor_to_voigt",
     "voigt_to_tensor",
     "wigner_d",
+    "wigner_d_blocks",
     "wigner_d_from_euler",
     "wigner_d_from_quaternion",
 ]

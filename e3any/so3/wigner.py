@@ -17,7 +17,7 @@ from e3any.so3.clebsch_gordan import clebsch_gordan_for_degrees
 from e3any.so3.quaternions import rotation_from_quaternion
 from e3any.so3.rotations import rotation_euler
 
-__all__ = ["wigner_d", "wigner_d_from_euler", "wigner_d_from_quaternion"]
+__all__ = ["wigner_d", "wigner_d_blocks", "wigner_d_from_euler", "wigner_d_from_quaternion"]
 
 # Up to this degree rows are raised in order, which is fast. Above, they are coupled, which does not amplify rounding.
 _LARGEST_RAISED = 20
@@ -75,9 +75,45 @@ def wigner_d(rot: Array, max_degree: int, cartesian_order: bool | None = None) -
            [ 0.,  0.,  0.,  1.]])
     """
     backend = floating_backend(rot=rot)
+    return _block_diagonal(backend, list(wigner_d_blocks(rot, max_degree, cartesian_order)))
+
+
+def wigner_d_blocks(rot: Array, max_degree: int, cartesian_order: bool | None = None) -> tuple[Array, ...]:
+    """Return the Wigner-D matrix of every degree of rotations: the blocks of :func:`wigner_d`.
+
+    That matrix is mostly zeros: at L = 6 it has 2,401 entries, the blocks have 455.
+
+    Parameters
+    ----------
+    rot : array of shape (..., 3, 3)
+        Rotation matrices, which act on row vectors from the right.
+    max_degree : int
+        Largest degree L.
+    cartesian_order : bool, optional
+        Whether the components are in Cartesian order; the default is that of :class:`e3any.Config`.
+
+    Returns
+    -------
+    tuple of L+1 arrays of shape (..., 2l+1, 2l+1)
+        The matrices of the degrees 0, ..., L.
+
+    Raises
+    ------
+    ValueError
+        If ``rot`` is not of shape (..., 3, 3), or ``max_degree`` is not an integer >= 0.
+    TypeError
+        If ``rot`` is not a floating-point array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [block.shape for block in wigner_d_blocks(np.eye(3), max_degree=2)]
+    [(1, 1), (3, 3), (5, 5)]
+    """
+    backend = floating_backend(rot=rot)
     check_rotations(rot)
     check_degree(max_degree)
-    return _block_diagonal(backend, _blocks(backend, rot, max_degree, cartesian_order_or_default(cartesian_order)))
+    return tuple(_blocks(backend, rot, max_degree, cartesian_order_or_default(cartesian_order)))
 
 
 def wigner_d_from_quaternion(q: Array, max_degree: int, cartesian_order: bool | None = None) -> Array:

@@ -29,6 +29,9 @@ OPTIONS = {
     nn.Dropout: {"rate": 0.5},
     nn.Embed: {"num_embeddings": 4, "features": 3},
     nn.Residual: {"layer": nn.Dense(16)},
+    nn.SO2Dense: {"features": 3},
+    nn.ScaleShift: {"num_embeddings": 3},
+    nn.SpeciesDense: {"num_embeddings": 3, "features": 2},
     nn.SymmetricContraction: {"num_embeddings": 3},
 }
 
@@ -68,7 +71,8 @@ def test_documentation_says_which_layouts_and_inputs(layer):
     assert "Layout" not in getattr(e3any_numpy.nn, layer.__name__).__doc__.split("Inputs\n------\n")[1]
 
 
-@every_layer
+# ScaleShift maps invariants of any shape, which have no layout.
+@pytest.mark.parametrize("layer", [x for x in LAYERS if x is not nn.ScaleShift], ids=lambda x: x.__name__)
 def test_layouts_of_outputs_are_those_that_layers_return(layer):
     description, layouts = described(layer)
     inputs, options = description.example(*layouts)

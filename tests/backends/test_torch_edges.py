@@ -96,9 +96,9 @@ def test_transformations_take_all_edges_at_once(factors, lists):
 
 
 @pytest.mark.parametrize("block_bytes", [8 * 4 * 3 * 2 * 3, 2**31])
-def test_devices_have_the_numbers_of_the_specification(factors, lists, monkeypatch, block_bytes):
+def test_devices_have_the_numbers_of_the_reference(factors, lists, monkeypatch, block_bytes):
     monkeypatch.setattr(device_module, "_BLOCK_BYTES", block_bytes)
-    assert_parity(derivatives(on_device, factors, lists), derivatives(specified, factors, lists))
+    assert_parity(derivatives(on_device, factors, lists), derivatives(reference, factors, lists))
 
 
 def test_a_basis_of_padding_may_be_infinite_on_devices(factors, lists):

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from array_trees import is_float, random_parameters, tree_map
 
-from e3any import nn, so3
+from e3any import Layout, nn, so3
 
 __all__ = ["FAMILIES", "KINDS", "SIZES", "Case", "Kind"]
 
@@ -223,6 +223,15 @@ class Square(nn.Layer):
 
 
 @dataclass(frozen=True)
+class Frames(nn.Layer):
+    """A linear map in frames of edges."""
+
+    def forward(self, p, x, vectors):
+        frame = nn.edge_frame(vectors, Layout.of(x).max_degree)
+        return nn.from_frame(nn.SO2Dense(x.shape[-1])(p / "dense", nn.to_frame(x, frame)), frame)
+
+
+@dataclass(frozen=True)
 class Averaged(nn.Layer):
     """A normalisation that is not being trained."""
 
@@ -277,11 +286,18 @@ KINDS: dict[str, Kind] = {
     "TensorDense, fused": Kind(lambda c: nn.TensorDense(c.features, use_fused_tensor=True), _one, "matrices"),
     "LayerNorm": Kind(lambda c: nn.LayerNorm(), _one, "rows"),
     "RMSNorm": Kind(lambda c: nn.RMSNorm(), _one, "rows"),
+    "JointRMSNorm": Kind(lambda c: nn.JointRMSNorm(), _one, "rows"),
+    "SpeciesDense": Kind(lambda c: nn.SpeciesDense(3, 2), lambda d: ((d.features(), d.numbers(3)), {}), "linear"),
     "BatchNorm": Kind(lambda c: Averaged(), _one, "rows"),
     "Dropout": Kind(lambda c: Kept(), _one, "rows"),
     "Gate": Kind(lambda c: nn.Gate(), _one, "linear"),
     "NormActivation": Kind(lambda c: nn.NormActivation(), _one, "rows"),
     "Residual": Kind(lambda c: nn.Residual(nn.Dense(c.features)), _one, "linear"),
+    "SO2Dense": Kind(lambda c: nn.SO2Dense(c.features), _one, "linear"),
+    "SO2Dense in frames": Kind(
+        lambda c: Frames(), lambda d: ((d.features(), d.vectors()), {}), "vectors", most_degree=2
+    ),
+    "SphereActivation": Kind(lambda c: nn.SphereActivation(), _one, "rows", most_degree=2),
     "MessagePass, sparse": Kind(lambda c: nn.MessagePass(use_basis_bias=True), _edges, "edges"),
     "MessagePass, dense": Kind(lambda c: nn.MessagePass(), _dense_edges, "edges"),
     "MessagePass, sparse array": Kind(lambda c: nn.MessagePass(), partial(_edges, array=True), "edges"),

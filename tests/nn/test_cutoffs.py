@@ -22,7 +22,12 @@ CASES = [
     ("smooth_switch", {}),
     ("smooth_switch", {"x0": 0.5, "x1": 2.5}),
 ]
-OURS = [("polynomial_cutoff", {}), ("polynomial_cutoff", {"cutoff": 2.5, "order": 3})]
+OURS = [
+    ("polynomial_cutoff", {}),
+    ("polynomial_cutoff", {"cutoff": 2.5, "order": 3}),
+    ("xplor_cutoff", {}),
+    ("xplor_cutoff", {"cutoff": 2.5, "onset": 0.5}),
+]
 of_e3x = pytest.mark.parametrize(("name", "options"), CASES)
 cases = pytest.mark.parametrize(("name", "options"), CASES + OURS)
 X = np.concatenate([np.linspace(0.0, 3.0, 61), [1e-3, 0.999, 1.001, 2.499, 40.0]])
@@ -167,3 +172,19 @@ def test_values_out_of_range_raise(library, name, options):
 def test_integers_raise(library, name):
     with pytest.raises(TypeError, match="floating-point"):
         getattr(cutoffs, name)(library.array(np.ones(3, np.int64)))
+
+
+@pytest.mark.parametrize("onset", [None, 0.0, 2.0])
+def test_the_switch_of_xplor_is_the_published_one(library, onset):
+    x, c = np.linspace(0.0, 3.0, 40), 2.5
+    start = 0.9 * c if onset is None else onset
+    inside = (c**2 - x**2) ** 2 * (c**2 + 2 * x**2 - 3 * start**2) / (c**2 - start**2) ** 3
+    y = cutoffs.xplor_cutoff(library.array(x), c, onset)
+    assert library.owns(y)
+    expected = np.where(x <= start, 1.0, np.where(x < c, inside, 0.0))
+    np.testing.assert_allclose(library.numpy(y), expected, rtol=0, atol=1e-14)
+
+
+def test_onsets_that_are_not_below_the_cutoff_raise():
+    with pytest.raises(ValueError, match=r"expected 0 <= onset < cutoff, got onset = 3.0 and cutoff = 2.5"):
+        cutoffs.xplor_cutoff(np.ones(2), 2.5, 3.0)

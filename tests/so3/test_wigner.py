@@ -19,6 +19,7 @@ from e3any.so3 import (
     rotation_from_quaternion,
     spherical_harmonics,
     wigner_d,
+    wigner_d_blocks,
     wigner_d_from_euler,
     wigner_d_from_quaternion,
 )
@@ -34,6 +35,13 @@ def rotations(rng):
 def test_matrices_equal_those_of_e3x(rotations, cartesian_order):
     expected = jax.jit(lambda rot: e3x.so3.wigner_d(rot, 3, cartesian_order=cartesian_order))(rotations)
     np.testing.assert_allclose(wigner_d(rotations, 3, cartesian_order), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("cartesian_order", [True, False])
+def test_blocks_are_those_of_the_matrix(rotations, cartesian_order):
+    matrix = wigner_d(rotations, 4, cartesian_order)
+    for degree, block in enumerate(wigner_d_blocks(rotations, 4, cartesian_order)):
+        np.testing.assert_array_equal(block, matrix[:, degree_slice(degree), degree_slice(degree)])
 
 
 @pytest.mark.parametrize("cartesian_order", [True, False])

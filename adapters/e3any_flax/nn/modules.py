@@ -29,11 +29,13 @@ from e3any_flax.types import Shape as Shape
 
 __all__ = [
     "BatchNorm",
+    "BesselBasis",
     "Dense",
     "Dropout",
     "Embed",
     "FusedTensor",
     "Gate",
+    "JointRMSNorm",
     "LayerNorm",
     "MessagePass",
     "MultiHeadAttention",
@@ -41,7 +43,11 @@ __all__ = [
     "PathMessagePass",
     "RMSNorm",
     "Residual",
+    "SO2Dense",
+    "ScaleShift",
     "SelfAttention",
+    "SpeciesDense",
+    "SphereActivation",
     "SymmetricContraction",
     "Tensor",
     "TensorDense",
@@ -50,16 +56,21 @@ __all__ = [
 _class: Any = partial(linen_class, module="e3any_flax.nn")
 
 BatchNorm: Any = _class(_core.BatchNorm)
+BesselBasis: Any = _class(_core.BesselBasis)
 Dense: Any = _class(_core.Dense)
 Dropout: Any = _class(_core.Dropout)
 Embed: Any = _class(_core.Embed)
 FusedTensor: Any = _class(_core.FusedTensor)
 Gate: Any = _class(_core.Gate)
+JointRMSNorm: Any = _class(_core.JointRMSNorm)
 LayerNorm: Any = _class(_core.LayerNorm)
 NormActivation: Any = _class(_core.NormActivation)
 PathMessagePass: Any = _class(_core.PathMessagePass)
 RMSNorm: Any = _class(_core.RMSNorm)
 Residual: Any = _class(_core.Residual)
+SO2Dense: Any = _class(_core.SO2Dense)
+SpeciesDense: Any = _class(_core.SpeciesDense)
+SphereActivation: Any = _class(_core.SphereActivation)
 SymmetricContraction: Any = _class(_core.SymmetricContraction)
 Tensor: Any = _class(_core.Tensor)
 TensorDense: Any = _class(_core.TensorDense)
@@ -68,6 +79,7 @@ TensorDense: Any = _class(_core.TensorDense)
 _Conv: Any = _class(GatheredConvolution, name="_Conv")
 MessagePass: Any = _class(_core.MessagePass, base=_Conv)
 MultiHeadAttention: Any = _class(_core.MultiHeadAttention, base=_Conv)
+ScaleShift: Any = _class(_core.ScaleShift)
 SelfAttention: Any = _class(_core.SelfAttention, base=MultiHeadAttention)
 
 default_embed_init = Embed.embedding_init

@@ -9,6 +9,7 @@ from e3any.so3 import (
     rotation,
     rotation_euler,
     wigner_d,
+    wigner_d_blocks,
     wigner_d_from_euler,
     wigner_d_from_quaternion,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "rotation",
     "rotation_euler",
     "wigner_d",
+    "wigner_d_blocks",
     "wigner_d_from_euler",
     "wigner_d_from_quaternion",
 ]

@@ -8,8 +8,9 @@ import numpy as np
 from e3any_backends import Array, Backend
 from numpy.typing import NDArray
 
+from e3any.checks import floating_backend
 from e3any.nn._functions import scalar_like
-from e3any.nn.radial.arguments import scaled
+from e3any.nn.radial.arguments import check_num, scaled
 
 __all__ = ["basic_fourier", "bessel", "fourier", "sinc"]
 
@@ -57,7 +58,7 @@ def sinc(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     return xp.where(inside[..., None], values, xp.zeros_like(values))
 
 
-def bessel(x: Array, num: int, limit: Array | float = 1.0) -> Array:
+def bessel(x: Array, num: int, limit: Array | float = 1.0, frequencies: Array | None = None) -> Array:
     r"""Return spherical Bessel functions of degree zero, which are orthonormal on a sphere.
 
     .. math::
@@ -76,6 +77,9 @@ def bessel(x: Array, num: int, limit: Array | float = 1.0) -> Array:
         Number of functions K.
     limit : float or array, optional
         The limit c > 0, in the unit of ``x``. Arrays can be traced and differentiated.
+    frequencies : array of shape (num,), optional
+        Numbers that replace :math:`\pi k`; see :class:`e3any.nn.BesselBasis`, which learns them. Functions with others
+        are neither orthogonal nor zero at the limit.
 
     Returns
     -------
@@ -85,14 +89,22 @@ def bessel(x: Array, num: int, limit: Array | float = 1.0) -> Array:
     Raises
     ------
     ValueError
-        If ``num`` is not an integer >= 1, or ``limit`` is a number that is not positive or an array that does not
-        broadcast with ``x``.
+        If ``num`` is not an integer >= 1, ``limit`` is a number that is not positive or an array that does not
+        broadcast with ``x``, or ``frequencies`` are not of shape (num,).
     TypeError
-        If ``x`` is not a floating-point array, or ``limit`` is neither a number nor an array of its library.
+        If ``x`` is not a floating-point array, ``limit`` is neither a number nor an array of its library, or
+        ``frequencies`` are not a floating-point array.
     """
+    if frequencies is not None:
+        _check_frequencies(x, num, frequencies)
     backend, t = scaled(x, num, limit)
-    frequencies = _frequencies(backend, 1, num, t)
-    values = _sine_over(backend, frequencies * t[..., None], frequencies * _in_period(backend, t)[..., None])
+    if frequencies is None:
+        frequencies = _frequencies(backend, 1, num, t)
+        phase = frequencies * _in_period(backend, t)[..., None]
+    else:
+        frequencies = backend.aligned(backend.promote(frequencies, dtype=t.dtype)[0], t[..., None])
+        phase = frequencies * t[..., None]
+    values = _sine_over(backend, frequencies * t[..., None], phase)
     unit = scalar_like(backend, limit, x)
     amplitude = math.sqrt(2.0) * (1.0 / unit) ** 1.5
     return frequencies * values * (amplitude if isinstance(amplitude, float) else amplitude[..., None])
@@ -139,6 +151,15 @@ def fourier(backend: Backend, t: Array, num: int) -> Array:
 def _frequencies(backend: Backend, first: int, last: int, t: Array) -> Array:
     """Return the frequencies of functions of t, along a new last axis."""
     return backend.aligned(backend.table(_multiples_of_pi, first, last, like=t), t[..., None])
+
+
+def _check_frequencies(x: Array, num: int, frequencies: Array) -> None:
+    """Raise an error unless there is a frequency for every function of x."""
+    backend = floating_backend(x=x, frequencies=frequencies)
+    check_num(num)
+    if tuple(frequencies.shape) != (num,):
+        raise ValueError(f"expected frequencies of shape ({num},), got {tuple(frequencies.shape)}")
+    backend.check_devices(x, frequencies)
 
 
 def _multiples_of_pi(first: int, last: int) -> NDArray[np.float64]:
