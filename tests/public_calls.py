@@ -497,6 +497,15 @@ case(
     x=FEATURES,
     wigner_d_matrix=matrices(rows=4, columns=4),
 )
+case("nn.to_irreps", nn.to_irreps, x=FEATURES, use_parity=setting())
+case(
+    "nn.from_irreps",
+    lambda scalars, vectors: nn.from_irreps({"0+": scalars, "1-": vectors}),
+    {},
+    (nn.from_irreps,),
+    scalars=array(3, 1, 2, rank=(1,), axis=(3, 2, 2), channels=(3, 1, 3)),
+    vectors=array(3, 3, 2, rank=(3,), axis=(3, 4, 2), channels=(3, 3, 4)),
+)
 case(
     "nn.change_max_degree_or_type",
     nn.change_max_degree_or_type,
@@ -627,7 +636,7 @@ case(
     nn.SO2Dense,
     features=degree(),
     max_order=degree().optional(),
-    **OPTIONS,
+    **{name: kind for name, kind in OPTIONS.items() if name != "use_parity"},
 )
 case(
     "nn.SphereActivation",
@@ -1085,6 +1094,7 @@ case(
     dtype=DTYPE,
 )
 case("strategies.layouts", strategies.layouts, max_degree=degree(), features=count(), least_features=degree())
+case("strategies.irreps", strategies.irreps, max_degree=degree(), features=count(), use_parity=setting())
 case("strategies.rotations", strategies.rotations, dtype=DTYPE)
 case("strategies.sparse_lists", strategies.sparse_lists, num_nodes=degree(), num_edges=degree())
 case("strategies.dense_lists", strategies.dense_lists, num_nodes=degree(), width=degree())

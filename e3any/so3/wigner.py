@@ -198,7 +198,7 @@ def _blocks(backend: Backend, rot: Array, max_degree: int, cartesian_order: bool
     """Return the matrix of every degree."""
     blocks = [backend.xp.ones_like(rot[..., :1, :1])]
     if max_degree > 0:
-        blocks.append(rot)
+        blocks.append(backend.promote(rot)[0])  # with the byte order of the machine
     for degree in range(2, max_degree + 1):
         blocks.append(_next_block(backend, blocks[-1], rot, degree))
     if not cartesian_order:

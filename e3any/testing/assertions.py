@@ -258,8 +258,8 @@ def equivariance_error(
 
     .. math:: \max_D \frac{\max |f(D\,x) - D\,f(x)|}{\max |D\,f(x)|}
 
-    over one rotation D, by itself and, with ``inversions``, together with the inversion of space. Parameters and errors
-    are those of :func:`assert_equivariant`, which raises if the error is too large.
+    over one rotation D, by itself and, with ``inversions``, together with the inversion of space. Parameters and
+    errors are those of :func:`assert_equivariant`, which raises if the error is too large.
 
     Returns
     -------

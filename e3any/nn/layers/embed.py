@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from e3any_backends import Array, backend_of
 
-from e3any.checks import check_count
+from e3any.checks import check_count, shown
 from e3any.irreps import Irreps
 from e3any.nn.initializers import VarianceScaling
 from e3any.nn.layer import Layer, Parameters
@@ -60,7 +60,7 @@ class Embed(Layer):
         if not isinstance(self.features, Irreps):
             check_count(self.features, "features")
         elif list(self.features) != [self.features.scalar]:
-            raise ValueError(f"expected features that are scalars, such as Irreps('128x0'), got {self.features!r}")
+            raise ValueError(f"expected features that are scalars, such as Irreps('128x0'), got {shown(self.features)}")
 
     def example(self, *layouts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return one integer."""
