@@ -11,6 +11,7 @@ from instrument.cases import Case, Key
 from instrument.program import Unavailable
 
 from .cases import DeviceCase
+from .compiler import Lowered
 from .figures import compiled_figures, eager_figures, lowered_figures, lowered_program
 from .history import Figures, History
 from .targets import TARGETS, Target, versions
@@ -49,18 +50,27 @@ class Collection:
     store: Callable[[History], None] = lambda _: None
     now: History = field(default_factory=History)
     #: Programs that are not those of the history and cannot be compiled here.
-    not_compiled: list[str] = field(default_factory=list)
+    not_compiled: list[tuple[str, str]] = field(default_factory=list)
 
-    def compile(self, cases: Iterable[DeviceCase], names: Iterable[str], pattern: str = "") -> None:
+    def compile(
+        self,
+        cases: Iterable[DeviceCase],
+        names: Iterable[str],
+        pattern: str = "",
+        targets: Iterable[Target] = tuple(TARGETS.values()),
+    ) -> None:
         """Add the figures of competitors; targets take turns, as a trace for one is of no use for another."""
         wanted = set(names)
         chosen = [case for case in cases if pattern in case.operation]
-        for target in TARGETS.values():
+        for target in targets:
             jax.clear_caches()
             for case in chosen:
                 for name in case.competitors if target.name in case.targets else ():
                     for key in case.by_mode() if name in wanted else ():
-                        self._compile(target, name, key)
+                        try:
+                            self._compile(target, name, key)
+                        except Unavailable as reason:
+                            print(f"    skipped: {reason}", file=sys.stderr)
 
     def count_eager(self, cases: Iterable[Case], pattern: str = "") -> None:
         """Add the figures of eager PyTorch."""
@@ -68,7 +78,7 @@ class Collection:
         for case in cases:
             if pattern in case.operation:
                 key = next(case.by_mode())
-                self._say("eager", key)
+                print(f"eager {case_name(key)}", file=sys.stderr, flush=True)
                 for mode, figures in eager_figures(key).items():
                     self.now.put("eager", case_name(key._replace(mode=mode)), figures)
                 self.store(self.now)
@@ -79,32 +89,25 @@ class Collection:
 
     def _compile(self, target: Target, name: str, key: Key) -> None:
         section, case = section_name(target.name, name), case_name(key)
-        self._say(section, key)
-        try:
-            lowered = lowered_program(target, name, key)
-        except Unavailable as reason:
-            print(f"    skipped: {reason}", file=sys.stderr)
-            return
-        packages = (*target.packages, *_PEER_PACKAGES.get(name, ()))
-        self.now.versions[section] = versions(packages)
         known = self.before.get(section, case)
-        if target.missing():
-            figures = self._without_compiler(section, case, lowered_figures(lowered), known)
-        elif known and known["program"] == lowered.fingerprint and self.same_versions(section) and not self.again:
-            figures = known
+        self.now.versions[section] = versions((*target.packages, *_PEER_PACKAGES.get(name, ())))
+        if name in _PEER_PACKAGES and known and self.same_versions(section) and not self.again:
+            figures = known  # the program of a peer is that of its version
         else:
-            figures = compiled_figures(lowered)
+            print(f"{section} {case}", file=sys.stderr, flush=True)
+            figures = self._figures(section, case, lowered_program(target, name, key), known)
         self.now.put(section, case, figures)
         self.store(self.now)
 
-    def _without_compiler(self, section: str, case: str, figures: Figures, known: Figures | None) -> Figures:
-        if known and known["program"] == figures["program"]:
+    def _figures(self, section: str, case: str, lowered: Lowered, known: Figures | None) -> Figures:
+        unchanged = known is not None and known["program"] == lowered.fingerprint
+        if known and unchanged and (lowered.target.missing() or self.same_versions(section)) and not self.again:
             return known
-        self.not_compiled.append(f"{section} {case}")
-        return figures
+        if lowered.target.missing():
+            self.not_compiled.append((section, case))
+            return lowered_figures(lowered)
+        return compiled_figures(lowered)
 
-    def _say(self, section: str, key: Key) -> None:
-        print(f"{section} {case_name(key)}", file=sys.stderr, flush=True)
 
-
+#: What must be installed for a peer; the programs of a version do not change.
 _PEER_PACKAGES = {"e3x": ("e3x",), "e3nn-jax": ("e3nn-jax",)}

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,7 +16,7 @@ from unittest import mock
 import jax
 from jax.sharding import SingleDeviceSharding
 
-from . import ptx
+from . import ptx, triton_calls
 from .targets import Target
 
 __all__ = ["Executable", "Lowered", "compile_for", "lower_for"]
@@ -41,8 +42,13 @@ class Lowered:
     @property
     def fingerprint(self) -> str:
         """Hash: equal programs have equal figures, if the compiler is the same."""
-        text = _SHARDING.sub("", self.text).replace(" {}", "")
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        text = triton_calls.CALL.sub(r"\1", _SHARDING.sub("", self.text).replace(" {}", ""))
+        return hashlib.sha256("".join([text, *self.triton_sources]).encode()).hexdigest()[:16]
+
+    @cached_property
+    def triton_sources(self) -> list[str]:
+        """Triton kernels that the program calls, as PTX."""
+        return triton_calls.kernel_sources(self.lowered.compiler_ir()) if "triton_kernel_call" in self.text else []
 
     def compile(self) -> Executable:
         """Compile the program; that takes the target's packages."""
@@ -52,6 +58,7 @@ class Lowered:
             compiled = self._compile_with_dump(folder)
             # A file for each kernel, and empty ones for programs that have only calls.
             sources = [path.read_text() for path in sorted(Path(folder).glob("*.ptx")) if path.stat().st_size]
+        sources += self.triton_sources
         used = (kernel for source in sources for kernel in ptx.kernels(source, self.target.architecture))
         return Executable(compiled, tuple(used))
 
@@ -116,4 +123,4 @@ def compile_for(target: Target, function: Callable[..., Any], *shapes: Any) -> E
 
 def _on_machine_with(target: Target) -> AbstractContextManager[Any]:
     """Let what asks for the default backend while it is traced see that of the device."""
-    return mock.patch.object(jax, "default_backend", lambda: target.backend)
+    return mock.patch.object(jax, "default_backend", return_value=target.backend)

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Kernel", "assembler", "kernels"]
+__all__ = ["Kernel", "assembler", "kernels", "read_log"]
 
 _ENTRY = re.compile(r"Compiling entry function '(\S+)'")
 _FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -53,10 +53,10 @@ def kernels(ptx: str, architecture: str) -> Iterator[Kernel]:
         if done.returncode:
             raise ValueError(f"expected PTX for {architecture}, got an error of ptxas: {done.stderr[:300]}")
         size = cubin.stat().st_size
-    yield from _read(done.stderr, size)
+    yield from read_log(done.stderr, size)
 
 
-def _read(log: str, size: int) -> Iterator[Kernel]:
+def read_log(log: str, size: int) -> Iterator[Kernel]:
     """Yield the kernels of ptxas's log; a file has one kernel, or its size is that of all."""
     name, stack, spilled = "", 0, 0
     for line in log.splitlines():

@@ -83,9 +83,7 @@ def embed(features: int, atoms: int = 1_024) -> Task:
     return Task(nn.Embed(NUM_ELEMENTS, features), (_elements(atoms),))
 
 
-def symmetric_contraction(
-    max_degree: int, parities: int, features: int, correlation: int = 3, rows: int = 256
-) -> Task:
+def symmetric_contraction(max_degree: int, parities: int, features: int, correlation: int = 3, rows: int = 256) -> Task:
     """Products of up to ``correlation`` factors that end in vectors, with weights for every element."""
     layer = nn.SymmetricContraction(NUM_ELEMENTS, correlation, max_degree=1)
     return Task(layer, (_features(rows, parities, max_degree, features), _elements(rows)))
@@ -100,24 +98,20 @@ def message_pass(
     edges: int = 4_000,
     neighbours: int = 20,
 ) -> Task:
-    """Messages along edges, some for each node on average; lists are "sparse" or "dense", the basis "factored" or not."""
+    """Messages along edges; lists are "sparse" or "dense", the basis "factored" or not."""
     x, basis, index = _graph(max_degree, parities, features, lists, edges, neighbours)
     layer = nn.MessagePass(include_pseudotensors=parities == 2)
     inputs = x, basis if form == "factored" else basis.array()
     return Task(layer, inputs, index, {"indices_are_sorted": lists == "sparse"})
 
 
-def path_message_pass(
-    max_degree: int, parities: int, features: int, edges: int = 4_000, neighbours: int = 20
-) -> Task:
+def path_message_pass(max_degree: int, parities: int, features: int, edges: int = 4_000, neighbours: int = 20) -> Task:
     """Messages along edges, with weights for every edge and path."""
     x, basis, index = _graph(max_degree, parities, features, "sparse", edges, neighbours)
     return Task(nn.PathMessagePass(include_pseudotensors=parities == 2), (x, basis), index, _SORTED)
 
 
-def self_attention(
-    max_degree: int, parities: int, features: int, edges: int = 4_000, neighbours: int = 20
-) -> Task:
+def self_attention(max_degree: int, parities: int, features: int, edges: int = 4_000, neighbours: int = 20) -> Task:
     """Attention between nodes, with four heads."""
     x, basis, index = _graph(max_degree, parities, features, "sparse", edges, neighbours)
     return Task(nn.SelfAttention(include_pseudotensors=parities == 2, num_heads=4), (x, basis), index, _SORTED)
