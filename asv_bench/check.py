@@ -87,6 +87,8 @@ def main() -> None:
     new = [(s, c) for s, cases in collection.now.sections.items() for c in cases if before.get(s, c) is None]
     if problems:
         raise SystemExit("\n".join([*map(str, problems), f"expected no growth, or its name in {NAMED}"]))
+    if args.update and args.pattern and not all(_is_comparable(collection, s) for s in collection.now.sections):
+        raise SystemExit("expected all cases, as the versions are others than those of the history, got a pattern")
     if args.update:
         merged(before, collection).save(MAIN)
     elif new:

@@ -12,7 +12,8 @@ sys.path.append(str(Path(__file__).parents[2] / "asv_bench"))
 import jax
 import numpy as np
 import pytest
-from devices import eager, gpu, ptx, tpu, triton_calls
+from check import merged, report
+from devices import eager, gpu, ptx, ratios, tpu, triton_calls
 from devices.cases import CASES, EAGER
 from devices.collect import Collection, case_name, section_name
 from devices.figures import compiled_figures, lowered_figures, lowered_program
@@ -208,6 +209,36 @@ def test_growth_is_found_and_can_be_named(tmp_path):
     named.write_text('[[growth]]\nfigure = "h200 *: launches"\nto = 4\nwhy = "one kernel more"\n')
     assert unnamed(growth, named_growth(named)) == growth[1:]
     assert unnamed(growth, [Named("h200 f: launches", 3, "")]) == growth
+
+
+def test_the_check_compares_what_the_same_compiler_made(capsys):
+    before = History({"h200": {"jax": "1"}}, {"h200": {"f": {"launches": 3}, "g": {"launches": 3}}})
+    collection = Collection(before, now=History({"h200": {"jax": "1"}}, {"h200": {"f": {"launches": 4}}}))
+    assert [str(growth) for growth in report(before, collection)] == ["h200 f: launches grew from 3 to 4"]
+    assert merged(before, collection).sections == {"h200": {"f": {"launches": 4}, "g": {"launches": 3}}}
+    collection.now.put("h200", "f", {"launches": 2})
+    assert report(before, collection) == []
+    assert "h200 f: launches is 2 instead of 3" in capsys.readouterr().out
+    collection.now.versions["h200"] = {"jax": "2"}
+    collection.now.put("h200", "f", {"launches": 4})
+    assert report(before, collection) == []
+    assert "not compared, other versions: h200" in capsys.readouterr().out
+    collection.not_compiled.append(("h200", "f"))
+    assert merged(before, collection) == before
+
+
+def test_ratios_that_are_equal_within_the_margin_keep_their_figure(monkeypatch):
+    (first, *_), before = ratios.RATIOS, History()
+    monkeypatch.setattr(ratios, "RATIOS", (first,))
+    for measured, stored in (([0.10], 0.10), ([0.12], 0.10), ([0.09], 0.10), ([0.2, 0.11], 0.10), ([0.2, 0.3], 0.2)):
+        times = iter(measured)
+        monkeypatch.setattr(ratios, "_relative_time", lambda _, times=times: next(times))
+        now = History()
+        ratios.measure(before, now)
+        (figures,) = now.sections["cpu"].values()
+        assert figures == {"relative_time": stored}
+        assert next(times, None) is None
+        before = now
 
 
 def test_programs_that_have_not_changed_are_not_compiled(lowered, monkeypatch):
