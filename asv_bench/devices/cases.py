@@ -65,7 +65,7 @@ def _layers() -> Iterator[DeviceCase]:
 
 
 def _models() -> Iterator[DeviceCase]:
-    yield DeviceCase("force_field", (64, 2, 2, *_GRAPH), ("forces",), _E3X, _BOTH)
+    yield DeviceCase("force_field", (64, 2, 2, *_GRAPH), ("forces",), _E3X)  # minutes for a TPU
     yield DeviceCase("force_field", (64, 2, 2, *_GRAPH), ("training",), _OURS)
 
 

@@ -19,6 +19,7 @@ _HEAD = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{")
 _LEFT = re.compile(r"\s+(ROOT )?%?([\w.\-]+) = ")
 _CALLED = re.compile(r"\b(?:calls|to_apply)=%?([\w.\-]+)")
 _BODY = re.compile(r"\bbody=%?([\w.\-]+)")
+_CONDITION = re.compile(r"\bcondition=%?([\w.\-]+)")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 
 
@@ -113,14 +114,27 @@ class Module:
         for instruction in computation.values():
             body = _BODY.search(instruction.attributes) if instruction.opcode == "while" else None
             if body is not None:
-                trips = _TRIPS.search(instruction.attributes)
+                trips = self._trips(instruction)
                 if trips is None:
                     yield Step(instruction, computation, times)
-                yield from self._steps(body[1], times * (int(trips[1]) if trips else 1), inside)
+                yield from self._steps(body[1], times * (1 if trips is None else trips), inside)
             elif instruction.opcode in inside and instruction.called in self.computations:
                 yield from self._steps(instruction.called, times, inside)
             else:
                 yield Step(instruction, computation, times)
+
+    def _trips(self, loop: Instruction) -> int | None:
+        """Return the number of trips, if it is written at the loop or can be read off its condition."""
+        if known := _TRIPS.search(loop.attributes):
+            return int(known[1])
+        name = _CONDITION.search(loop.attributes)
+        condition = self.computations.get(name[1], {}) if name else {}
+        compare = next((i for i in condition.values() if i.is_root), None)
+        if compare is None or compare.opcode != "compare" or "direction=LT" not in compare.attributes:
+            return None
+        # libtpu writes no number of trips. Loops of `jax.lax.scan` count from zero by ones.
+        limit = condition[compare.operands[1]]
+        return int(limit.arguments) if limit.opcode == "constant" else None
 
 
 def _instruction(line: str) -> Instruction | None:

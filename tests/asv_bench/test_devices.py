@@ -102,6 +102,20 @@ def test_cycles_of_a_tpu_are_multiplied_by_trips():
     assert tpu.count(TPU) == {"cycles": 7 * 100 + 11, "unestimated": 1, "unknown_loops": 0}
 
 
+def test_trips_are_read_off_the_condition():
+    condition = """%condition (s: (s32[], f32[8,128])) -> pred[] {
+  %n = s32[]{:T(128)} constant(3)
+  %s = (s32[]{:T(128)}, f32[8,128]{1,0:T(8,128)}) parameter(0)
+  %i = s32[]{:T(128)} get-tuple-element(%s), index=0
+  ROOT %c = pred[]{:T(512)} compare(%i, %n), direction=LT
+}
+"""
+    text = TPU.replace("body=%body,", "condition=%condition, body=%body,").replace("known_trip_count", "unknown")
+    assert tpu.count(condition + text) == {"cycles": 3 * 100 + 11, "unestimated": 1, "unknown_loops": 0}
+    other = condition.replace("LT", "NE")
+    assert tpu.count(other + text) == {"cycles": 100 + 11, "unestimated": 1, "unknown_loops": 1}
+
+
 def test_tuples_are_as_large_as_their_arrays():
     (loop,) = [s.instruction for s in Module.parse(TPU.replace("known", "un")).steps() if s.instruction.name == "loop"]
     assert num_bytes(loop.shape) == 4 + 4 * 8 * 128
