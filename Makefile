@@ -26,7 +26,8 @@ FAST := tests/test_layout.py tests/test_imports.py tests/test_checkpoint.py test
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-fast test-modes test-oldest coverage fuzz mutants lint bench bench-quick docs clean
+.PHONY: help demo test test-fast test-modes test-oldest coverage fuzz mutants lint bench bench-quick bench-check \
+	bench-devices docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -71,6 +72,12 @@ bench: .venv/.installed-flax,torch,examples,bench  ## Benchmarks: results for as
 
 bench-quick: .venv/.installed-flax,torch,examples,bench  ## Run every benchmark and peer once on tiny inputs
 	$(PYTHON) -W ignore asv_bench/quick.py
+
+bench-check: .venv/.installed-flax,torch,examples,bench  ## Fail where a figure of programs on accelerators has grown (ARGS="--update --ratios")
+	JAX_PLATFORMS=cpu nice $(PYTHON) -W ignore asv_bench/check.py $(ARGS)
+
+bench-devices: .venv/.installed-flax,torch,examples,bench,accelerators  ## What programs do on an H200 and a TPU v5e, beside peers; no device is needed
+	JAX_PLATFORMS=cpu nice $(PYTHON) -W ignore asv_bench/device_table.py $(ARGS)
 
 docs: .venv/.installed-flax,torch,docs,examples  ## Build the documentation
 	$(PYTHON) -m sphinx -W -b html docs docs/_build/html $(ARGS)

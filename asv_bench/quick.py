@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -21,7 +22,7 @@ _KINDS = ("time_", "peakmem_", "track_")
 
 def benchmarks() -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield a call for every benchmark and its parameters; a call returns None or a tracked number."""
-    for module in ("operations", "start"):
+    for module in ("accelerators", "operations", "start"):
         for name, thing in vars(import_module(f"benchmarks.{module}")).items():
             if name.startswith(_KINDS):
                 yield f"{module}.{name}", thing
@@ -34,9 +35,16 @@ def benchmarks() -> Iterator[tuple[str, Callable[[], Any]]]:
 def _run(cls: type, method: str, values: tuple[Any, ...]) -> Any:
     """Run a benchmark as asv does."""
     benchmark = cls()
+    if hasattr(benchmark, "setup_cache"):
+        values = (_cached(cls), *values)
     if hasattr(benchmark, "setup"):
         benchmark.setup(*values)
     return getattr(benchmark, method)(*values)
+
+
+@cache
+def _cached(cls: Any) -> Any:
+    return cls().setup_cache()
 
 
 def main() -> None:

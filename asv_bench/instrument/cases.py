@@ -140,4 +140,5 @@ SMALL: tuple[Case, ...] = (
     Case("self_attention", (1, 1, 4, 40), ("forward",), ("jax", "e3x", "torch", "numpy")),
     Case("multi_head_attention", (1, 1, 4, 40), ("forward",), ("torch", "numpy")),
     Case("energies", (2, 3, 4, 1, 2), ("training",), ("jax", "torch", "e3nn script")),
+    Case("force_field", (2, 1, 1, 12, 4), ("forward",), ("jax", "e3x", "torch")),
 )

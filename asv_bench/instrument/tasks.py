@@ -10,7 +10,7 @@ import numpy as np
 from e3any import nn, ops, so3
 
 from .frames import InFrames, PathByPath
-from .model import Energies
+from .model import NUM_ELEMENTS, Energies, ForceField
 from .task import Task
 
 NUM_RADIAL = 8
@@ -74,11 +74,33 @@ def tensor_dense(max_degree: int, parities: int, features: int, rows: int = 256)
     return Task(layer, (_features(rows, parities, max_degree, features),))
 
 
+def layer(name: str, max_degree: int, parities: int, features: int, rows: int = 1_024) -> Task:
+    """A layer that maps features row by row and needs no arguments: a norm, a gate."""
+    return Task(getattr(nn, name)(), (_features(rows, parities, max_degree, features),))
+
+
+def embed(features: int, atoms: int = 1_024) -> Task:
+    """Features of elements."""
+    return Task(nn.Embed(NUM_ELEMENTS, features), (_elements(atoms),))
+
+
+def symmetric_contraction(max_degree: int, parities: int, features: int, correlation: int = 3, rows: int = 256) -> Task:
+    """Products of up to ``correlation`` factors that end in vectors, with weights for every element."""
+    layer = nn.SymmetricContraction(NUM_ELEMENTS, correlation, max_degree=1)
+    return Task(layer, (_features(rows, parities, max_degree, features), _elements(rows)))
+
+
 def message_pass(
-    max_degree: int, parities: int, features: int, lists: str = "sparse", form: str = "factored", edges: int = 4_000
+    max_degree: int,
+    parities: int,
+    features: int,
+    lists: str = "sparse",
+    form: str = "factored",
+    edges: int = 4_000,
+    neighbours: int = 20,
 ) -> Task:
-    """Messages along edges, 20 for each node on average; lists are "sparse" or "dense", the basis "factored" or not."""
-    x, basis, index = _graph(max_degree, parities, features, lists, edges)
+    """Messages along edges; lists are "sparse" or "dense", the basis "factored" or not."""
+    x, basis, index = _graph(max_degree, parities, features, lists, edges, neighbours)
     layer = nn.MessagePass(include_pseudotensors=parities == 2)
     inputs = x, basis if form == "factored" else basis.array()
     return Task(layer, inputs, index, {"indices_are_sorted": lists == "sparse"})
@@ -90,9 +112,15 @@ def edge_messages(max_degree: int, features: int, form: str = "frames", edges: i
     return Task(forms[form], (_features(edges, 1, max_degree, features), _normal(edges, 3)))
 
 
-def self_attention(max_degree: int, parities: int, features: int, edges: int = 4_000) -> Task:
+def path_message_pass(max_degree: int, parities: int, features: int, edges: int = 4_000, neighbours: int = 20) -> Task:
+    """Messages along edges, with weights for every edge and path."""
+    x, basis, index = _graph(max_degree, parities, features, "sparse", edges, neighbours)
+    return Task(nn.PathMessagePass(include_pseudotensors=parities == 2), (x, basis), index, _SORTED)
+
+
+def self_attention(max_degree: int, parities: int, features: int, edges: int = 4_000, neighbours: int = 20) -> Task:
     """Attention between nodes, with four heads."""
-    x, basis, index = _graph(max_degree, parities, features, "sparse", edges)
+    x, basis, index = _graph(max_degree, parities, features, "sparse", edges, neighbours)
     return Task(nn.SelfAttention(include_pseudotensors=parities == 2, num_heads=4), (x, basis), index, _SORTED)
 
 
@@ -113,6 +141,20 @@ def energies(molecules: int = 10, atoms: int = 9, features: int = 32, max_degree
     return Task(Energies(features, max_degree, passes), (positions, numbers), {"adj_idx": neighbours})
 
 
+def force_field(
+    features: int = 64, max_degree: int = 2, passes: int = 2, edges: int = 4_000, neighbours: int = 20
+) -> Task:
+    """The energy of a large structure."""
+    rng, atoms = np.random.default_rng(0), edges // neighbours
+    dst, src = np.sort(rng.integers(0, atoms, edges)), rng.integers(0, atoms, edges)
+    inputs = _normal(atoms, 3), _elements(atoms), _normal(edges, 3)
+    return Task(ForceField(features, max_degree, passes), inputs, {"dst_idx": dst, "src_idx": src})
+
+
+def _elements(atoms: int) -> Any:
+    return np.random.default_rng(0).integers(0, NUM_ELEMENTS, atoms)
+
+
 def _normal(*shape: int) -> Any:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
@@ -126,10 +168,12 @@ def _pair(rows: int, parities: int, max_degree: int, features: int) -> tuple[Any
     return both[:rows], both[rows:]
 
 
-def _graph(max_degree: int, parities: int, features: int, lists: str, edges: int) -> tuple[Any, Any, dict[str, Any]]:
+def _graph(
+    max_degree: int, parities: int, features: int, lists: str, edges: int, neighbours: int = 20
+) -> tuple[Any, Any, dict[str, Any]]:
     """Return features of nodes, a factored basis of edges, and index lists."""
-    rng, nodes = np.random.default_rng(0), edges // 20
-    shape = (nodes, 20) if lists == "dense" else (edges,)
+    rng, nodes = np.random.default_rng(0), edges // neighbours
+    shape = (nodes, neighbours) if lists == "dense" else (edges,)
     index = {"adj_idx": rng.integers(0, nodes, shape)}
     if lists == "sparse":
         index = {"dst_idx": np.sort(rng.integers(0, nodes, shape)), "src_idx": index["adj_idx"]}

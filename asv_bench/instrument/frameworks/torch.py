@@ -29,7 +29,7 @@ class TorchProgram(Program):
             raise Unavailable(f"PyTorch differentiates compiled functions once, so no mode {mode!r}")
         torch._dynamo.config.recompile_limit = 64  # one function at many sizes in one process
         apply = torch.compile(self.apply, fullgraph=True, dynamic=False) if self.compiled else self.apply
-        leaves = [x for x in _leaves((self.params, self.inputs)) if x.dtype.is_floating_point]
+        leaves = [x for x in leaves_of((self.params, self.inputs)) if x.dtype.is_floating_point]
         for x in leaves:
             x.requires_grad_(mode != "forward")
         calls = {"forward": self._forward, "backward": self._backward, "second": self._second, "forces": self._forces}
@@ -40,22 +40,22 @@ class TorchProgram(Program):
             return apply(self.params, *self.inputs)
 
     def _backward(self, apply: Callable[..., Any], leaves: list[Any]) -> Any:
-        return torch.autograd.grad(_square(apply(self.params, *self.inputs)), leaves, allow_unused=True)
+        return torch.autograd.grad(sum_of_squares(apply(self.params, *self.inputs)), leaves, allow_unused=True)
 
     def _second(self, apply: Callable[..., Any], leaves: list[Any]) -> Any:
-        first = list(_leaves(self.inputs[0]))
-        gradient = torch.autograd.grad(_square(apply(self.params, *self.inputs)), first, create_graph=True)
-        return torch.autograd.grad(_square(gradient), leaves, allow_unused=True)
+        first = list(leaves_of(self.inputs[0]))
+        gradient = torch.autograd.grad(sum_of_squares(apply(self.params, *self.inputs)), first, create_graph=True)
+        return torch.autograd.grad(sum_of_squares(gradient), leaves, allow_unused=True)
 
     def _forces(self, apply: Callable[..., Any], _: list[Any], create_graph: bool = False) -> Any:
         energies = apply(self.params, *self.inputs)
         return energies, torch.autograd.grad(energies.sum(), self.inputs[0], create_graph=create_graph)[0]
 
     def _training(self) -> Callable[[], Any]:
-        adam = torch.optim.Adam(list(_leaves(self.params)), 1e-3)
+        adam = torch.optim.Adam(list(leaves_of(self.params)), 1e-3)
 
         def step() -> None:
-            loss = _square(self._forces(self.apply, [], create_graph=True))
+            loss = sum_of_squares(self._forces(self.apply, [], create_graph=True))
             adam.zero_grad()
             loss.backward()
             adam.step()
@@ -72,17 +72,17 @@ def tensors(tree: Any) -> Any:
     return tuple(map(tensors, tree))
 
 
-def _leaves(tree: Any) -> Any:
+def leaves_of(tree: Any) -> Any:
     """Yield the tensors of nested dictionaries and tuples."""
     if isinstance(tree, torch.Tensor):
         yield tree
     elif tree is not None:
         for branch in tree.values() if isinstance(tree, dict) else tree:
-            yield from _leaves(branch)
+            yield from leaves_of(branch)
 
 
-def _square(tree: Any) -> Any:
-    return sum(torch.sum(x**2) for x in _leaves(tree))
+def sum_of_squares(tree: Any) -> Any:
+    return sum(torch.sum(x**2) for x in leaves_of(tree))
 
 
 def program(task: Task, compiled: bool = False, kernels: bool = True) -> TorchProgram:

@@ -18,10 +18,15 @@ from numpy.typing import NDArray
 from e3any_backends.forms.couplings import SparseForm
 from e3any_backends.forms.tables import Tables
 
-__all__ = ["PRODUCTS", "MatrixCoupling", "MatrixForm", "matrix_product_form"]
+__all__ = ["PRODUCTS", "MatrixCoupling", "MatrixForm", "has_all_degrees", "matrix_product_form"]
 
 #: The parities of both factors in every product; the parity of the product is their sum.
 PRODUCTS = ((0, 0), (1, 1), (0, 1), (1, 0))
+
+
+def has_all_degrees(form: MatrixForm) -> bool:
+    """Return whether each block has all degrees. It is no property, because ``torch.compile`` cannot trace one."""
+    return form.num_parities == 2 or None in form.block_parities
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +51,10 @@ class MatrixForm(Tables):
     num_parities: int
     block_parities: tuple[int | None, ...]
 
-    @property
-    def has_all_degrees(self) -> bool:
-        """Whether each block has all degrees."""
-        return self.num_parities == 2 or None in self.block_parities
-
     @cached_property
     def mask(self) -> NDArray[np.float64] | None:
         """Which components, of shape (blocks, components, 1, 1), belong to a block; None if all do."""
-        if self.has_all_degrees:
+        if has_all_degrees(self):
             return None
         present = self.degrees % 2 == np.asarray(self.block_parities)[:, None]
         mask: NDArray[np.float64] = present[:, :, None, None].astype(np.float64)
@@ -69,7 +69,7 @@ class MatrixForm(Tables):
         (size, num), num_degrees = self.coefficients.shape, int(self.degrees.max()) + 1
         for block, parity in enumerate(self.block_parities):
             degrees = self.degrees[components]
-            kept = np.full(degrees.shape, True) if self.has_all_degrees else degrees % 2 == parity
+            kept = np.full(degrees.shape, True) if has_all_degrees(self) else degrees % 2 == parity
             first = num if self.num_parities == 2 and parity else 0
             columns[0].append(components[kept] + first)
             columns[1].append(entries[kept] + block * size)

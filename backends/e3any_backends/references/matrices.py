@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from e3any_backends.arrays import Array, Arrays
-from e3any_backends.forms.matrices import PRODUCTS, MatrixCoupling, MatrixForm
+from e3any_backends.forms.matrices import PRODUCTS, MatrixCoupling, MatrixForm, has_all_degrees
 
 __all__ = ["couple_matrices_by_matmul"]
 
@@ -47,7 +47,7 @@ def _component_weights(arrays: Arrays, w: Array, form: MatrixForm, rank: int) ->
     xp = arrays.xp
     w = arrays.select(w, arrays.table_of(form, "degrees", like=w), axis=1)
     w = xp.reshape(w, (*w.shape[:2], *(1,) * (rank - 1), w.shape[-1]))
-    if form.has_all_degrees:
+    if has_all_degrees(form):
         return w
     mask = arrays.table_of(form, "mask", like=w)
     return w * xp.reshape(mask, (*mask.shape[:2], *(1,) * rank))
