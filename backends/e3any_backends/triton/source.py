@@ -80,7 +80,10 @@ class Lines:
 
     def __init__(self, name: str, arguments: Sequence[str]) -> None:
         self.name, self.arguments = name, tuple(arguments)
-        self._lines = ["import triton", "import triton.language as tl", "", "", "@triton.jit"]
+        # Numbers of nodes differ between calls, and a kernel for each of their kinds would be compiled.
+        numbers = [argument for argument in arguments if argument.startswith("num_")]
+        self._lines = ["import triton", "import triton.language as tl", "", ""]
+        self._lines.append(f"@triton.jit(do_not_specialize={numbers})")
         self._lines.append(f"def {name}({', '.join(arguments)}):")
         self._depth = 1
 

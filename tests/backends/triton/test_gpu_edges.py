@@ -122,3 +122,27 @@ def test_lists_have_padding_last():
     assert nodes.tolist() == [1, 1, 1, 2, 3, 3]
     assert others.tolist()[:4] == [0, 1, 0, 1]
     assert order.tolist() == [0, 4, 5, 1, 2, 3]
+
+
+def test_compiled_programs_call_the_operators():
+    (x, angular, radial, kernel), cotangent, _, indices, plan = problem((1, 0, 1), (1, 1), 2, edges=6)
+
+    def gradients(x, angular, cotangent):
+        leaves = [x.detach().requires_grad_(), angular.detach().requires_grad_()]
+        value = gpu.convolve(leaves[0], leaves[1], radial, kernel, indices, NODES, plan)
+        return value, *torch.autograd.grad(value, leaves, cotangent)
+
+    compiled = torch.compile(gradients, backend="aot_eager", fullgraph=True)
+    assert_all_close(compiled(x, angular, cotangent), gradients(x, angular, cotangent), torch.float64)
+
+
+def test_exported_programs_keep_the_operator():
+    (x, angular, radial, kernel), _, _, indices, plan = problem((1, 0, 1), (1, 1), 2, edges=6)
+
+    class Layer(torch.nn.Module):
+        def forward(self, x, angular):
+            return gpu.convolve(x, angular, radial, kernel, indices, NODES, plan)
+
+    program = torch.export.export(Layer(), (x, angular))
+    assert "e3any_gpu.contractions" in program.graph_module.code
+    assert_all_close([program.module()(x, angular)], [Layer()(x, angular)], torch.float64)
