@@ -26,7 +26,7 @@ from e3any_backends.triton.maps import EdgeMap
 from e3any_backends.triton.programs import Launch
 from e3any_backends.triton.programs import Program as Contractions
 
-__all__ = ["convolve"]
+__all__ = ["convolve", "gpu_is_target"]
 
 _NUM_LISTS = 8
 
@@ -116,6 +116,11 @@ def _capability() -> int | None:
     """Return what kernels are compiled for: as the environment says, such as 90 for an H200, or None for the device."""
     value = os.environ.get("E3ANY_CUDA_CAPABILITY")
     return int(value) if value else None
+
+
+def gpu_is_target() -> bool:
+    """Return whether programs are meant for a GPU, by the environment or by the devices that there are."""
+    return (_capability() is not None or jax.default_backend() == "gpu") and not _missing()
 
 
 @cache

@@ -14,9 +14,11 @@ from typing import Protocol
 
 import torch
 
+from e3any_backends import kernels
 from e3any_backends.arrays import Array
 from e3any_backends.forms.couplings import CouplingPlan
 from e3any_backends.forms.tables import handle
+from e3any_backends.kernels.settings import switch
 from e3any_backends.torch.contexts import Context
 from e3any_backends.torch.gpu_graphs import graph_lists
 from e3any_backends.triton.availability import available, is_interpreted
@@ -24,7 +26,7 @@ from e3any_backends.triton.maps import MAPS, outputs
 from e3any_backends.triton.programs import Launch, Program
 from e3any_backends.triton.source import WIDE
 
-__all__ = ["contractions", "convolve", "convolve_paths", "couple_features", "gpu_obstacle"]
+__all__ = ["contractions", "convolve", "convolve_if_supported", "convolve_paths", "couple_features", "gpu_obstacle"]
 
 Tensors = list[torch.Tensor]
 
@@ -64,6 +66,23 @@ def convolve(
     """
     operands = [x.flatten(1, 2), angular, radial, kernel.flatten(0, -2)]
     return _sum_over_edges("edges", handle(plan, "merged"), operands, indices, num, plan)
+
+
+def convolve_if_supported(
+    x: torch.Tensor,
+    angular: torch.Tensor,
+    radial: torch.Tensor,
+    kernel: torch.Tensor,
+    indices: tuple[torch.Tensor, torch.Tensor],
+    num: int,
+    plan: CouplingPlan,
+) -> torch.Tensor | None:
+    """Return the value of :func:`convolve`, or None, with the reason in the log."""
+    reason = gpu_obstacle([x, angular, radial, kernel])
+    if reason:
+        kernels.log_fallback("convolution", reason)
+        return None
+    return convolve(x, angular, radial, kernel, indices, num, plan)
 
 
 def convolve_paths(
@@ -115,6 +134,8 @@ def gpu_obstacle(tensors: Sequence[torch.Tensor]) -> str:
     """Return why kernels for GPUs do not support tensors, empty if they do."""
     if not available():
         return "Triton is not installed"
+    if not switch.get():
+        return "kernels are switched off"
     dtype = tensors[0].dtype
     if any(t.dtype != dtype for t in tensors) or str(dtype).rpartition(".")[2] not in WIDE:
         return "the dtype is " + ", ".join(str(t.dtype) for t in tensors)

@@ -7,6 +7,8 @@ from collections.abc import Hashable
 
 import torch
 
+from e3any_backends.torch.arrays import ARRAYS
+
 __all__ = ["graph_lists"]
 
 # Graphs that are kept. All layers of a model use one; a loop over some structures uses a few.
@@ -38,6 +40,7 @@ def graph_lists(
 
 def _rows(of: torch.Tensor, other: torch.Tensor, num: int, num_other: int) -> list[torch.Tensor]:
     """Return ``ptr``, ``nodes``, ``others`` and ``order``."""
+    of, other = ARRAYS.as_index(of), ARRAYS.as_index(other)  # 8-bit numbers have no number for padding
     is_valid = (of >= 0) & (of < num) & (other >= 0) & (other < num_other)
     nodes, order = torch.sort(torch.where(is_valid, of, num), stable=True)
     ends = torch.arange(num + 2, device=of.device, dtype=nodes.dtype)

@@ -127,13 +127,16 @@ def test_lists_have_padding_last():
 def test_compiled_programs_call_the_operators():
     (x, angular, radial, kernel), cotangent, _, indices, plan = problem((1, 0, 1), (1, 1), 2, edges=6)
 
-    def gradients(x, angular, cotangent):
+    def layer(x, angular):
+        return gpu.convolve(x, angular, radial, kernel, indices, NODES, plan)
+
+    def gradients(function):
         leaves = [x.detach().requires_grad_(), angular.detach().requires_grad_()]
-        value = gpu.convolve(leaves[0], leaves[1], radial, kernel, indices, NODES, plan)
+        value = function(*leaves)
         return value, *torch.autograd.grad(value, leaves, cotangent)
 
-    compiled = torch.compile(gradients, backend="aot_eager", fullgraph=True)
-    assert_all_close(compiled(x, angular, cotangent), gradients(x, angular, cotangent), torch.float64)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    assert_all_close(gradients(compiled), gradients(layer), torch.float64)
 
 
 def test_exported_programs_keep_the_operator():
