@@ -134,7 +134,7 @@ class Convolution(Layer):
     ) -> Array:
         """Sum products of the basis with neighbours over every neighbourhood, then couple them."""
         backend = backend_of(senders, basis.radial, basis.angular)
-        max_degree, layout = basis.max_degree, Layout.of(senders)
+        max_degree, layout = math.isqrt(basis.angular.shape[-1]) - 1, Layout.of(senders)
         radial, bias = self.filter(layout.features).radial(p / "filter", basis.radial, max_degree)
         name, product = self._product  # type: ignore[attr-defined]
         tensor = cast(Tensor, product)  # only fused products can't be summed first
@@ -152,9 +152,15 @@ class Convolution(Layer):
             radial = weights[..., None, :] * radial
         if edges.adj_idx is not None and backend.supports("edge_products", senders, angular, radial):
             edges = edges.sparse()
+        plan = tensor.plan(kernel)
+        if edges.adj_idx is None and not senders.shape[:-4]:
+            indices, num = (edges.dst_idx, edges.src_idx), cast(int, edges.num_segments)
+            found = backend.convolve(senders, angular, radial, kernel, indices, num, plan)
+            if found is not None:
+                return found
         sums = _edge_sums if edges.adj_idx is None else _neighbour_sums
         pairs = sums(backend, senders, angular, radial, edges)
-        return backend.couple_pair_features(pairs, kernel, tensor.plan(kernel))
+        return backend.couple_pair_features(pairs, kernel, plan)
 
 
 @dataclass(frozen=True)
