@@ -115,8 +115,19 @@ ALLOWED_WITHIN_BACKENDS = {
     "references": ("references", "arrays", "forms"),
     "generic": ("references", "arrays", "forms"),
     "kernels": ("kernels", "references", "arrays", "forms"),
-    "jax": ("jax", "kernels", "generic", "references", "arrays", "numpy_arrays", "forms"),
-    "torch": ("torch", "kernels", "kernel_backend", "generic", "references", "arrays", "numpy_arrays", "forms"),
+    "triton": ("triton", "arrays", "forms"),
+    "jax": ("jax", "triton", "kernels", "generic", "references", "arrays", "numpy_arrays", "forms"),
+    "torch": (
+        "torch",
+        "triton",
+        "kernels",
+        "kernel_backend",
+        "generic",
+        "references",
+        "arrays",
+        "numpy_arrays",
+        "forms",
+    ),
 }
 # Not split yet.
 

@@ -108,6 +108,36 @@ class Backend(Arrays):
         """
         return edge_products_by_segments(self, x, angular, radial, src, dst, num, indices_are_sorted)
 
+    def convolve(
+        self,
+        x: Array,
+        angular: Array,
+        radial: Array,
+        kernel: Array,
+        indices: tuple[Array, Array],
+        num: int,
+        plan: CouplingPlan,
+    ) -> Array | None:
+        """Sum products over edges as :meth:`edge_products` and couple the sums, by one kernel for GPUs.
+
+        Parameters
+        ----------
+        x : array of shape (N, P, (L+1)**2, F)
+            Features of the senders.
+        angular, radial, num
+            See :meth:`edge_products`.
+        kernel, plan
+            See :meth:`couple_pair_features`.
+        indices : tuple of integer arrays of shape (E,)
+            Receivers and senders.
+
+        Returns
+        -------
+        array of shape (num, P', (L'+1)**2, F) or None
+            The coupled sums; None if there is no kernel for these arrays.
+        """
+        return None
+
     # -- couplings ------------------------------------------------------------------------------------------
 
     def couple_features(self, x: Array, y: Array, kernel: Array, plan: CouplingPlan) -> Array:

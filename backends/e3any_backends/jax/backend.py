@@ -18,6 +18,7 @@ from e3any_backends.generic import Backend
 from e3any_backends.jax.arrays import JaxArrays
 from e3any_backends.jax.contractions import contract
 from e3any_backends.jax.edges import sum_edges
+from e3any_backends.jax.gpu import convolve, gpu_is_target
 from e3any_backends.jax.harmonics import harmonics
 from e3any_backends.jax.linear import multiply
 from e3any_backends.references.linear import dense_by_component
@@ -49,6 +50,22 @@ class JaxBackend(JaxArrays, Backend):
         if len(factors) == 1:
             return super().harmonics(r, factors, order, unit)
         return harmonics(r, factors, order, unit)
+
+    def convolve(
+        self,
+        x: Array,
+        angular: Array,
+        radial: Array,
+        kernel: Array,
+        indices: tuple[Array, Array],
+        num: int,
+        plan: CouplingPlan,
+    ) -> Array | None:
+        """Sum products over edges and couple them by a primitive that has kernels for GPUs."""
+        if not gpu_is_target():
+            return None
+        dst, src = map(self.as_index, indices)
+        return convolve(x, angular, radial, kernel, (dst, src), num, plan)
 
     def edge_products(
         self,

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from e3any_backends import kernels
 from e3any_backends.arrays import Array
+from e3any_backends.forms.couplings import CouplingPlan
 from e3any_backends.kernel_backend import KernelBackend
 from e3any_backends.references.edges import edge_products_by_segments
 from e3any_backends.torch import private
@@ -67,6 +68,23 @@ class TorchBackend(TorchArrays, KernelBackend):
         for block in zip(*(torch.split(a, size) for a in (angular, radial, src, dst)), strict=True):
             total += checkpoint(sums, x, *block, use_reentrant=False, preserve_rng_state=False)
         return total
+
+    def convolve(
+        self,
+        x: Array,
+        angular: Array,
+        radial: Array,
+        kernel: Array,
+        indices: tuple[Array, Array],
+        num: int,
+        plan: CouplingPlan,
+    ) -> Array | None:
+        """Sum products over edges and couple them, by a kernel for GPUs if there is one."""
+        if not x.is_cuda:
+            return None
+        from e3any_backends.torch import gpu
+
+        return gpu.convolve_if_supported(x, angular, radial, kernel, indices, num, plan)
 
 
 # Bytes of the senders' features for a block of edges. Products of a block are computed again for derivatives.

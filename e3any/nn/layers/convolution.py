@@ -153,9 +153,15 @@ class Convolution(Layer):
             radial = weights[..., None, :] * radial
         if edges.adj_idx is not None and backend.supports("edge_products", senders, angular, radial):
             edges = edges.sparse()
+        plan = tensor.plan(kernel)
+        if edges.adj_idx is None and not senders.shape[:-4]:
+            indices, num = (edges.dst_idx, edges.src_idx), cast(int, edges.num_segments)
+            found = backend.convolve(senders, angular, radial, kernel, indices, num, plan)
+            if found is not None:
+                return found
         sums = _edge_sums if edges.adj_idx is None else _neighbour_sums
         pairs = sums(senders, angular, radial, edges)
-        return backend.couple_pair_features(pairs, kernel, tensor.plan(kernel))
+        return backend.couple_pair_features(pairs, kernel, plan)
 
 
 @dataclass(frozen=True)
