@@ -107,7 +107,7 @@ class NumpyBackend(NumpyArrays, KernelBackend):
     def harmonics(self, r: Array, factors: tuple[float, ...], order: tuple[int, ...], unit: bool) -> Array:
         """Evaluate harmonics, by a kernel or by the reference."""
         if len(factors) > 1 and self.supports("harmonics", r) and not kernels.harmonics_are_few(r, len(order)):
-            from e3any_backends.kernels.maps import Harmonics
+            from e3any_backends.kernels.harmonic_maps import Harmonics
 
             with suppress(kernels.KernelError):
                 return Harmonics(factors, order, unit).value(packed(r))

@@ -62,7 +62,7 @@ def zbl_repulsion(
     --------
     >>> import numpy as np
     >>> zbl_repulsion(np.asarray([1.0]), np.asarray([6]), np.asarray([8])).round(3)
-    array([36.437])
+    array([18.937])
     """
     backend = floating_backend(numbers1, numbers2, distances=distances)
     for name, value in (("coulomb", coulomb), ("length", length)):

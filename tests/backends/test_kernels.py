@@ -15,7 +15,7 @@ import torch
 import torch._dynamo  # before anything of PyTorch is replaced, which it keeps lists of
 from e3any_backends import backend_of, kernels
 from e3any_backends.generic import Backend
-from e3any_backends.kernels import availability, contraction, maps, memory, schedule
+from e3any_backends.kernels import availability, contraction, harmonic_maps, maps, memory, schedule
 from e3any_backends.kernels.parallel import pool
 from e3any_backends.torch import operators, values
 from e3any_torch import nn
@@ -420,7 +420,7 @@ def test_compiled_harmonics_and_their_gradients_call_kernels(rng):
 
 @pytest.mark.parametrize("unit", [False, True])
 def test_the_operator_of_harmonics_keeps_the_rules_of_pytorch(rng, unit):
-    kernel = maps.Harmonics((1.0, 1.0, 2.0), tuple(range(9)), unit)
+    kernel = harmonic_maps.Harmonics((1.0, 1.0, 2.0), tuple(range(9)), unit)
     options = list(kernel.factors), list(kernel.order), unit
     operator = operators.harmonics_operator
     r, c = (torch.from_numpy(rng.normal(size=(4, 3))).requires_grad_() for _ in range(2))

@@ -99,7 +99,7 @@ def edge_products(sizes: Sizes) -> Program:
 
 
 def harmonics(sizes: Sizes) -> Program:
-    from e3any_backends.kernels.maps import Harmonics
+    from e3any_backends.kernels.harmonic_maps import Harmonics
 
     degree, unit = 1 + sizes.degree(8), sizes.chance(0.6)  # those of degree 0 are constants, which need no kernel
     factors = tuple(float(f) for f in sizes.rng.uniform(0.5, 1.5, degree + 1))

@@ -78,7 +78,7 @@ def harmonics_compile(dtype: str) -> bool:
 
 @cache
 def _compile_harmonics(dtype: str) -> bool:
-    from e3any_backends.kernels.maps import Harmonics
+    from e3any_backends.kernels.harmonic_maps import Harmonics
 
     kernel, r = Harmonics((1.0, 1.0), (0, 1, 2, 3), True), np.zeros((1, 3), dtype)
     try:

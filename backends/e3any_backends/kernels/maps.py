@@ -18,9 +18,8 @@ import numpy as np
 
 from e3any_backends.arrays import Array, Arrays, Shape, dtype_name
 from e3any_backends.forms.couplings import SparseForm, feature_shapes
-from e3any_backends.forms.harmonics import harmonics_tables
 from e3any_backends.forms.tables import tables_of
-from e3any_backends.kernels import contraction, edges, harmonics, linear
+from e3any_backends.kernels import contraction, edges, linear
 from e3any_backends.kernels.code.edges import edge_program
 from e3any_backends.kernels.memory import empty, zeros
 from e3any_backends.kernels.parallel.pool import Count, add_partial_outputs, cpus, num_shares, run
@@ -28,7 +27,7 @@ from e3any_backends.references.contractions import contract_entries
 from e3any_backends.references.edges import edge_products_by_segments
 from e3any_backends.references.linear import linear_by_matmul
 
-__all__ = ["MAPS", "Contraction", "Contractions", "EdgeProducts", "Harmonics", "Linear", "MultilinearMap"]
+__all__ = ["MAPS", "Contraction", "Contractions", "EdgeProducts", "Linear", "MultilinearMap"]
 __all__ += ["gradients_of", "value_of"]
 
 DType = np.dtype[np.floating]
@@ -358,51 +357,6 @@ def _edge_code(operation: str, harmonics: int, features: int, dtype: DType) -> i
     return 0 if program is None else program.code
 
 
-@dataclass(frozen=True)
-class Harmonics:
-    """Spherical or solid harmonics of vectors (..., 3), the map of :meth:`Backend.harmonics`.
-
-    Parameters
-    ----------
-    factors : tuple of float
-        Factor of every degree, of which there are at least two: harmonics of degree 0 are constants.
-    order : tuple of int
-        The position of each component in the result.
-    unit : bool
-        Whether vectors are normalised first.
-    """
-
-    factors: tuple[float, ...]
-    order: tuple[int, ...]
-    unit: bool
-
-    def value(self, r: Array, *, count: Count = cpus) -> Array:
-        """Return the harmonics."""
-        return self._call(count, harmonics.value, (*r.shape[:-1], len(self.order)), r)
-
-    def jvp(self, r: Array, c: Array, *, count: Count = cpus) -> Array:
-        """Return the derivatives of the harmonics along directions ``c``."""
-        return self._call(count, harmonics.jvp, (*r.shape[:-1], len(self.order)), r, c)
-
-    def vjp(self, r: Array, g: Array, *, count: Count = cpus) -> Array:
-        """Return the gradients of the sum of ``g`` times the harmonics, with respect to the vectors."""
-        return self._call(count, harmonics.vjp, r.shape, r, g)
-
-    def second_vjp(self, r: Array, g: Array, c: Array, *, count: Count = cpus) -> Array:
-        """Return the gradients of the sum of ``c`` times the result of :meth:`vjp`, with respect to the vectors."""
-        return self._call(count, harmonics.second_vjp, r.shape, r, g, c)
-
-    def _call(self, count: Count, kernel: Callable[..., None], shape: Shape, *arrays: Array) -> Array:
-        out = empty(shape, arrays[0].dtype)
-        num = num_shares(harmonics.work(arrays[0], len(self.order)), count)
-        rest = *map(_as_matrix, (out, *arrays)), *harmonics_tables(self.factors, self.order, self.unit, out.dtype)
-        if num == 1:
-            kernel(0, 1, *rest)
-        else:
-            run(kernel, [(share, num, *rest) for share in range(num)])
-        return out
-
-
 #: The multilinear maps by name.
 MAPS: dict[str, Callable[..., MultilinearMap]] = {kernel.name: kernel for kernel in (Contraction, Linear, EdgeProducts)}
 
@@ -419,8 +373,3 @@ def _broadcast(shapes: list[Shape]) -> Shape:
 def _as_rows(x: Array) -> Array:
     """Merge all axes of a contiguous array but the last two."""
     return x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
-
-
-def _as_matrix(x: Array) -> Array:
-    """Merge the leading axes of a contiguous array."""
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])

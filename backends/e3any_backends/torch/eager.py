@@ -15,7 +15,8 @@ from typing import Protocol
 
 import torch
 
-from e3any_backends.kernels.maps import MAPS, Harmonics, Linear, MultilinearMap
+from e3any_backends.kernels.harmonic_maps import Harmonics
+from e3any_backends.kernels.maps import MAPS, Linear, MultilinearMap
 from e3any_backends.torch import values
 from e3any_backends.torch.contexts import Context
 from e3any_backends.torch.modes import obstacle

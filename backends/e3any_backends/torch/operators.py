@@ -11,7 +11,8 @@ from typing import Protocol
 import torch
 
 from e3any_backends.arrays import Array
-from e3any_backends.kernels.maps import MAPS, Harmonics, MultilinearMap
+from e3any_backends.kernels.harmonic_maps import Harmonics
+from e3any_backends.kernels.maps import MAPS, MultilinearMap
 from e3any_backends.torch import values
 from e3any_backends.torch.contexts import Context
 from e3any_backends.torch.multilinear import gradients_backward

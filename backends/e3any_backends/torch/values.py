@@ -11,10 +11,10 @@ import torch
 
 from e3any_backends.arrays import Array
 from e3any_backends.kernels import KernelError
+from e3any_backends.kernels.harmonic_maps import Harmonics
 from e3any_backends.kernels.maps import (
     Contraction,
     Contractions,
-    Harmonics,
     Linear,
     MultilinearMap,
     gradients_of,
