@@ -71,6 +71,14 @@ def check_sparse_list(dst_idx: Array | None, src_idx: Array | None) -> None:
     index_kind(dst_idx=dst_idx, src_idx=src_idx)
 
 
+def holding(idx: Array, largest: int) -> Array:
+    """Return integers in a dtype that holds a number: their own, or else int32 or int64."""
+    xp = backend_of(idx).xp
+    if largest <= int(xp.iinfo(idx.dtype).max):
+        return idx
+    return xp.astype(idx, xp.int32 if largest <= int(xp.iinfo(xp.int32).max) else xp.int64)
+
+
 def dense_pairwise_indices(num: int, mask_self: bool = True, *, xp: Any = np) -> Array:
     """Return the dense list of all pairs of ``num`` nodes.
 
@@ -151,7 +159,7 @@ def dense_to_sparse_indices(adj_idx: Array, pad_idx: int | None = None) -> tuple
     -------
     dst_idx, src_idx : integer arrays of shape (..., E)
         The edges, ``dst_idx`` ascending. E is the largest number of edges of any list in the batch; shorter lists are
-        filled with ``pad_idx``.
+        filled with ``pad_idx``. If the dtype of the list is too small for ``pad_idx`` or N, they are int32 or int64.
 
     Raises
     ------
@@ -178,7 +186,8 @@ def dense_to_sparse_indices(adj_idx: Array, pad_idx: int | None = None) -> tuple
     order = xp.argsort(xp.astype(~present, xp.int32), axis=1, stable=True)[:, :count]
     flat = _in_batch(backend, order, num * width)
     src_idx, kept = (xp.reshape(xp.take(xp.reshape(x, (-1,)), flat), order.shape) for x in (edges, present))
-    dst_idx = xp.astype(order // width, adj_idx.dtype)
+    src_idx = holding(src_idx, max(pad, num - 1))
+    dst_idx = xp.astype(order // width, src_idx.dtype)
     padding = xp.full_like(dst_idx, pad)
     dst_idx, src_idx = xp.where(kept, dst_idx, padding), xp.where(kept, src_idx, padding)
     return xp.reshape(dst_idx, (*batch, count)), xp.reshape(src_idx, (*batch, count))
@@ -199,7 +208,7 @@ def sparse_to_dense_indices(dst_idx: Array, src_idx: Array, pad_idx: int | None 
     -------
     integer array of shape (..., N, M)
         The sending nodes of every node, in the order of the list. M is the largest number of neighbours; other entries
-        are ``pad_idx``.
+        are ``pad_idx``, in int32 or int64 if the dtype of the list is too small for it.
 
     Raises
     ------
@@ -229,7 +238,7 @@ def sparse_to_dense_indices(dst_idx: Array, src_idx: Array, pad_idx: int | None 
     present = position < counts[..., None]
     which = xp.where(present, starts[..., None] + position, xp.zeros_like(position))
     src_idx = xp.take(xp.reshape(src_idx, (-1,)), order)
-    rows = xp.reshape(xp.take(src_idx, xp.reshape(which, (-1,))), which.shape)
+    rows = holding(xp.reshape(xp.take(src_idx, xp.reshape(which, (-1,))), which.shape), num)
     return xp.reshape(xp.where(present, rows, xp.full_like(rows, num)), (*batch, num, width))
 
 
