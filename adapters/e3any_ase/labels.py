@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,18 +119,14 @@ def warn_of(frames: Sequence[Atoms], labels: Mapping[str, str] | None) -> None:
     unread: dict[str, str] = {}
     for atoms in frames:
         unread |= _unread(atoms, labels)
-    listed = {
-        kinds: ", ".join(sorted(repr(name) for name, kind in unread.items() if kind in kinds))
-        for kinds in (_NAMES, ("gradient",), ("other",))
-    }
-    remedies = {
+    remedies: dict[tuple[str, ...], str] = {
         _NAMES: f"labels {{}} are not read: name them, as in labels={_suggestion(frames, labels, unread)}",
         ("gradient",): "gradients {} are not read: store their negative as forces",
         ("other",): "quantities {} are not read, since labels are energy, forces and stress: read them yourself",
     }
     for kinds, remedy in remedies.items():
-        if listed[kinds]:
-            message = f"{remedy.replace('{}', listed[kinds], 1)}, or remove them from {_PLACES}"
+        if listed := ", ".join(sorted(repr(name) for name, kind in unread.items() if kind in kinds)):
+            message = f"{remedy.replace('{}', listed, 1)}, or remove them from {_PLACES}"
             warnings.warn(message, stacklevel=3)
 
 
@@ -165,9 +161,7 @@ def _kind(name: str, value: Any) -> str:
     return next((_WORDS[word] for word in words if word in _WORDS), "")
 
 
-def _suggestion(
-    frames: Sequence[Atoms], labels: Mapping[str, str] | None, unread: Mapping[str, str]
-) -> dict[str, str]:
+def _suggestion(frames: Sequence[Atoms], labels: Mapping[str, str] | None, unread: Mapping[str, str]) -> dict[str, str]:
     """Return ``labels`` for what is read now, and for one more name of every label that none is given for."""
     results = {name for atoms in frames for name in _result_names(atoms)}
     now = {name: name for name in LABELS if name in results} if labels is None else dict(labels)

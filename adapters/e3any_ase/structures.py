@@ -277,7 +277,7 @@ def to_dense(structure: Mapping[str, Any], *, num_nodes: int | None = None, widt
     for name, number in (("num_nodes", num_nodes), ("width", width)):
         if number is not None:
             check_integer(number, name)
-    dst_idx, src_idx, shifts = _edges(*(native_array(structure[name], name) for name in lists), num)
+    dst_idx, src_idx, shifts = _edges([native_array(structure[name], name) for name in lists], num)
     size = num if num_nodes is None else num_nodes
     of_nodes = (*_OF_NODES, "node_mask")
     padded = {
@@ -297,10 +297,9 @@ def to_dense(structure: Mapping[str, Any], *, num_nodes: int | None = None, widt
     return padded
 
 
-def _edges(
-    dst_idx: NDArray[Any], src_idx: NDArray[Any], shifts: NDArray[Any], num: int
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _edges(lists: Sequence[NDArray[Any]], num: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return a list of edges between ``num`` atoms without its padding; raise an error unless it is one."""
+    dst_idx, src_idx, shifts = lists
     if dst_idx.ndim != 1 or dst_idx.shape != src_idx.shape or shifts.shape != (*dst_idx.shape, 3):
         shapes = ", ".join(str(x.shape) for x in (dst_idx, src_idx, shifts))
         raise ValueError(f"expected lists of one structure, of shapes (E,), (E,) and (E, 3), got {shapes}")

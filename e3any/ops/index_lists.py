@@ -179,14 +179,14 @@ def dense_to_sparse_indices(adj_idx: Array, pad_idx: int | None = None) -> tuple
         empty = xp.reshape(adj_idx, (-1,))[:0]
         return (xp.reshape(empty, (*batch, 0)),) * 2 if math.prod(batch) else (xp.zeros_like(adj_idx)[..., 0],) * 2
     pad = int(xp.max(adj_idx)) + 1 if pad_idx is None else int(pad_idx)
-    edges = xp.reshape(adj_idx, (math.prod(batch), num * width))
+    # Comparisons need a dtype that holds the padding, too: it would wrap around to a negative number.
+    edges = holding(xp.reshape(adj_idx, (math.prod(batch), num * width)), max(pad, num - 1))
     present = (edges >= 0) & (edges < pad)
     count = int(xp.max(xp.count_nonzero(present, axis=1)))
     # Edges first, padding last, both in their order.
     order = xp.argsort(xp.astype(~present, xp.int32), axis=1, stable=True)[:, :count]
     flat = _in_batch(backend, order, num * width)
     src_idx, kept = (xp.reshape(xp.take(xp.reshape(x, (-1,)), flat), order.shape) for x in (edges, present))
-    src_idx = holding(src_idx, max(pad, num - 1))
     dst_idx = xp.astype(order // width, src_idx.dtype)
     padding = xp.full_like(dst_idx, pad)
     dst_idx, src_idx = xp.where(kept, dst_idx, padding), xp.where(kept, src_idx, padding)
