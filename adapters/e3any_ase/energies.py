@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,8 +12,13 @@ from e3any_backends.arrays import dtype_name
 from numpy.typing import NDArray
 
 from e3any import ops
+from e3any.checks import cut
+from e3any.nn import Layer
+from e3any_ase.elements import names, of_embeddings
 
-__all__ = ["Derivatives", "Evaluator", "inputs_of", "total_energy"]
+__all__ = ["Derivatives", "Evaluator", "check_reads", "inputs_of", "total_energy"]
+
+_logger = logging.getLogger("e3any")
 
 
 class Derivatives(NamedTuple):
@@ -51,6 +57,43 @@ def inputs_of(structure: Mapping[str, NDArray[Any]], cutoff: float) -> dict[str,
     # Half a cut-off: functions of distances can have poles, or no derivatives, at zero.
     batch["vectors"][len(vectors) :] = np.asarray([1.0, 2.0, 2.0]) * cutoff / 6
     return batch
+
+
+def check_reads(layer: Layer, params: Mapping[str, Any], elements: Sequence[int]) -> None:
+    """Raise a ValueError if the smallest table of embeddings has rows for some of the elements and not for others."""
+    known = of_embeddings(params)
+    beyond = [] if known is None else sorted(set(elements) - set(known))
+    if not beyond:
+        return
+    marked = _with_nan(params, len(known or ()))
+    try:
+        unread = [number for number in beyond if np.isfinite(_pair_energies(layer, marked, number)).all()]
+        # A table that has no influence on any element says nothing.
+        reads = any(not np.isfinite(_pair_energies(layer, marked, number)).all() for number in known or ())
+    except Exception as error:  # a description can need a framework, or other inputs; a calculator checks it again
+        _logger.debug("whether tables have rows for %s is not known: %s", beyond, cut(str(error)))
+        return
+    if unread and reads:
+        raise ValueError(f"expected elements that all tables of the model have rows for, got {names(unread)}")
+
+
+def _with_nan(params: Mapping[str, Any], num_known: int) -> dict[str, Any]:
+    """Return parameters whose smallest tables of embeddings are NaN."""
+    marked: dict[str, Any] = {}
+    for name, x in params.items():
+        if isinstance(x, Mapping):
+            marked[name] = _with_nan(x, num_known)
+        else:
+            is_smallest = str(name) == "embedding" and np.ndim(x) > 1 and np.shape(x)[0] == num_known + 1
+            marked[name] = np.full_like(x, np.nan) if is_smallest else x
+    return marked
+
+
+def _pair_energies(layer: Layer, params: Mapping[str, Any], number: int) -> Any:
+    """Return energies of two atoms of one element, evaluated with NumPy."""
+    vectors = np.asarray([[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]], np.float32)
+    with np.errstate(all="ignore"):
+        return layer(params, np.full(2, number), vectors, dst_idx=np.asarray([0, 1]), src_idx=np.asarray([1, 0]))
 
 
 def total_energy(

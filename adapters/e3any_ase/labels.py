@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import all_properties
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from e3any_ase.neighbours import native_array
 
-__all__ = ["LABELS", "check_names", "labels_of", "unread", "warn_of"]
+__all__ = ["LABELS", "check_names", "labels_of", "present", "warn_of"]
 
 #: Names of the labels of structures.
 LABELS = ("energy", "forces", "stress")
 _NAMES = (*LABELS, "virial")
-_LOOKS_LIKE_A_LABEL = re.compile("energ|force|stress|virial", re.IGNORECASE)
-_DESCRIBES_ONE = re.compile("weight|mask|unit", re.IGNORECASE)
+# What names of labels contain, and their words: "DFT_E", "etot" and "U0" are energies.
+_PARTS = {"energ": "energy", "force": "forces", "stress": "stress", "virial": "virial"}
+_WORDS = {
+    **dict.fromkeys(("e", "e0", "etot", "eref", "edft", "toten", "pe", "epot", "u0"), "energy"),
+    **dict.fromkeys(("f", "fref", "fdft"), "forces"),
+}
+# Derivatives of the energy, which are forces of the other sign.
+_GRADIENT = re.compile("gradient|(?<![a-z])grads?(?![a-z])|(?<![a-z])d_?e_?d_?(r|x|pos)", re.IGNORECASE)
+# Quantities of atoms that no label is for. Initial charges and moments are inputs of a calculation.
+_OTHER = re.compile("^(?!initial).*((?<![a-z])(dipoles?|charges?|magmoms?|polari[sz]ation)$|energies$)", re.IGNORECASE)
+_DESCRIBES_ONE = re.compile("weight|mask|unit|field", re.IGNORECASE)
+# Results of ASE that add nothing to a label.
+_BESIDE = {"free_energy": "energy", "energies": "energy", "stresses": "stress"}
+_PLACES = "atoms.info, atoms.arrays and results"
 
 
 def check_names(labels: Mapping[str, str] | None) -> None:
@@ -39,23 +53,36 @@ def labels_of(atoms: Atoms, labels: Mapping[str, str] | None) -> dict[str, NDArr
     return _results(atoms) if labels is None else _named(atoms, labels)
 
 
+def present(atoms: Atoms) -> list[str]:
+    """Return the names of all that atoms have, results of their calculator included."""
+    return list(dict.fromkeys(map(str, [*atoms.info, *atoms.arrays, *_result_names(atoms)])))
+
+
+def _result_names(atoms: Atoms) -> list[str]:
+    results = getattr(atoms.calc, "results", {})
+    return [name for name, value in results.items() if value is not None]
+
+
 def _results(atoms: Atoms) -> dict[str, NDArray[Any]]:
     """Return the results that a calculator has; nothing is computed."""
-    if atoms.calc is None:
-        return {}
-    getters = {
-        "energy": atoms.get_potential_energy,
-        "forces": lambda: atoms.get_forces(apply_constraint=False),
-        "stress": lambda: atoms.get_stress(voigt=False, apply_constraint=False),
-    }
-    found = [name for name in getters if atoms.calc.results.get(name) is not None]
-    return {name: _checked(name, name, getters[name](), len(atoms)) for name in found}
+    names = [name for name in LABELS if name in _result_names(atoms)]
+    return {name: _checked(name, name, _result(atoms, name), len(atoms)) for name in names}
+
+
+def _result(atoms: Atoms, name: str) -> Any:
+    """Return a result of the calculator, without what constraints add."""
+    value = atoms.calc.get_property(name, atoms)
+    # ASE stores a symmetric stress.
+    return full_3x3_to_voigt_6_stress(value) if name == "stress" and np.shape(value) == (3, 3) else value
 
 
 def _named(atoms: Atoms, labels: Mapping[str, str]) -> dict[str, NDArray[Any]]:
     found = {}
     for name, key in labels.items():
+        # ASE moves names of its own, "forces" for example, into results when it reads a file.
         value = atoms.arrays[key] if key in atoms.arrays else atoms.info.get(key)
+        if value is None and key in _result_names(atoms):
+            value = _result(atoms, key)
         if value is None:
             continue
         label = _checked(name, key, value, len(atoms))
@@ -87,21 +114,63 @@ def _checked(name: str, key: str, value: Any, num: int) -> NDArray[np.float64]:
     return array.astype(np.float64).reshape(shape)
 
 
-def unread(atoms: Atoms, labels: Mapping[str, str] | None) -> set[str]:
-    """Return names in ``atoms`` that look like labels but are not read."""
-    read = {} if labels is None else labels
-    names = {str(key) for key in (*atoms.info, *atoms.arrays)} - set(read.values())
-    found = {key for key in names if _LOOKS_LIKE_A_LABEL.search(key) and not _DESCRIBES_ONE.search(key)}
-    if labels is not None and atoms.calc is not None:
-        found |= {key for key in LABELS if key not in labels and atoms.calc.results.get(key) is not None}
+def warn_of(frames: Sequence[Atoms], labels: Mapping[str, str] | None) -> None:
+    """Warn of all that looks like a label and is not read, and say how to read it."""
+    unread: dict[str, str] = {}
+    for atoms in frames:
+        unread |= _unread(atoms, labels)
+    remedies: dict[tuple[str, ...], str] = {
+        _NAMES: f"labels {{}} are not read: name them, as in labels={_suggestion(frames, labels, unread)}",
+        ("gradient",): "gradients {} are not read: store their negative as forces",
+        ("other",): "quantities {} are not read, since labels are energy, forces and stress: read them yourself",
+    }
+    for kinds, remedy in remedies.items():
+        if listed := ", ".join(sorted(repr(name) for name, kind in unread.items() if kind in kinds)):
+            message = f"{remedy.replace('{}', listed, 1)}, or remove them from {_PLACES}"
+            warnings.warn(message, stacklevel=3)
+
+
+def _unread(atoms: Atoms, labels: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the names and kinds of what looks like a label but is not read, see :func:`_kind`."""
+    results = {name: atoms.calc.results[name] for name in _result_names(atoms) if name in all_properties}
+    if labels is None:
+        read, keys = set(LABELS) & set(results), set(LABELS) & set(results)
+    else:
+        read, keys = set(labels), set(labels.values())
+    beside = read | {name for name, label in _BESIDE.items() if label in read}
+    values = {str(name): x for name, x in (*atoms.info.items(), *atoms.arrays.items())}
+    values |= {name: x for name, x in results.items() if name not in beside}
+    kinds = {name: _kind(name, x) for name, x in values.items() if name not in keys}
+    return {name: kind for name, kind in kinds.items() if kind}
+
+
+def _kind(name: str, value: Any) -> str:
+    """Return the label that a name looks like, ``gradient``, ``other`` for what no label is for, or nothing."""
+    if _DESCRIBES_ONE.search(name):
+        return ""
+    if _OTHER.search(name) or name in ("stresses", "dielectric_tensor", "born_effective_charges"):
+        # A neutral molecule has the charge zero, and nothing is lost.
+        array = np.asarray(value)
+        return "other" if array.dtype.kind in "biufc" and array.any() else ""
+    if _GRADIENT.search(name):
+        return "gradient"
+    for part, kind in _PARTS.items():
+        if part in name.lower():
+            return kind
+    words = re.split("[^a-z0-9]+", name.lower())
+    return next((_WORDS[word] for word in words if word in _WORDS), "")
+
+
+def _suggestion(frames: Sequence[Atoms], labels: Mapping[str, str] | None, unread: Mapping[str, str]) -> dict[str, str]:
+    """Return ``labels`` for what is read now, and for one more name of every label that none is given for."""
+    results = {name for atoms in frames for name in _result_names(atoms)}
+    now = {name: name for name in LABELS if name in results} if labels is None else dict(labels)
+    first: dict[str, str] = {}
+    for name, kind in sorted(unread.items()):
+        if kind in _NAMES:
+            first.setdefault(kind, name)
+    added = {kind: name for kind, name in first.items() if labels is None or kind not in labels} or first
+    found = {**now, **added}
+    if {"stress", "virial"} <= set(found):
+        del found["virial" if "virial" in added else "stress"]
     return found
-
-
-def warn_of(names: Iterable[str]) -> None:
-    """Warn of labels that are not read."""
-    if names := sorted(names):
-        warnings.warn(
-            f"labels {', '.join(map(repr, names))} are not read: name them, as in labels={{'energy': {names[0]!r}}}, "
-            f"or remove them from atoms.info and atoms.arrays",
-            stacklevel=3,
-        )

@@ -17,6 +17,7 @@ from e3any.description import describe
 from e3any.files import strict_json
 from e3any.nn import Layer
 from e3any_ase.elements import Element, as_numbers, check_rows, names, of_embeddings
+from e3any_ase.energies import check_reads
 from e3any_ase.neighbours import check_search
 
 __all__ = ["SavedModel", "check_reach", "chosen", "cutoffs_of", "load_model", "save_model"]
@@ -96,7 +97,9 @@ def save_model(
     numbers = as_numbers(elements)
     if not numbers:
         raise ValueError("expected at least one element, got none")
-    check_rows(numbers, of_embeddings(params) if isinstance(params, Mapping) else None)
+    if isinstance(params, Mapping):
+        check_rows(numbers, of_embeddings(params))
+        check_reads(layer, params, numbers)
     notes = {_CUTOFF: repr(float(cutoff)), _ELEMENTS: json.dumps(numbers)}
     if taken := set(notes) & set(metadata or {}):
         raise ValueError(f"expected metadata under other names than {sorted(notes)}, got {sorted(taken)}")
@@ -164,17 +167,52 @@ def _layer(notes: Mapping[str, str], model: Any) -> Layer:
     return saved
 
 
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield names and values of the fields of a description and of its parts, and of the options of partials."""
+def _parts(value: Any, seen: dict[int, Any] | None = None) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of all that a model consists of, at any depth, each part once."""
+    # Parts are kept, so that no id is used again.
+    seen = {} if seen is None else seen
+    if id(value) in seen:
+        return
+    seen[id(value)] = value
+    for name, x in _contents(value):
+        yield str(name), x
+        yield from _parts(x, seen)
+
+
+def _contents(value: Any) -> Iterable[tuple[Any, Any]]:
+    """Return fields or attributes of descriptions and modules, options of partials, and entries of containers."""
+    if value is None or isinstance(value, type | str | bytes | int | float) or hasattr(value, "dtype"):
+        return []
     if isinstance(value, partial):
-        found: Iterable[tuple[str, Any]] = value.keywords.items()
-    elif is_dataclass(value) and not isinstance(value, type):
-        found = [(f.name, getattr(value, f.name, None)) for f in fields(value)]
-    else:
-        found = [("", x) for x in value] if isinstance(value, list | tuple) else []
-    for name, x in found:
-        yield name, x
-        yield from _parts(x)
+        return [*value.keywords.items(), *(("", x) for x in (value.func, *value.args))]
+    found: list[tuple[Any, Any]] = [(_CUTOFF, _attribute(value, _CUTOFF))]
+    if is_dataclass(value):
+        found += [(f.name, _attribute(value, f.name)) for f in fields(value) if f.name != "parent"]
+    elif _is_module(value):
+        found += vars(value).items()
+        # Modules of TorchScript do not have their children among attributes.
+        found += [("", child) for child in value.children()] if hasattr(value, "children") else []
+    elif isinstance(value, Mapping):
+        found += value.items()
+    elif isinstance(value, set | frozenset):
+        found += [("", x) for x in value]
+    if isinstance(value, Sequence):  # also lists of modules, which are modules
+        found += [("", x) for x in value]
+    return found
+
+
+def _attribute(value: Any, name: str) -> Any:
+    """Return an attribute, or None if there is none."""
+    try:
+        return getattr(value, name, None)
+    except Exception:  # a property of a user's class can raise anything, and then says no cut-off
+        return None
+
+
+def _is_module(value: Any) -> bool:
+    """Return whether a value is a module of PyTorch or NNX; neither is imported."""
+    bases = {(base.__module__.partition(".")[0], base.__name__) for base in type(value).__mro__}
+    return bool(bases & {("torch", "Module"), ("flax", "Module")})
 
 
 def _classes(model: Layer) -> set[type[Layer]]:
@@ -182,28 +220,21 @@ def _classes(model: Layer) -> set[type[Layer]]:
 
 
 def cutoffs_of(model: Any) -> list[float]:
-    """Return the fields ``cutoff`` of a description and its parts, or the attributes ``cutoff`` of modules."""
-    found = [x for name, x in _parts(model) if name == "cutoff"]
-    if not isinstance(model, Layer):
-        for module in _modules(model):
-            found.append(getattr(module, "cutoff", None))
-            described = getattr(module, "description", None)
-            found += cutoffs_of(described) if isinstance(described, Layer) else []
-    return [float(x) for x in found if _is_number(x)]
-
-
-def _modules(model: Any) -> list[Any]:
-    """Return a module and its children: all of them in PyTorch, else attributes with a description."""
-    if callable(getattr(model, "modules", None)):
-        return list(model.modules())
-    return [model, *(x for x in getattr(model, "__dict__", {}).values() if hasattr(x, "description"))]
+    """Return all numbers named ``cutoff`` in a model: fields, attributes, options of partials, entries of mappings."""
+    found = [float(x) for name, x in _parts(model) if name == _CUTOFF and _is_number(x)]
+    return list(dict.fromkeys(found))
 
 
 def _is_number(x: Any) -> bool:
     """Return whether a value is a number or a zero-dimensional array."""
     if isinstance(x, bool | str) or x is None or callable(x):
         return False
-    return isinstance(x, int | float | np.number) or getattr(x, "shape", None) == ()
+    return isinstance(x, int | float | np.number) or (getattr(x, "shape", None) == () and not _is_meta(x))
+
+
+def _is_meta(x: Any) -> bool:
+    """Return whether an array is a tensor without values."""
+    return getattr(x, "is_meta", False) is True
 
 
 def check_reach(model: Any, cutoff: float) -> None:

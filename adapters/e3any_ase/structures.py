@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from e3any import ops
 from e3any.checks import check_flag, check_integer
+from e3any.ops.index_lists import holding
 from e3any_ase.elements import Element, as_numbers, check_numbers
-from e3any_ase.labels import LABELS, check_names, labels_of, unread, warn_of
+from e3any_ase.labels import LABELS, check_names, labels_of, present, warn_of
 from e3any_ase.neighbours import Finder, native_array, neighbours, real_numbers
 
 __all__ = ["Structure", "from_arrays", "from_atoms", "pad_structures", "read_structures", "to_dense"]
@@ -93,9 +94,11 @@ def from_atoms(
     elements : iterable of int or str, optional
         The elements that a model knows, as symbols or atomic numbers; by default all.
     labels : mapping of str to str, optional
-        The labels to read, ``energy``, ``forces``, ``stress`` or ``virial``, and their names in ``atoms.info`` or
-        ``atoms.arrays``, for example ``{"energy": "REF_energy", "forces": "REF_forces"}``. By default labels are the
-        results that the calculator of the atoms has. A warning lists other names that look like labels.
+        The labels to read, ``energy``, ``forces``, ``stress`` or ``virial``, and their names in ``atoms.info``,
+        ``atoms.arrays`` or the results of the calculator, where ASE puts names of its own when it reads a file. For
+        example, ``{"energy": "REF_energy", "forces": "forces"}``. By default labels are the results ``energy``,
+        ``forces`` and ``stress`` that the calculator of the atoms has. A warning lists other names that look like
+        labels, and what no label is for: dipoles, charges and magnetic moments that are not zero.
 
     Returns
     -------
@@ -114,8 +117,8 @@ def from_atoms(
     structure = _from_atoms(atoms, cutoff, finder, elements, labels)
     for name, key in (labels or {}).items():
         if ("stress" if name == "virial" else name) not in structure:
-            raise ValueError(f"expected {key!r} in atoms.info or atoms.arrays, got {[*atoms.info, *atoms.arrays]}")
-    warn_of(unread(atoms, labels))
+            raise ValueError(f"expected {key!r} in atoms.info or atoms.arrays, got {present(atoms)}")
+    warn_of([atoms], labels)
     return structure
 
 
@@ -176,10 +179,10 @@ def read_structures(
     frames = read(os.fspath(file), index=index, format=format)
     frames = [frames] if isinstance(frames, Atoms) else frames
     for key in (labels or {}).values():
-        if frames and not any(key in atoms.info or key in atoms.arrays for atoms in frames):
-            raise ValueError(f"expected {key!r} in a frame, got {[*frames[0].info, *frames[0].arrays]} in the first")
+        if frames and not any(key in present(atoms) for atoms in frames):
+            raise ValueError(f"expected {key!r} in a frame, got {present(frames[0])} in the first")
     structures = [_from_atoms(atoms, cutoff, finder, elements, labels) for atoms in frames]
-    warn_of(set().union(*(unread(atoms, labels) for atoms in frames)))
+    warn_of(frames, labels)
     return structures
 
 
@@ -243,7 +246,7 @@ def to_dense(structure: Mapping[str, Any], *, num_nodes: int | None = None, widt
     Parameters
     ----------
     structure : mapping
-        A structure with a sparse list.
+        A structure with a sparse list; it can be padded, and its padding is left out.
     num_nodes : int, optional
         Number N of atoms after padding; by default that of the structure.
     width : int, optional
@@ -254,28 +257,31 @@ def to_dense(structure: Mapping[str, Any], *, num_nodes: int | None = None, widt
     -------
     dict
         ``adj_idx`` (N, M) instead of ``dst_idx`` and ``src_idx``, ``shifts`` (N, M, 3), and the other arrays, atoms
-        padded with zeros. Padded neighbours have the index N.
+        padded with zeros. Padded neighbours have the index N; if the dtype of the list is too small for it, it becomes
+        int32 or int64.
 
     Raises
     ------
     ValueError
         If there are more atoms than ``num_nodes`` or more neighbours of an atom than ``width``, a size is not an
-        integer >= 0, or an array is missing.
+        integer >= 0, an array is missing, or the lists are not those of one structure.
     TypeError
-        If the structure is not a mapping.
+        If the structure is not a mapping, or the lists are not integers.
     """
     lists = ("dst_idx", "src_idx", "shifts")
     if not isinstance(structure, Mapping):
         raise TypeError(f"expected a structure to be a mapping, got {type(structure).__name__}")
     if not {*lists, "positions"} <= set(structure):
         raise ValueError(f"expected arrays under {[*lists, 'positions']}, got {sorted(structure)}")
+    num = len(structure["positions"])
     for name, number in (("num_nodes", num_nodes), ("width", width)):
         if number is not None:
             check_integer(number, name)
-    dst_idx, src_idx, shifts = (native_array(structure[name], name) for name in lists)
-    size = len(structure["positions"]) if num_nodes is None else num_nodes
+    dst_idx, src_idx, shifts = _edges([native_array(structure[name], name) for name in lists], num)
+    size = num if num_nodes is None else num_nodes
+    of_nodes = (*_OF_NODES, "node_mask")
     padded = {
-        name: ops.pad_rows(x, size) if name in _OF_NODES else x for name, x in structure.items() if name not in lists
+        name: ops.pad_rows(x, size) if name in of_nodes else x for name, x in structure.items() if name not in lists
     }
     counts = np.bincount(dst_idx, minlength=size)
     most = int(counts.max(initial=0))
@@ -285,7 +291,23 @@ def to_dense(structure: Mapping[str, Any], *, num_nodes: int | None = None, widt
     order = np.argsort(dst_idx, kind="stable")
     rows = dst_idx[order]
     at = rows, np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
-    padded["adj_idx"] = np.full((size, width), size, dtype=dst_idx.dtype)
+    padded["adj_idx"] = np.full((size, width), size, dtype=holding(src_idx, size).dtype)
     padded["shifts"] = np.zeros((size, width, 3), dtype=shifts.dtype)
     padded["adj_idx"][at], padded["shifts"][at] = src_idx[order], shifts[order]
     return padded
+
+
+def _edges(lists: Sequence[NDArray[Any]], num: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return a list of edges between ``num`` atoms without its padding; raise an error unless it is one."""
+    dst_idx, src_idx, shifts = lists
+    if dst_idx.ndim != 1 or dst_idx.shape != src_idx.shape or shifts.shape != (*dst_idx.shape, 3):
+        shapes = ", ".join(str(x.shape) for x in (dst_idx, src_idx, shifts))
+        raise ValueError(f"expected lists of one structure, of shapes (E,), (E,) and (E, 3), got {shapes}")
+    for name, idx in (("dst_idx", dst_idx), ("src_idx", src_idx)):
+        if idx.dtype.kind not in "iu":
+            raise TypeError(f"expected {name} to be integers, got dtype {idx.dtype}")
+        if idx.size and not 0 <= idx.min() <= idx.max() <= num:
+            raise ValueError(f"expected {name} from 0 to {num}, which is padding, got {idx.min()} to {idx.max()}")
+    is_edge = (dst_idx < num) & (src_idx < num)
+    # NumPy counts no integers of uint64.
+    return dst_idx[is_edge].astype(np.int64), src_idx[is_edge], shifts[is_edge]

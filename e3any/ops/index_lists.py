@@ -71,6 +71,14 @@ def check_sparse_list(dst_idx: Array | None, src_idx: Array | None) -> None:
     index_kind(dst_idx=dst_idx, src_idx=src_idx)
 
 
+def holding(idx: Array, largest: int) -> Array:
+    """Return integers in a dtype that holds a number: their own, or else int32 or int64."""
+    xp = backend_of(idx).xp
+    if largest <= int(xp.iinfo(idx.dtype).max):
+        return idx
+    return xp.astype(idx, xp.int32 if largest <= int(xp.iinfo(xp.int32).max) else xp.int64)
+
+
 def dense_pairwise_indices(num: int, mask_self: bool = True, *, xp: Any = np) -> Array:
     """Return the dense list of all pairs of ``num`` nodes.
 
@@ -151,7 +159,7 @@ def dense_to_sparse_indices(adj_idx: Array, pad_idx: int | None = None) -> tuple
     -------
     dst_idx, src_idx : integer arrays of shape (..., E)
         The edges, ``dst_idx`` ascending. E is the largest number of edges of any list in the batch; shorter lists are
-        filled with ``pad_idx``.
+        filled with ``pad_idx``. If the dtype of the list is too small for ``pad_idx`` or N, they are int32 or int64.
 
     Raises
     ------
@@ -171,14 +179,15 @@ def dense_to_sparse_indices(adj_idx: Array, pad_idx: int | None = None) -> tuple
         empty = xp.reshape(adj_idx, (-1,))[:0]
         return (xp.reshape(empty, (*batch, 0)),) * 2 if math.prod(batch) else (xp.zeros_like(adj_idx)[..., 0],) * 2
     pad = int(xp.max(adj_idx)) + 1 if pad_idx is None else int(pad_idx)
-    edges = xp.reshape(adj_idx, (math.prod(batch), num * width))
+    # Comparisons need a dtype that holds the padding, too: it would wrap around to a negative number.
+    edges = holding(xp.reshape(adj_idx, (math.prod(batch), num * width)), max(pad, num - 1))
     present = (edges >= 0) & (edges < pad)
     count = int(xp.max(xp.count_nonzero(present, axis=1)))
     # Edges first, padding last, both in their order.
     order = xp.argsort(xp.astype(~present, xp.int32), axis=1, stable=True)[:, :count]
     flat = _in_batch(backend, order, num * width)
     src_idx, kept = (xp.reshape(xp.take(xp.reshape(x, (-1,)), flat), order.shape) for x in (edges, present))
-    dst_idx = xp.astype(order // width, adj_idx.dtype)
+    dst_idx = xp.astype(order // width, src_idx.dtype)
     padding = xp.full_like(dst_idx, pad)
     dst_idx, src_idx = xp.where(kept, dst_idx, padding), xp.where(kept, src_idx, padding)
     return xp.reshape(dst_idx, (*batch, count)), xp.reshape(src_idx, (*batch, count))
@@ -199,7 +208,7 @@ def sparse_to_dense_indices(dst_idx: Array, src_idx: Array, pad_idx: int | None 
     -------
     integer array of shape (..., N, M)
         The sending nodes of every node, in the order of the list. M is the largest number of neighbours; other entries
-        are ``pad_idx``.
+        are ``pad_idx``, in int32 or int64 if the dtype of the list is too small for it.
 
     Raises
     ------
@@ -229,7 +238,7 @@ def sparse_to_dense_indices(dst_idx: Array, src_idx: Array, pad_idx: int | None 
     present = position < counts[..., None]
     which = xp.where(present, starts[..., None] + position, xp.zeros_like(position))
     src_idx = xp.take(xp.reshape(src_idx, (-1,)), order)
-    rows = xp.reshape(xp.take(src_idx, xp.reshape(which, (-1,))), which.shape)
+    rows = holding(xp.reshape(xp.take(src_idx, xp.reshape(which, (-1,))), which.shape), num)
     return xp.reshape(xp.where(present, rows, xp.full_like(rows, num)), (*batch, num, width))
 
 

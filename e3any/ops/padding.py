@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from e3any_backends import Array, backend_of
+from e3any_backends import Array, Backend, backend_of
+from e3any_backends.arrays import dtype_name
 
 from e3any.checks import check_axis, check_integer, check_number, shown
-from e3any.ops.index_lists import check_sparse_list, index_kind
+from e3any.ops.index_lists import check_sparse_list, holding, index_kind
 
 __all__ = ["bucket_size", "pad_dense_indices", "pad_graphs", "pad_rows", "pad_sparse_indices"]
 
@@ -85,7 +86,8 @@ def pad_rows(x: Array, size: int, *, axis: int = 0, value: float = 0) -> Array:
     Raises
     ------
     ValueError
-        If ``size`` is not an integer >= 0, the axis is longer, or there is no such axis.
+        If ``size`` is not an integer >= 0, the axis is longer, there is no such axis, or the dtype of ``x`` cannot hold
+        the value.
     TypeError
         If ``x`` is not an array, or ``value`` is not a number.
     """
@@ -96,6 +98,7 @@ def pad_rows(x: Array, size: int, *, axis: int = 0, value: float = 0) -> Array:
         raise TypeError(f"expected value to be a number, got {shown(value)}")
     num, axis = x.shape[axis], axis % x.ndim
     _check_rows(x, size, axis)
+    _check_value(backend, x, value)
     if num == size:
         return x
     shape = (*x.shape[:axis], size - num, *x.shape[axis + 1 :])
@@ -130,7 +133,8 @@ def pad_sparse_indices(
     Returns
     -------
     dst_idx, src_idx, *arrays : tuple of arrays of shape (..., num_edges, ...)
-        The padded list and values.
+        The padded list and values. If the dtype of the list is too small for N, for example int8 for 200 nodes, it
+        becomes int32 or int64.
 
     Raises
     ------
@@ -150,7 +154,7 @@ def pad_sparse_indices(
     axis = dst_idx.ndim - 1
     _check_leading("values", arrays, tuple(dst_idx.shape))
     size = bucket_size(dst_idx.shape[-1], growth=growth, multiple=multiple) if num_edges is None else num_edges
-    lists = (pad_rows(idx, size, axis=axis, value=num_nodes) for idx in (dst_idx, src_idx))
+    lists = (pad_rows(holding(idx, num_nodes), size, axis=axis, value=num_nodes) for idx in (dst_idx, src_idx))
     return (*lists, *(pad_rows(x, size, axis=axis) for x in arrays))
 
 
@@ -180,7 +184,7 @@ def pad_dense_indices(
     Returns
     -------
     adj_idx, *arrays : tuple of arrays of shape (..., num_nodes, width, ...)
-        The padded list and values.
+        The padded list and values. If the dtype of the list is too small for ``num_nodes``, it becomes int32 or int64.
 
     Raises
     ------
@@ -204,7 +208,7 @@ def pad_dense_indices(
     def pad(x: Array, value: int) -> Array:
         return pad_rows(pad_rows(x, width, axis=axis + 1, value=value), num_nodes, axis=axis, value=value)
 
-    return (pad(adj_idx, num_nodes), *(pad(x, 0) for x in arrays))
+    return (pad(holding(adj_idx, num_nodes), num_nodes), *(pad(x, 0) for x in arrays))
 
 
 def pad_graphs(
@@ -244,7 +248,8 @@ def pad_graphs(
         If there are no graphs or no ``nodes``, graphs have arrays under different names, arrays of a graph differ in
         length, arrays of one name differ in other axes, or a graph is too large.
     TypeError
-        If graphs are not mappings, or ``nodes`` or ``edges`` is not a sequence of names.
+        If graphs are not mappings of arrays, some arrays of one name have numbers and others text, or ``nodes`` or
+        ``edges`` is not a sequence of names.
     """
     for name, value in (("graphs", graphs), ("nodes", nodes), ("edges", edges)):
         if isinstance(value, str) or not isinstance(value, Sequence):
@@ -292,13 +297,20 @@ def _check_graph(graph: Mapping[str, Array], names: set[str], padded_names: set[
         raise TypeError(f"expected graphs to be mappings, got {type(graph).__name__}")
     if not names <= set(graph):
         raise ValueError(f"expected arrays under {sorted(names)} in every graph, got {shown(sorted(graph))}")
+    for name, x in graph.items():
+        if not (hasattr(x, "shape") and hasattr(x, "dtype")):
+            raise TypeError(f"expected an array under {name!r}, got {shown(x)}: convert numbers and lists to arrays")
     for name in sorted(padded_names):
         if len(graph[name].shape) < 1:
             raise ValueError(f"expected an array of at least one axis under {name!r}, got shape ()")
 
 
 def _check_stackable(name: str, arrays: Sequence[Array], is_padded: bool) -> None:
-    """Raise a ValueError unless arrays of different graphs have one shape, apart from an axis that is padded."""
+    """Raise an error unless arrays of different graphs have one shape, apart from an axis that is padded."""
+    # NumPy stacks numbers and text as text.
+    if len({getattr(x.dtype, "kind", "f") in "OSTU" for x in arrays}) > 1:
+        dtypes = " and ".join(dict.fromkeys(str(x.dtype) for x in arrays))
+        raise TypeError(f"expected arrays {name!r} of numbers in every graph, or of text in every graph, got {dtypes}")
     shapes = [tuple(x.shape) for x in arrays]
     if len({shape[1:] if is_padded else shape for shape in shapes}) > 1:
         raise ValueError(f"expected arrays {name!r} that can be stacked, got {' and '.join(map(str, shapes))}")
@@ -307,6 +319,15 @@ def _check_stackable(name: str, arrays: Sequence[Array], is_padded: bool) -> Non
 def _check_rows(x: Array, size: int, axis: int) -> None:
     if x.shape[axis] > size:
         raise ValueError(f"expected at most {size} rows along axis {axis}, got shape {tuple(x.shape)}")
+
+
+def _check_value(backend: Backend, x: Array, value: float) -> None:
+    """Raise a ValueError if the dtype of integers cannot hold a value: some libraries would wrap it around."""
+    if not backend.is_integer(x):
+        return
+    info = backend.xp.iinfo(x.dtype)
+    if not int(info.min) <= value <= int(info.max):
+        raise ValueError(f"expected a value that {dtype_name(x.dtype)} holds, got {value}: cast the array before")
 
 
 def _check_sizes(**sizes: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -61,6 +62,65 @@ def test_labels_that_are_not_read_are_said_once(name, tmp_path):
     with pytest.warns(UserWarning, match=f"'{name}'") as said:
         e3any_ase.read_structures(tmp_path / "frames.extxyz", cutoff=3.0)
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        *((name, {"energy": name}) for name in ("E", "DFT_E", "etot", "U0", "free_energy")),
+        *((name, {"forces": name}) for name in ("F", "force", "MACE_forces")),
+        ("dft_stress", {"stress": "dft_stress"}),
+        ("virials", {"virial": "virials"}),
+    ],
+)
+def test_warnings_name_the_right_label(name, suggestion, tmp_path):
+    atoms = bulk("NaCl", "rocksalt", a=5.0)
+    kind = next(iter(suggestion))
+    if name == "free_energy":
+        atoms.calc = SinglePointCalculator(atoms, free_energy=2.0)
+    else:
+        shape = {"energy": (), "forces": (2, 3)}.get(kind, (3, 3))
+        (atoms.arrays if kind == "forces" else atoms.info)[name] = np.full(shape, 2.0)
+    write(tmp_path / "frames.extxyz", atoms)
+    with pytest.warns(
+        UserWarning, match=re.escape(f"labels '{name}' are not read: name them, as in labels={suggestion}")
+    ):
+        e3any_ase.read_structures(tmp_path / "frames.extxyz", cutoff=3.0)
+    (read,) = e3any_ase.read_structures(tmp_path / "frames.extxyz", cutoff=3.0, labels=suggestion)
+    assert abs(read["stress" if kind == "virial" else kind]).max() > 0
+
+
+@pytest.mark.parametrize("name", ["gradient", "dE_dr", "grad", "dipole", "charge", "charges", "magmom", "magmoms"])
+def test_what_no_label_is_for_is_said(name):
+    atoms = molecule("H2O")
+    if name in ("charge", "gradient", "dE_dr", "grad"):
+        atoms.info[name] = 1.0
+    else:
+        atoms.calc = SinglePointCalculator(atoms, **{name: np.ones(3)})
+    with pytest.warns(UserWarning, match=f"(gradients|quantities) '{name}' are not read"):
+        e3any_ase.from_atoms(atoms, cutoff=3.0)
+
+
+def test_own_names_mix_with_those_that_ase_reads(tmp_path):
+    atoms = labelled(molecule("H2O"))
+    atoms.info["REF_energy"] = 5.0
+    write(tmp_path / "frames.extxyz", atoms)
+    labels = {"energy": "REF_energy", "forces": "forces"}
+    with pytest.warns(UserWarning, match=re.escape(f"labels 'forces' are not read: name them, as in labels={labels}")):
+        e3any_ase.read_structures(tmp_path / "frames.extxyz", cutoff=3.0, labels={"energy": "REF_energy"})
+    (read,) = e3any_ase.read_structures(tmp_path / "frames.extxyz", cutoff=3.0, labels=labels)
+    assert read["energy"] == 5.0
+    np.testing.assert_allclose(read["forces"], atoms.calc.results["forces"], atol=1e-7)
+
+
+def test_stress_of_calculators_has_any_form_or_is_refused():
+    atoms, matrix = bulk("Cu"), np.asarray([[1.0, 6, 5], [6, 2, 4], [5, 4, 3]])
+    for stress in (matrix, matrix.ravel(), np.arange(1.0, 7.0)):
+        atoms.calc = SinglePointCalculator(atoms, stress=stress)
+        np.testing.assert_array_equal(e3any_ase.from_atoms(atoms, cutoff=3.0)["stress"], matrix)
+    atoms.calc = SinglePointCalculator(atoms, stress=np.ones(4))
+    with pytest.raises(ValueError, match=r"expected 'stress' of shape \(3, 3\), got \(4,\)"):
+        e3any_ase.from_atoms(atoms, cutoff=3.0)
 
 
 def test_results_that_are_left_out_beside_own_names_are_said():
@@ -159,6 +219,30 @@ class TestBatches:
         graphs[order[0]]["spin"] = np.zeros(())
         with pytest.raises(ValueError, match=r"expected .*spin.* in every graph|in every graph, got .*spin"):
             ops.pad_graphs(graphs, nodes=["numbers"])
+
+    def test_labels_are_arrays_of_numbers(self, structures):
+        for wrong in (1.5, "2.5", [1.5], np.asarray("2.5")):
+            with pytest.raises(TypeError, match=r"expected (an array under|arrays) 'energy'.* got "):
+                e3any_ase.pad_structures([structures[2], {**structures[2], "energy": wrong}])
+
+    def test_padded_structures_can_be_made_dense(self, structures):
+        padded = e3any_ase.pad_structures(structures[1:2])
+        dense = e3any_ase.to_dense({name: x[0] for name, x in padded.items()}, num_nodes=9)
+        alone = e3any_ase.to_dense(structures[1], num_nodes=9)
+        for name in alone:
+            np.testing.assert_array_equal(dense[name], alone[name])
+        np.testing.assert_array_equal(dense["node_mask"], np.arange(9) < 5)
+        with pytest.raises(ValueError, match=r"expected lists of one structure, of shapes .* got \(1, "):
+            e3any_ase.to_dense(padded)
+        with pytest.raises(ValueError, match="expected src_idx from 0 to 5, which is padding, got 0 to 9"):
+            e3any_ase.to_dense(structures[1] | {"src_idx": np.where(structures[1]["src_idx"] == 1, 9, 0)})
+
+    @pytest.mark.parametrize("dtype", ["int8", "uint8"])
+    def test_small_indices_grow_where_padding_needs_it(self, structures, dtype):
+        small = structures[1] | {name: structures[1][name].astype(dtype) for name in ("dst_idx", "src_idx")}
+        assert e3any_ase.pad_structures([small], num_nodes=300)["dst_idx"].max() == 300
+        assert e3any_ase.to_dense(small, num_nodes=300)["adj_idx"].max() == 300
+        assert e3any_ase.to_dense(small)["adj_idx"].dtype == dtype
 
     def test_dense_structures_keep_their_labels(self, structures):
         dense = e3any_ase.to_dense(structures[1], num_nodes=8)

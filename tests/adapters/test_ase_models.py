@@ -8,7 +8,7 @@ import math
 import pickle
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen
 import jax
@@ -28,7 +28,7 @@ import e3any_ase
 from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.md.verlet import VelocityVerlet
-from e3any_ase import ModelCalculator
+from e3any_ase import ModelCalculator, model_file
 from e3any_flax import to_linen, to_nnx
 from e3any_flax.trees import load_tree
 from e3any_torch import to_state_dict, to_torch
@@ -215,6 +215,74 @@ class Buffered(TorchModel):
 def test_lists_shorter_than_the_model_reaches_are_refused(model, params):
     with pytest.raises(ValueError, match=r"expected .*4\.0.* got 2\.0"):
         ModelCalculator(model, params, framework="torch" if params else None, cutoff=2.0)
+
+
+@dataclass(frozen=True)
+class Fixed(nn.Layer):
+    """A cut-off of the class, and parts in a mapping."""
+
+    cutoff: ClassVar[float] = 5.0
+    parts: Any = None
+
+    def forward(self, p: nn.Parameters, x: Any) -> Any:
+        """Return the input."""
+        return x
+
+
+@dataclass(frozen=True)
+class Computed(nn.Layer):
+    """A cut-off that is computed."""
+
+    def forward(self, p: nn.Parameters, x: Any) -> Any:
+        """Return the input."""
+        return x
+
+    @property
+    def cutoff(self) -> float:
+        """Return the cut-off."""
+        return 5.0
+
+
+class LinenPart(flax.linen.Module):
+    """A cut-off, and parts."""
+
+    cutoff: float = 4.0
+    parts: Any = None
+
+
+class NNXPart(nnx.Module):
+    """A cut-off, and a part."""
+
+    def __init__(self, cutoff: float, part: Any = None) -> None:
+        self.cutoff, self.part = cutoff, part
+
+
+def torch_part(**attributes):
+    module = torch.nn.Module()
+    for name, value in attributes.items():
+        setattr(module, name, value)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (torch_part(cutoff_fn=partial(nn.smooth_cutoff, cutoff=5.0)), [5.0]),
+        (torch_part(inner=torch_part(cutoff=6.0), r=partial(partial(print, cutoff=5.0))), [6.0, 5.0]),
+        (torch_part(settings={"cutoff": 6.0}), [6.0]),
+        (NNXPart(4.0, NNXPart(5.0, nnx.List([NNXPart(6.0)]))), [4.0, 5.0, 6.0]),
+        (NNXPart(4.0, partial(nn.smooth_cutoff, cutoff=5.0)), [4.0, 5.0]),
+        (LinenPart(parts={"a": LinenPart(8.0), "b": [LinenPart(6.0)]}), [4.0, 8.0, 6.0]),
+        (Fixed(), [5.0]),
+        (Fixed({"a": Computed(), "b": MODEL}), [5.0, 4.0]),
+        (Computed(), [5.0]),
+    ],
+)
+def test_cutoffs_are_seen_in_all_parts(model, expected):
+    assert sorted(model_file.cutoffs_of(model)) == sorted(expected)
+    model_file.check_reach(model, max(expected))
+    with pytest.raises(ValueError, match="expected a cutoff of lists not smaller than that of the model"):
+        model_file.check_reach(model, max(expected) - 0.5)
 
 
 def test_structures_know_the_elements_of_a_model():

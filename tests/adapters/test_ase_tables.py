@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import e3any_torch
 import flax.linen
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +22,7 @@ pytest.importorskip("ase")
 pytest.importorskip("vesin")
 
 from ase import Atoms
-from e3any_ase import ModelCalculator
+from e3any_ase import ModelCalculator, save_model
 
 ROWS = 10
 TABLE = np.arange(ROWS, dtype=np.float32)
@@ -89,6 +91,52 @@ class NNXReferences(nnx.Module):
         return self.references[...][numbers]
 
 
+NINE = ["H", "C", "N", "O", "F", "Ne", "S", "Cl", "Au"]  # as many as a table of ten rows has elements
+
+
+@dataclass(frozen=True)
+class Embedded(nn.Layer):
+    """Embeddings, whose rows are zero for numbers out of range."""
+
+    cutoff: float = 3.0
+    numbered: tuple[int, ...] = ()
+    pads: bool = False
+
+    def forward(self, p: nn.Parameters, numbers: Any, vectors: Any, **lists: Any) -> Any:
+        """Return energies (N,)."""
+        if self.numbered:
+            numbers = sum((numbers == z) * (row + 1) for row, z in enumerate(self.numbered))
+        x = nn.Embed(ROWS, 4)(p / "embed", numbers)
+        if self.pads:  # Padding that a model adds reads no row either, but of no table.
+            src_idx = ops.pad_rows(lists["src_idx"], 1000, value=len(numbers))
+            x = x + 0 * ops.gather_src(x, src_idx=src_idx)[: len(numbers)]
+        return nn.Dense(1, use_bias=False)(p / "energy", x)[:, 0, 0, 0]
+
+
+class TorchEmbedded(torch.nn.Module):
+    """The same as a module of PyTorch."""
+
+    cutoff = 3.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = e3any_torch.nn.Embed(ROWS, 4)
+
+    def forward(self, numbers: Any, vectors: Any, **lists: Any) -> Any:
+        """Return energies (N,)."""
+        return self.embed(numbers).sum((1, 2, 3))
+
+
+def tree_of_embedded() -> Any:
+    edge, zero = np.ones((1, 3), np.float32), np.zeros(1, int)
+    return initialize(Embedded().parameters(zero, edge, dst_idx=zero, src_idx=zero), np.random.default_rng(0))
+
+
+def embedded(framework: str) -> ModelCalculator:
+    model = Embedded(pads=framework == "torch")
+    return ModelCalculator(model, tree_of_embedded(), framework=framework, elements=NINE)
+
+
 def network(framework: str) -> ModelCalculator:
     edge = np.ones((1, 3), np.float32)
     params = Network().parameters(np.ones(1, int), edge, dst_idx=np.zeros(1, int), src_idx=np.zeros(1, int))
@@ -103,6 +151,9 @@ MADE = {
     "torch": lambda: ModelCalculator(TorchReferences()),
     "linen": lambda: ModelCalculator(LinenReferences(), {"params": {"references": TABLE}}, cutoff=3.0),
     "nnx": lambda: ModelCalculator(NNXReferences(), cutoff=3.0),
+    "embeddings": lambda: embedded("flax"),
+    "embeddings, torch": lambda: embedded("torch"),
+    "embeddings, module of torch": lambda: ModelCalculator(TorchEmbedded(), elements=NINE),
     "elements named": lambda: ModelCalculator(References(), {"references": TABLE}, elements=["H", "F", "Ne", "Au"]),
 }
 
@@ -137,3 +188,44 @@ def test_what_jax_cannot_check_is_said_in_the_log(monkeypatch, caplog):
     with caplog.at_level(logging.DEBUG, logger="e3any"):
         assert energy(calculator, 2) == 3.0
     assert "whether tables have rows for 1 is not known: no rule" in caplog.text
+
+
+@pytest.mark.parametrize("elements", [NINE, [*NINE, "I"]])
+def test_files_name_no_elements_without_a_row(elements, tmp_path):
+    save = partial(save_model, tmp_path / "model", tree_of_embedded(), cutoff=3.0, elements=elements)
+    with pytest.raises(
+        ValueError, match=r"tables of the model have rows for, got Ne \(10\), S \(16\), Cl \(17\), .*Au"
+    ):
+        save(layer=Embedded())
+    numbers = (1, 6, 7, 8, 9, 10, 16, 17, 79)
+    if len(elements) == len(numbers):
+        save(layer=Embedded(numbered=numbers))
+
+
+def test_models_that_number_elements_themselves_are_read_by_their_own_numbers():
+    model = Embedded(numbered=(1, 6, 7, 8, 9, 10, 16, 17, 79))
+    calculator = ModelCalculator(model, tree_of_embedded(), framework="torch", elements=NINE)
+    assert energy(calculator, 79) != energy(calculator, 17)
+
+
+def test_what_torch_cannot_check_is_said_in_the_log(caplog):
+    class Fails(TorchReferences):
+        def forward(self, numbers, vectors, **lists):
+            if len(numbers) == 2:
+                raise KeyError("two atoms")
+            return super().forward(numbers, vectors, **lists)
+
+    with caplog.at_level(logging.DEBUG, logger="e3any"):
+        assert energy(ModelCalculator(Fails()), 2) == 3.0
+    assert "whether tables have rows for 1 is not known: 'two atoms'" in caplog.text
+
+
+def test_parameters_without_values_are_refused():
+    with torch.device("meta"):
+        module = TorchEmbedded()
+        with pytest.raises(
+            ValueError, match=r"expected parameters with values, got 'embed.embedding' on the device meta"
+        ):
+            ModelCalculator(module)
+        calculator = ModelCalculator(References(), {"references": TABLE}, framework="torch")
+        assert energy(calculator, 2) == 3.0

@@ -45,7 +45,7 @@ CASES = {
 }
 
 # What adapters take from the core, and what has no arguments of its own.
-FROM_CORE = {"Config", "Layout", "__version__", "matrix", "nn", "nnx", "ops", "so3", *nn.__all__}
+FROM_CORE = {"Config", "Irreps", "Layout", "__version__", "matrix", "nn", "nnx", "ops", "so3", *nn.__all__}
 ELSEWHERE = {"e3any_flax.LayerModule"}  # made by to_linen
 
 

@@ -81,3 +81,13 @@ def test_bad_lists_are_refused(library):
         ops.sparse_to_dense_indices(index, index[:2])
     with pytest.raises(TypeError, match="expected adj_idx to be an integer array"):
         ops.dense_to_sparse_indices(library.array(np.zeros((3, 2))))
+
+
+def test_lists_of_small_integers_grow_where_results_need_it(library):
+    adj = np.asarray([[1, 127], *[[0, 2]] * 199])
+    small, wide = (ops.dense_to_sparse_indices(library.array(adj.astype(t))) for t in ("int8", "int64"))
+    for ours, expected in zip(small, wide):
+        np.testing.assert_array_equal(library.numpy(ours), library.numpy(expected))
+    index = library.array(np.asarray([0, 1, 1], np.int8))
+    dense = library.numpy(ops.sparse_to_dense_indices(index, index, 200))
+    np.testing.assert_array_equal(dense[:3], [[0, 200], [1, 1], [200, 200]])

@@ -66,6 +66,20 @@ def test_dense_lists_point_at_no_node(library):
     assert library.numpy(mask).sum() == where.sum()
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_lists_of_small_integers_grow_where_padding_needs_it(library, dtype):
+    index = library.array(np.asarray([0, 1], dtype))
+    dst, src = ops.pad_sparse_indices(index, index, num_nodes=300, num_edges=3)
+    (adj,) = ops.pad_dense_indices(index[:, None], num_nodes=300, width=2)
+    assert library.numpy(dst).tolist() == library.numpy(src).tolist() == [0, 1, 300]
+    assert library.numpy(adj)[:2].tolist() == [[0, 300], [1, 300]]
+    assert ops.pad_sparse_indices(index, index, num_nodes=100)[0].dtype == index.dtype
+    graph = {"dst_idx": index, "src_idx": index, "x": library.array(np.ones((2, 1)))}
+    assert library.numpy(ops.pad_graphs([graph] * 2, nodes=["x"], num_nodes=300)["src_idx"])[1, -1] == 300
+    with pytest.raises(ValueError, match=f"expected a value that {dtype} holds, got 300: cast the array before"):
+        ops.pad_rows(index, 4, value=300)
+
+
 def test_values_of_edges_are_checked():
     with pytest.raises(ValueError, match=r"expected values whose shape begins with \(2,\), got \(3, 1\)"):
         ops.pad_sparse_indices(np.zeros(2, int), np.zeros(2, int), np.zeros((3, 1)), num_nodes=2)
