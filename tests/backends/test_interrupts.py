@@ -39,6 +39,21 @@ def interrupt():
     signal.signal(signal.SIGUSR1, before)
 
 
+@pytest.fixture
+def several_interrupts():
+    """Return a function that sends signals of several numbers at once, whose handlers raise errors in this thread."""
+
+    def handle(number, _):
+        raise Interruption(number)
+
+    numbers = signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM
+    before = [signal.signal(number, handle) for number in numbers]
+    main = threading.main_thread().ident
+    yield lambda count: [signal.pthread_kill(main, number) for number in numbers[:count]]
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
 def is_true_within(seconds, condition):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
@@ -196,3 +211,40 @@ assert len(linear.product.signatures) == 1
     result = run(["-c", code], NUMBA_CACHE_DIR=str(tmp_path))
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
+
+
+@needs_signals
+@pytest.mark.parametrize("count", [2, 3])
+def test_signals_that_come_at_once_leave_no_thread_at_work(several_interrupts, count):
+    begun, works = threading.Event(), []
+
+    def part(number):
+        if threading.current_thread() is threading.main_thread():
+            begun.wait(60)
+            return
+        works.append(number)
+        begun.set()
+        time.sleep(0.1)  # the caller waits for this part meanwhile
+        several_interrupts(count)
+        time.sleep(0.2)
+        works.pop()
+
+    with pytest.raises(Interruption):
+        pool.run(part, [(0,), (1,)])
+    assert works == []
+
+
+@needs_signals
+@pytest.mark.parametrize("count", [2, 3])
+def test_signals_that_come_at_once_interrupt_no_import(several_interrupts, count):
+    works = []
+
+    def function():
+        works.append(0)
+        several_interrupts(count)
+        time.sleep(0.2)
+        works.pop()
+
+    with pytest.raises(Interruption):
+        pool.undisturbed(function)
+    assert works == []

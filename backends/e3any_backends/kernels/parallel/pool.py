@@ -112,7 +112,28 @@ class _Work:
         self._errors: list[BaseException] = []
 
     def complete(self, step: Callable[[_Work], None]) -> None:
-        """Repeat a step until nothing interrupts it; then raise the last error."""
+        """Repeat a step until nothing interrupts it; then raise the error of a signal handler, or of a share.
+
+        Several signals can be pending at once, and the handler of each can raise an error. CPython runs handlers at calls
+        and at jumps backwards, so that the second one can leave the loop of :meth:`_repeat` at its jump. Each call below
+        stands first in its block, where nothing can interrupt it before it is within ``try``: as many errors more are
+        caught. Memory is kept alive by the work itself, whatever happens.
+        """
+        try:
+            self._repeat(step)
+        except BaseException:
+            try:
+                self._repeat(step)
+            except BaseException:
+                try:
+                    self._repeat(step)
+                except BaseException:
+                    self._repeat(step)
+                    raise
+                raise
+            raise
+
+    def _repeat(self, step: Callable[[_Work], None]) -> None:
         returned, interrupts = False, list[BaseException]()
         while not returned:
             try:
