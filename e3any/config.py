@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
@@ -20,7 +21,23 @@ _settings: dict[str, Any] = dict(_DEFAULTS)
 
 
 class _Settings(type):
-    """The settings as attributes of a class, which can be read and set."""
+    """The settings as attributes of a class, which can be read and set.
+
+    Other attributes cannot be set: a misspelt setting would change nothing. Subclasses can have settings of their own,
+    which are their annotated attributes.
+    """
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if not name.startswith("__"):
+            _check_name(name, cls.__names())
+        super().__setattr__(name, value)
+
+    def __delattr__(cls, name: str) -> None:
+        _check_name(name, cls.__names())
+        raise ValueError(f"expected a value for {shown(name)}, got none: Config.set_{name}() restores the default")
+
+    def __names(cls) -> list[str]:
+        return [*_DEFAULTS, *(name for base in cls.__mro__ for name in vars(base).get("__annotations__", ()))]
 
     @property
     def cartesian_order(cls) -> bool:
@@ -75,6 +92,15 @@ class Config(metaclass=_Settings):
     False
     """
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise ValueError(
+            f"expected settings of the class, {type(self).__name__}.{name} = ..., got {shown(name)} of an instance, "
+            f"which nothing reads"
+        )
+
+    def __delattr__(self, name: str) -> None:
+        raise ValueError(f"expected settings of the class, got {shown(name)} of an instance to delete")
+
     @staticmethod
     def set_cartesian_order(cartesian_order: bool = True) -> None:
         """Set the default order of components."""
@@ -126,16 +152,24 @@ def _update(**settings: Any) -> None:
 def _check(settings: dict[str, Any]) -> None:
     for name, value in settings.items():
         if name not in _DEFAULTS:
-            raise ValueError(f"expected a setting of {sorted(_DEFAULTS)}, got {shown(name)}")
+            _check_name(name, _DEFAULTS)
         if name == "normalization":
             check_normalization(value)
         else:
             check_flag(value, name)
 
 
+def _check_name(name: str, names: Collection[str]) -> None:
+    """Raise a ValueError that names the nearest setting unless ``name`` is one."""
+    if name not in names:
+        nearest = difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(name.lower(), names, n=1)
+        remedy = f"; write {nearest[0]!r}" if nearest else ""
+        raise ValueError(f"expected a setting of {sorted(names)}, got {shown(name)}{remedy}")
+
+
 def check_normalization(value: Any) -> None:
     """Raise a ValueError unless ``value`` names a normalisation."""
-    if value not in get_args(Normalization):
+    if not isinstance(value, str) or value not in get_args(Normalization):
         raise ValueError(f"expected a normalization of {get_args(Normalization)}, got {shown(value)}")
 
 

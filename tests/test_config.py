@@ -128,6 +128,49 @@ def test_unknown_settings_raise_and_change_nothing():
     assert current() == FACTORY
 
 
+@pytest.mark.parametrize("config", [Config, e3any_flax.Config])
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("normalisation", "normalization"),
+        ("Normalization", "normalization"),
+        ("cartesian", "cartesian_order"),
+        ("use_fused", "use_fused_tensor"),
+        ("set_normalization", "normalization"),
+    ],
+)
+def test_misspelt_settings_raise_and_the_right_one_is_named(config, name, nearest):
+    expected = rf"expected a setting of \[.*\], got '{name}'; write '{nearest}'"
+    before = vars(config).get(name)
+    with pytest.raises(ValueError, match=expected):
+        setattr(config, name, "4pi")
+    with pytest.raises(ValueError, match=expected):
+        delattr(config, name)
+    assert vars(config).get(name) is before
+    with pytest.raises(ValueError, match=expected), Config.use(**{name: "4pi"}):
+        pass
+    assert current() == FACTORY
+
+
+@pytest.mark.parametrize("config", [Config, e3any_flax.Config])
+def test_settings_cannot_be_deleted_or_set_on_instances(config):
+    for name in FACTORY:
+        with pytest.raises(ValueError, match=rf"got none: Config.set_{name}\(\) restores the default"):
+            delattr(config, name)
+        with pytest.raises(ValueError, match=rf"expected settings of the class, Config.{name} = "):
+            setattr(config(), name, OTHERS[name])
+        with pytest.raises(ValueError, match=r"expected settings of the class"):
+            delattr(config(), name)
+    assert current() == FACTORY
+
+
+def test_settings_of_caches_are_those_of_one_class():
+    with pytest.raises(ValueError, match=r"got 'wigner_d'; write 'wigner_d_cache'"):
+        e3any_flax.Config.wigner_d = "tables.npz"
+    with pytest.raises(ValueError, match=r"got 'wigner_d_cache'"):
+        Config.wigner_d_cache = "tables.npz"
+
+
 @pytest.mark.parametrize("name", ["cartesian_order", "use_fused_tensor", "use_parity"])
 @pytest.mark.parametrize("value", [1, None, "yes", np.ones(1, bool)])
 def test_other_than_true_and_false_raise(name, value):
@@ -141,7 +184,7 @@ def test_true_and_false_of_numpy_are_those_of_python():
         assert nn.Tensor(cartesian_order=np.True_).cartesian_order is True
 
 
-@pytest.mark.parametrize("value", ["component", None, 1])
+@pytest.mark.parametrize("value", ["component", None, 1, np.array(["racah", "4pi"]), np.array("racah")])
 def test_other_normalizations_raise(value):
     with pytest.raises(ValueError, match=r"expected a normalization of .*, got"):
         Config.set_normalization(value)

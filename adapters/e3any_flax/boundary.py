@@ -27,7 +27,15 @@ Function = Callable[..., Any]
 
 def as_jax(tree: Any) -> Any:
     """Return a tree in which NumPy arrays are converted to JAX arrays."""
-    return jax.tree.map(lambda x: jnp.asarray(native(x)) if isinstance(x, np.ndarray) else x, tree)
+    return jax.tree.map(lambda x: _of_numpy(x) if isinstance(x, np.ndarray) else x, tree)
+
+
+def _of_numpy(x: np.ndarray | np.generic | int | float) -> jax.Array:
+    """Convert an array of NumPy, or a number."""
+    x = native(x)
+    if isinstance(x, np.ndarray) and (x.dtype.kind in "OSUMm" or x.dtype.names):
+        raise TypeError(f"expected an array of numbers, got dtype {x.dtype}: convert it, x.astype(float)")
+    return jnp.asarray(x)
 
 
 def accept_arrays(names: dict[str, Any], *, integers: Collection[str] = (), signs: Collection[str] = ()) -> None:
@@ -104,7 +112,7 @@ def _conversion(annotation: str, real: bool) -> Callable[[Any], Any]:
 
 
 def _as_array(x: Any) -> Any:
-    return jnp.asarray(native(x)) if isinstance(x, np.ndarray | np.generic | int | float) else x
+    return _of_numpy(x) if isinstance(x, np.ndarray | np.generic | int | float) else x
 
 
 def _as_real_or_number(x: Any) -> Any:

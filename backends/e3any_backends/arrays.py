@@ -35,6 +35,17 @@ def dtype_name(dtype: DType) -> str:
     return name or str(dtype).rpartition(".")[2]
 
 
+def _expected_one_library(library: str, other: object) -> str:
+    """Return the message for arrays of a library beside one of another."""
+    name = f"{type(other).__module__}.{type(other).__name__}"
+    if "numpy" in library and name == "torch.nn.parameter.Parameter":
+        return (
+            "expected arrays of one library, got inputs of NumPy for a layer whose parameters are tensors of PyTorch: "
+            "convert the inputs, torch.from_numpy(x), or use the layers of e3any_numpy"
+        )
+    return f"expected arrays of {library}, got {name}"
+
+
 class Arrays:
     """Array operations that differ between libraries, here using only the array API.
 
@@ -163,7 +174,7 @@ class Arrays:
             if a is None:
                 continue
             if not isinstance(a, self.classes) and not self.owns(a):
-                raise TypeError(f"expected arrays of {self.xp.__name__}, got {type(a).__module__}.{type(a).__name__}")
+                raise TypeError(_expected_one_library(self.xp.__name__, a))
             if target is None:
                 target = a.dtype
             elif a.dtype != target:

@@ -293,8 +293,34 @@ def test_inputs_of_another_layout_are_refused():
 
 
 def test_arrays_of_another_library_are_refused(x):
-    with pytest.raises(TypeError, match=r"expected arrays of array_api_compat\.numpy, got torch"):
-        e3any_torch.nn.Dense(LAYOUT, 4)(x.numpy())
+    expected = r"got inputs of NumPy for a layer whose parameters are tensors of PyTorch: .* torch\.from_numpy\(x\)"
+    for module in (e3any_torch.nn.Dense(LAYOUT, 4), e3any_torch.nn.TensorDense(LAYOUT)):
+        with pytest.raises(TypeError, match=expected):
+            module(x.numpy())
+
+
+@pytest.mark.filterwarnings("ignore:.*(beta|prototype) s:UserWarning")
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda x: x.to_sparse(),
+        lambda x: x.to_mkldnn(),
+        lambda x: torch.nested.nested_tensor([x, x]),
+        lambda x: torch.nested.nested_tensor([x, x], layout=torch.jagged),
+    ],
+)
+def test_tensors_that_are_not_dense_are_refused(x, convert):
+    other, idx = convert(x.clone()), torch.arange(2)
+    for function in (
+        e3any_torch.nn.Dense(LAYOUT, 4),
+        lambda x: e3any_torch.nn.Tensor(LAYOUT, LAYOUT)(x, x),
+        e3any_torch.nn.silu,
+        lambda x: e3any_torch.so3.spherical_harmonics(x, 2),
+        lambda x: e3any_torch.ops.gather_src(x, src_idx=idx),
+        lambda x: e3any_torch.ops.indexed_sum(x, dst_idx=idx, num_segments=2),
+    ):
+        with pytest.raises(ValueError, match="expected dense tensors, got "):
+            function(other)
 
 
 def test_missing_and_unknown_hyper_parameters_are_refused():

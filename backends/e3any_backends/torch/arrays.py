@@ -33,10 +33,12 @@ class TorchArrays(Arrays):
         return x.device
 
     def check_devices(self, *arrays: object) -> None:
-        """Raise a ValueError unless tensors are on one device; scalars (of no axis) can be on the CPU."""
+        """Raise a ValueError unless tensors are dense and on one device; scalars (of no axis) can be on the CPU."""
         first = None
         for x in arrays:
             if isinstance(x, torch.Tensor):
+                if x.layout is not torch.strided or x.is_nested:
+                    raise ValueError(_expected_dense(x))
                 if first is None:
                     first = x.device
                 elif x.device != first:
@@ -61,7 +63,15 @@ class TorchArrays(Arrays):
         return torch.index_select(x, axis, table)
 
     def is_floating(self, x: Array) -> bool:
-        """Return whether ``x`` has a real floating-point dtype; with those of 8 bits PyTorch does not compute."""
+        """Return whether ``x`` has a real floating-point dtype; with those of 8 bits PyTorch does not compute.
+
+        Raises
+        ------
+        ValueError
+            If the tensor is sparse, nested or in a layout of a library, as few operations support these.
+        """
+        if x.layout is not torch.strided or x.is_nested:
+            raise ValueError(_expected_dense(x))
         return x.dtype in _FLOATING
 
     def is_integer(self, x: Array) -> bool:
@@ -140,6 +150,14 @@ class TorchArrays(Arrays):
         """Draw from a normal distribution cut off at -2 and 2."""
         sample = torch.empty(tuple(shape), dtype=dtype, device=generator.device)
         return torch.nn.init.trunc_normal_(sample, a=-2.0, b=2.0, generator=generator)
+
+
+def _expected_dense(x: torch.Tensor) -> str:
+    if x.is_nested:
+        return (
+            "expected dense tensors, got a nested one: pad it, x.to_padded_tensor(0.0), or join its parts, x.values()"
+        )
+    return f"expected dense tensors, got one of layout {x.layout}: convert it, x.to_dense()"
 
 
 def _check_different_devices(arrays: Sequence[object]) -> None:

@@ -87,8 +87,8 @@ class Disk:
         return self._cache._impl.rebuild(target_context, pickle.loads(data[2 * _DIGEST :]))
 
     def _save(self, signature: object, compiled: CompileResult) -> None:
-        if not self._cache._impl.check_cachable(compiled):
-            return
+        if compiled.library.has_dynamic_globals:  # addresses of this process; numba itself would warn of each function
+            raise ValueError("machine code contains addresses, as it does with NUMBA_OPT=0")
         path, origin = self._entry(signature, compiled.codegen)
         data = origin + dumps(self._cache._impl.reduce(compiled))
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -114,10 +114,10 @@ class _Work:
     def complete(self, step: Callable[[_Work], None]) -> None:
         """Repeat a step until nothing interrupts it; then raise the error of a signal handler, or of a share.
 
-        Several signals can be pending at once, and the handler of each can raise an error. CPython runs handlers at calls
-        and at jumps backwards, so that the second one can leave the loop of :meth:`_repeat` at its jump. Each call below
-        stands first in its block, where nothing can interrupt it before it is within ``try``: as many errors more are
-        caught. Memory is kept alive by the work itself, whatever happens.
+        Several signals can be pending at once, and the handler of each can raise an error. CPython runs handlers at
+        calls and at jumps backwards, so that the second one can leave the loop of :meth:`_repeat` at its jump. Each
+        call below stands first in its block, where nothing can interrupt it before it is within ``try``: as many errors
+        more are caught. Memory is kept alive by the work itself, whatever happens.
         """
         try:
             self._repeat(step)
