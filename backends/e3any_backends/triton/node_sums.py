@@ -168,7 +168,7 @@ class _NodeSums:
             of_path = [e for e in entries if e.p == p]
             components = sorted({e.n for e in of_path})
             lines.add(f"d = {features.load(self._weight(p))}")
-            for n in components:  # reading z here, not once before, saves 80 registers at L=3
+            for n in components:
                 cotangent = features.load(f"{row} + {n * features.num}")
                 lines.add(f"d += {cotangent} * ({_coupled(e for e in of_path if e.n == n)})")
             lines.add(features.store(self._weight(p), "d"))
