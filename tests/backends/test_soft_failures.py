@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from e3any_backends import backend_of, kernels
-from e3any_backends.kernels import availability, edges, linear, maps
+from e3any_backends.kernels import availability, edges, harmonics, linear, maps
 from e3any_backends.kernels.code import disk, jit
 from numba.core import config
 
@@ -145,7 +145,7 @@ def test_calls_of_kernels_that_do_not_compile_return_the_reference(monkeypatch, 
     def fail(*_):
         raise kernels.give_up(OSError("full"))
 
-    for module, name in ((maps, "run"), (maps.contraction, "contract"), (edges, "by_receiver")):
+    for module, name in ((maps, "run"), (maps.contraction, "contract"), (edges, "by_receiver"), (harmonics, "value")):
         monkeypatch.setattr(module, name, fail)
     monkeypatch.setattr(availability, "_LEAST_HARMONICS", 0)
     for function, arrays in numpy_operations(rng):

@@ -77,7 +77,8 @@ def test_results_of_several_threads_are_those_of_one(rng, name, num, dtype):
 @pytest.mark.parametrize("name", list(CASES))
 def test_work_is_split_into_as_many_parts_as_there_are_threads(rng, monkeypatch, name):
     seen = []
-    monkeypatch.setattr("e3any_backends.kernels.maps.run", lambda function, parts: seen.append(len(parts)))
+    for module in ("maps", "harmonic_maps"):
+        monkeypatch.setattr(f"e3any_backends.kernels.{module}.run", lambda function, parts: seen.append(len(parts)))
     monkeypatch.setattr(
         "e3any_backends.kernels.maps._contract_in_shares", lambda plan, _, parts, __: seen.append(parts)
     )
