@@ -307,7 +307,7 @@ def to_irreps(x: Array, *, use_parity: bool | None = None) -> dict[str, Array]:
     >>> {name: block.shape for name, block in to_irreps(np.ones((5, 1, 4, 8))).items()}
     {'0+': (5, 1, 8), '1-': (5, 3, 8)}
     """
-    floating_backend(x=x)
+    (x,) = floating_backend(x=x).promote(x)
     layout, blocks = Layout.of(x, "x"), {}
     for name in Irreps.of_layout(layout, use_parity=use_parity):
         degree, parity = irrep_of(name)
