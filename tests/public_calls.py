@@ -636,7 +636,7 @@ case(
     nn.SO2Dense,
     features=degree(),
     max_order=degree().optional(),
-    **{name: kind for name, kind in OPTIONS.items() if name != "use_parity"},
+    **OPTIONS,
 )
 case(
     "nn.SphereActivation",

@@ -504,7 +504,6 @@ class SO2Dense(LayerModule):
         max_degree: int | None = ...,
         max_order: int | None = ...,
         include_pseudotensors: bool | None = ...,
-        inversions: bool = ...,
         use_bias: bool = ...,
         cartesian_order: bool | None = ...,
         dtype: Any = ...,
@@ -513,6 +512,7 @@ class SO2Dense(LayerModule):
         kernel_init: Any = ...,
         bias_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         rngs: nnx.Rngs,
     ) -> None: ...
     def __call__(

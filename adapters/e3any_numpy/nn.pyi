@@ -395,7 +395,6 @@ class SO2Dense(LayerFunction):
         max_degree: int | None = ...,
         max_order: int | None = ...,
         include_pseudotensors: bool | None = ...,
-        inversions: bool = ...,
         use_bias: bool = ...,
         cartesian_order: bool | None = ...,
         dtype: Any = ...,
@@ -403,6 +402,8 @@ class SO2Dense(LayerFunction):
         precision: Any = ...,
         kernel_init: Any = ...,
         bias_init: Any = ...,
+        *,
+        use_parity: bool | None = ...,
     ) -> None: ...
     def __call__(
         self, params: Mapping[str, Any], /, inputs: ArrayLike, scale: ArrayLike | None = ...

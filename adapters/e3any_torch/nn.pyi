@@ -759,7 +759,6 @@ class SO2Dense(LayerModule):
         max_degree: int | None = ...,
         max_order: int | None = ...,
         include_pseudotensors: bool | None = ...,
-        inversions: bool = ...,
         use_bias: bool = ...,
         cartesian_order: bool | None = ...,
         dtype: Any = ...,
@@ -768,6 +767,7 @@ class SO2Dense(LayerModule):
         kernel_init: Any = ...,
         bias_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     @overload
@@ -777,7 +777,6 @@ class SO2Dense(LayerModule):
         max_degree: int | None = ...,
         max_order: int | None = ...,
         include_pseudotensors: bool | None = ...,
-        inversions: bool = ...,
         use_bias: bool = ...,
         cartesian_order: bool | None = ...,
         dtype: Any = ...,
@@ -786,6 +785,7 @@ class SO2Dense(LayerModule):
         kernel_init: Any = ...,
         bias_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         generator: torch.Generator | None = ...,
     ) -> None: ...
     def forward(self, inputs: torch.Tensor, scale: torch.Tensor | None = ...) -> torch.Tensor: ...

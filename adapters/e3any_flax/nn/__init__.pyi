@@ -413,7 +413,6 @@ class SO2Dense(linen.Module):
         max_degree: int | None = ...,
         max_order: int | None = ...,
         include_pseudotensors: bool | None = ...,
-        inversions: bool = ...,
         use_bias: bool = ...,
         cartesian_order: bool | None = ...,
         dtype: Any = ...,
@@ -422,6 +421,7 @@ class SO2Dense(linen.Module):
         kernel_init: Any = ...,
         bias_init: Any = ...,
         *,
+        use_parity: bool | None = ...,
         parent: Any = ...,
         name: str | None = ...,
     ) -> None: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,7 +43,7 @@ class SO2Dense(Layer):
 
     Parameters are ``{m}/kernel`` of shape ((L-m+1) F_in, (L'-m+1) F_out) for every order m, such as ``0/kernel``, and
     ``0/bias`` of shape (L'+1, F_out). Rows and columns are ordered by degree, then by feature. With
-    ``inversions=False``, kernels of m > 0 have the shape (2, ..., ...), A_m before B_m. With both parities, rows and
+    ``use_parity=False``, kernels of m > 0 have the shape (2, ..., ...), A_m before B_m. With both parities, rows and
     columns of m > 0 are those of tensors, then those of pseudotensors, and pseudotensors of m = 0 have a kernel
     ``0/pseudo_kernel`` of their own.
 
@@ -57,9 +57,9 @@ class SO2Dense(Layer):
         Largest order that is mapped; components of higher orders are zero in the output. By default all are mapped.
     include_pseudotensors : bool, optional
         Whether the output has both parities; by default as the inputs.
-    inversions : bool
-        Whether the map commutes with inversions of space, as maps of irreps of O(3) do. False is for features that are
-        irreps of SO(3), without parity, as in eSCN.
+    use_parity : bool, optional
+        Whether features are irreps of O(3), so that the map commutes with inversions of space. False is for irreps of
+        SO(3), without parity, as in eSCN; by default the setting of :class:`e3any.Config`.
     use_bias : bool
         Whether to add a bias to the components of order 0 of tensors.
     cartesian_order : bool, optional
@@ -95,7 +95,7 @@ class SO2Dense(Layer):
     max_degree: int | None = None
     max_order: int | None = None
     include_pseudotensors: bool | None = None
-    inversions: bool = True
+    use_parity: bool | None = field(default=None, kw_only=True)
     use_bias: bool = True
     cartesian_order: bool | None = None
     dtype: Any = None
@@ -132,7 +132,7 @@ class SO2Dense(Layer):
         Raises
         ------
         ValueError
-            If shapes do not fit, or ``inversions`` is False and inputs or outputs have both parities.
+            If shapes do not fit, or ``use_parity`` is False and inputs or outputs have both parities.
         TypeError
             If an argument is not a floating-point array.
         """
@@ -171,9 +171,9 @@ class SO2Dense(Layer):
     def _output(self, layout: Layout) -> Layout:
         degree = layout.max_degree if self.max_degree is None else self.max_degree
         both = layout.pseudotensors if self.include_pseudotensors is None else self.include_pseudotensors
-        if not self.inversions and (layout.pseudotensors or both):
+        if not self.use_parity and (layout.pseudotensors or both):
             found = "inputs" if layout.pseudotensors else "an output"
-            raise ValueError(f"expected features of one parity for inversions=False, got {found} of both parities")
+            raise ValueError(f"expected features of one parity for use_parity=False, got {found} of both parities")
         return Layout(degree, self.features, both)
 
     def _largest_order(self, layout: Layout, out: Layout) -> int:
@@ -192,7 +192,7 @@ class SO2Dense(Layer):
         for m in range(1, self._largest_order(layout, out) + 1):
             sizes = [x.num_parities * (x.max_degree + 1 - m) * x.features for x in (layout, out)]
             # Both parts in one array: initialisers count rows of both as inputs, since both enter an output.
-            shape = tuple(sizes) if self.inversions else (2, *sizes)
+            shape = tuple(sizes) if self.use_parity else (2, *sizes)
             kernels.append((p / str(m)).param("kernel", shape, self.kernel_init, dtype))
         return kernels, pseudo, bias
 
@@ -223,7 +223,7 @@ class SO2Dense(Layer):
         xp, (*lead, rows, features) = backend.xp, x.shape
         x = xp.reshape(x, (*lead, 2, rows // 2, features))
         size = kernel.shape[-1] // self.features if self.features else 0
-        if self.inversions:
+        if self.use_parity:
             y = self._product(backend, x, kernel, size)
         else:
             both = xp.concat([kernel[0, ...], kernel[1, ...]], axis=-1)

@@ -69,7 +69,7 @@ def paths_of(rng, dense, layout):
         for p1 in range(2) if layout.pseudotensors else [l1 % 2]:
             for l3 in range(dense.max_degree + 1):
                 for l2 in range(abs(l1 - l3), l1 + l3 + 1):
-                    if not dense.inversions or both or (p1 + l2 + l3) % 2 == 0:
+                    if not dense.use_parity or both or (p1 + l2 + l3) % 2 == 0:
                         found.append(Path(l1, p1, l2, l3, rng.normal(size=(layout.features, dense.features))))
     return found
 
@@ -117,7 +117,7 @@ def kernels_of(paths, dense, layout):
                 tree["0"]["pseudo_kernel"] = kernel[0, 1, :, :, 1].reshape(n1 * layout.features, -1)
         else:
             flat = kernel.reshape(2, kinds[0] * n1 * layout.features, -1)
-            tree[str(m)] = {"kernel": flat[0] if dense.inversions else flat}
+            tree[str(m)] = {"kernel": flat[0] if dense.use_parity else flat}
     return {"dense": tree}
 
 
@@ -125,14 +125,14 @@ def maps(*cases):
     return pytest.mark.parametrize(
         ("layout", "dense"),
         [(layout, nn.SO2Dense(3, use_bias=False, **options)) for layout, options in cases],
-        ids=lambda x: "" if isinstance(x, Layout) else f"{x.max_degree}{x.include_pseudotensors}{x.inversions}",
+        ids=lambda x: "" if isinstance(x, Layout) else f"{x.max_degree}{x.include_pseudotensors}{x.use_parity}",
     )
 
 
 EVERY = maps(
     (Layout(2, 2), {"max_degree": 2}),
-    (Layout(0, 2), {"max_degree": 2, "inversions": False}),
-    (Layout(4, 2), {"max_degree": 3, "inversions": False}),
+    (Layout(0, 2), {"max_degree": 2, "use_parity": False}),
+    (Layout(4, 2), {"max_degree": 3, "use_parity": False}),
     (Layout(1, 2), {"max_degree": 2, "include_pseudotensors": True}),
     (Layout(2, 2, True), {"max_degree": 2}),
     (Layout(2, 2, True), {"max_degree": 1, "include_pseudotensors": True}),
@@ -155,7 +155,7 @@ def test_there_are_as_many_matrices_as_paths(rng, layout, dense):
     assert numbers == len(paths_of(rng, dense, layout)) * layout.features * dense.features
 
 
-@maps((Layout(1, 2), {"max_degree": 2, "inversions": False}), (Layout(1, 2, True), {"max_degree": 1}))
+@maps((Layout(1, 2), {"max_degree": 2, "use_parity": False}), (Layout(1, 2, True), {"max_degree": 1}))
 def test_derivatives_are_those_of_couplings_on_poles_and_equator(rng, layout, dense):
     paths = paths_of(rng, dense, layout)
     x, params = jnp.asarray(features(rng, 8, *layout.shape)), cast(kernels_of(paths, dense, layout), Library.JAX)
@@ -198,7 +198,7 @@ def test_messages_and_their_gradients_are_equivariant(rng, parities, both, max_o
 
 
 def test_without_inversions_rotations_alone_commute(rng):
-    message = Message(nn.SO2Dense(3, 3, 2, inversions=False))
+    message = Message(nn.SO2Dense(3, 3, 2, use_parity=False))
     x = features(rng, 8, 1, 9, 2)
     params = random_parameters(message, rng, (x, VECTORS), {})
     y = message(params, x, VECTORS)
@@ -212,7 +212,7 @@ def test_without_inversions_rotations_alone_commute(rng):
 
 def test_maps_equal_those_of_escn(rng):
     """Write the maps as the published code does: real and imaginary parts, and factors of the inputs."""
-    dense, degree, num = nn.SO2Dense(3, max_order=1, inversions=False), 2, 2
+    dense, degree, num = nn.SO2Dense(3, max_order=1, use_parity=False), 2, 2
     x, scale = features(rng, 5, 1, 9, num), features(rng, 5, dense.num_scales(Layout(2, num)), num)
     assert scale.shape == (5, 5, 2)
     params = random_parameters(dense, rng, (x, scale), {})
@@ -228,7 +228,7 @@ def test_maps_equal_those_of_escn(rng):
 
 
 CASES = [
-    (nn.SO2Dense(3, 2, inversions=False), (2, 1, 4, 2), (2, 3, 2)),
+    (nn.SO2Dense(3, 2, use_parity=False), (2, 1, 4, 2), (2, 3, 2)),
     (nn.SO2Dense(3, 1, 1, True), (2, 1, 4, 2), (2, 3, 2)),
     (nn.SO2Dense(2), (2, 2, 4, 3), (2, 6, 3)),
 ]
@@ -251,7 +251,7 @@ def test_transformations_of_jax_agree(rng):
 
 
 def test_messages_of_zero_vectors_are_scalars_with_finite_derivatives(rng):
-    message = Message(nn.SO2Dense(3, 2, inversions=False))
+    message = Message(nn.SO2Dense(3, 2, use_parity=False))
     x = features(rng, 3, 1, 9, 2)
     params = cast(random_parameters(message, rng, (x, np.zeros((3, 3))), {}), Library.JAX)
 
@@ -267,9 +267,9 @@ def test_messages_of_zero_vectors_are_scalars_with_finite_derivatives(rng):
     assert not values[0][..., 1:, :].any()
 
 
-@pytest.mark.parametrize("inversions", [True, False])
-def test_outputs_are_first_as_large_as_inputs(inversions):
-    rng, dense = np.random.default_rng(0), nn.SO2Dense(60, inversions=inversions)
+@pytest.mark.parametrize("use_parity", [True, False])
+def test_outputs_are_first_as_large_as_inputs(use_parity):
+    rng, dense = np.random.default_rng(0), nn.SO2Dense(60, use_parity=use_parity)
     x = features(rng, 50, 1, 9, 60)
     params = initialize(dense.parameters(x), rng)
     variance = (dense(params, x) ** 2).mean(axis=(0, 1, 3))
@@ -288,16 +288,16 @@ def test_leading_axes_and_emptiness_are_kept(library, rng, shape):
     ("layer", "shape", "scale", "message"),
     [
         (
-            nn.SO2Dense(2, inversions=False),
+            nn.SO2Dense(2, use_parity=False),
             (3, 2, 4, 2),
             None,
-            "features of one parity for inversions=False, got inputs",
+            "features of one parity for use_parity=False, got inputs",
         ),
         (
-            nn.SO2Dense(2, None, None, True, False),
+            nn.SO2Dense(2, None, None, True, use_parity=False),
             (3, 1, 4, 2),
             None,
-            "inversions=False, got an output of both parities",
+            "use_parity=False, got an output of both parities",
         ),
         (nn.SO2Dense(2), (3, 1, 4, 2), (3, 4, 2), r"expected scale of shape \(3, 3, 2\), got \(3, 4, 2\)"),
     ],
