@@ -38,8 +38,9 @@ class SO2Dense(Layer):
     each path of degrees.
 
     Maps of proper tensors of O(3) have no :math:`B_m`, because it changes sign under a reflection in a plane of the
-    edge. With both parities, :math:`A_m` also mixes tensors with pseudotensors: x_m then consists of x_m of tensors, of
-    parity (-1)^l, and -x_-m of pseudotensors, and x_-m of x_-m and x_m.
+    edge. With both parities, :math:`A_m` also mixes tensors with pseudotensors: :math:`x_m` then consists of
+    :math:`x_m` of tensors, of parity :math:`(-1)^l`, and :math:`-x_{-m}` of pseudotensors, and :math:`x_{-m}` of
+    :math:`x_{-m}` and :math:`x_m`.
 
     Parameters are ``{m}/kernel`` of shape ((L-m+1) F_in, (L'-m+1) F_out) for every order m, such as ``0/kernel``, and
     ``0/bias`` of shape (L'+1, F_out). Rows and columns are ordered by degree, then by feature. With
