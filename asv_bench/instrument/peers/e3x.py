@@ -31,8 +31,8 @@ def program(task: Task) -> JaxProgram:
 
 
 def _layer(layer: nn.Layer) -> Any:
-    """Return the module of the same name, with the fields that have no default values."""
-    fields = [f for f in dataclasses.fields(layer) if getattr(layer, f.name) != f.default]
+    """Return the module of the same name, with the fields that have no default values; e3x's irreps have a parity."""
+    fields = [f for f in dataclasses.fields(layer) if getattr(layer, f.name) != f.default and f.name != "use_parity"]
     return getattr(e3x.nn, type(layer).__name__)(**{f.name: getattr(layer, f.name) for f in fields})
 
 
