@@ -182,8 +182,9 @@ def test_programs_are_known_before_they_are_compiled(lowered):
     assert "ffi" not in lowered["h200"].text  # no kernel of the CPU
     with jax.enable_x64(False):
         again, other = (lowered_program(H200, "jax", KEY._replace(mode=mode)) for mode in ("backward", "forward"))
-    assert again.fingerprint == lowered["v5e"].fingerprint == figures["program"]
-    assert other.fingerprint != figures["program"]
+    assert again.fingerprint == figures["program"]
+    # GPUs take all edges at once, TPUs block by block.
+    assert figures["program"] not in (other.fingerprint, lowered["v5e"].fingerprint)
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
