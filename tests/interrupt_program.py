@@ -15,6 +15,10 @@ import threading
 import time
 
 import numpy as np
+
+# Benchmarks in the same process set it, and one thread shares no work.
+os.environ.pop("E3ANY_THREADS", None)
+
 from e3any_backends import backend_of, kernels
 
 from e3any.nn.layers.couplings import coupling_plan
