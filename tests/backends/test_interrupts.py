@@ -27,6 +27,12 @@ class Interruption(Exception):
     """What the signal handler raises."""
 
 
+@pytest.fixture(autouse=True)
+def all_threads(monkeypatch):
+    """Let processes have all threads, as benchmarks in this process set one."""
+    monkeypatch.delenv("E3ANY_THREADS", raising=False)
+
+
 @pytest.fixture
 def interrupt():
     """Return a function that lets the handler of a signal raise an error in this thread."""
