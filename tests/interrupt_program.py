@@ -15,10 +15,6 @@ import threading
 import time
 
 import numpy as np
-
-# Benchmarks in the same process set it, and one thread shares no work.
-os.environ.pop("E3ANY_THREADS", None)
-
 from e3any_backends import backend_of, kernels
 
 from e3any.nn.layers.couplings import coupling_plan
@@ -102,6 +98,8 @@ def interrupted(function, duration, rng):
 def main(library, count, seed):
     """Interrupt a program so many times."""
     signal.signal(signal.SIGALRM, ring)
+    # Processes in the background are started with it ignored, and would wait for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rng, function = random.Random(seed), program(library)
     with kernels.threads(4):
         expected = function()

@@ -90,5 +90,5 @@ def _eager() -> Iterator[Case]:
     yield Case("force_field", (64, 2, 2, *_GRAPH), _ALL, ("torch",))
 
 
-#: What is counted in eager PyTorch, where every mode is a pass alone.
+#: The cases of eager PyTorch, where every mode is one pass.
 EAGER: tuple[Case, ...] = tuple(_eager())

@@ -9,6 +9,7 @@ import numpy as np
 
 from e3any_backends.arrays import Array
 from e3any_backends.generic import Backend
+from e3any_backends.kernels.parallel.pool import undisturbed
 from e3any_backends.numpy_arrays import check_class, converting, is_usual
 
 __all__ = ["backend_of", "generator_backend"]
@@ -115,7 +116,8 @@ def _backend(array: object) -> Backend:
 def _native(library: str) -> Backend:
     backend = _backends.get(library)
     if backend is None:
-        backend = _backends[library] = _load_backend(library)
+        # NumPy, for one, has parts that cannot be imported again after a signal handler has interrupted their import.
+        backend = _backends[library] = undisturbed(_load_backend, library)
     return backend
 
 

@@ -169,6 +169,12 @@ class TestFiles:
         structure = e3any_ase.from_atoms(frames[0], cutoff=CUTOFF)
         np.testing.assert_array_equal(structure["forces"], frames[0].calc.results["forces"])
 
+    def test_energies_of_constraints_are_no_labels(self, frames):
+        energy = frames[0].calc.results["energy"]
+        frames[0].set_constraint(ase.constraints.Hookean(0, 1, k=5.0, rt=0.1))
+        assert abs(frames[0].get_potential_energy() - energy) > 0.1
+        assert e3any_ase.from_atoms(frames[0], cutoff=CUTOFF)["energy"] == energy
+
 
 class TestDisplacements:
     @structures

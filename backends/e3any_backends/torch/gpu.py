@@ -160,7 +160,7 @@ def contractions(name: str, arguments: list[int], program: Program, operands: Te
 
 
 class _Context(Context, Protocol):
-    """What the operator saves."""
+    """Attributes that the operator saves for the backward pass."""
 
     name: str
     arguments: list[int]

@@ -23,7 +23,7 @@ _LIMITS = {"float32": 160, "float64": 80}
 
 
 class EdgeTerms(NamedTuple):
-    """What the gradients are sums of.
+    """The terms whose sums the gradients are.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ _LIMITS = {"float32": 144, "float64": 64}
 
 
 class Sources(NamedTuple):
-    """What a kernel sums over edges.
+    """The terms that a kernel sums over edges.
 
     Parameters
     ----------

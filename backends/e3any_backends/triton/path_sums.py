@@ -21,7 +21,7 @@ __all__ = ["PathTerms", "path_cotangents", "path_sums"]
 
 
 class PathTerms(NamedTuple):
-    """What a kernel adds.
+    """The terms that a kernel adds.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a kernel needs on a GPU: compiled for it and counted, without one.
+"""Registers, spills and instructions of kernels, compiled for a GPU without one.
 
 Triton brings the compiler and assembler of NVIDIA. ``cuobjdump`` shows registers, and the local memory that a thread
 needs because its registers are full: *spills*.
@@ -22,7 +22,7 @@ _OUTPUTS = re.compile(r"out|parts|dw|dq|dY|dg|d\d+")
 
 
 class Resources(NamedTuple):
-    """What a thread of a kernel needs.
+    """Resources of one thread of a kernel.
 
     Parameters
     ----------

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from e3any_backends import Array, Backend, backend_of
+from e3any_backends import Array, Backend
 from e3any_backends.forms.tables import host_table
 
-from e3any.checks import check_count, check_degree, check_integer, floating_backend, shown
+from e3any.checks import check_count, check_degree, check_integer, floating_backend
 from e3any.conventions import parity_names
 from e3any.irreps import Features, Irreps, irrep_backend, irrep_of
 from e3any.layout import Layout
 from e3any.nn.initializers import VarianceScaling
 from e3any.nn.layer import Layer, Parameters
+from e3any.nn.layers.categories import check_categories
 from e3any.nn.layers.couplings import check_one_parity
 from e3any.nn.layers.irrep_paths import candidates, joined_along
 from e3any.nn.layers.symmetric_basis import (
@@ -126,7 +127,7 @@ class SymmetricContraction(Layer):
         if isinstance(inputs, Mapping):
             return self._by_irrep(p, inputs, categories)
         backend, layout = floating_backend(inputs=inputs), Layout.of(inputs)
-        _check_categories(tuple(inputs.shape[:-3]), inputs, categories)
+        check_categories(inputs, categories, tuple(inputs.shape[:-3]))
         degree = layout.max_degree if self.max_degree is None else self.max_degree
         both = layout.pseudotensors if self.include_pseudotensors is None else bool(self.include_pseudotensors)
         if not self.use_parity:
@@ -148,7 +149,7 @@ class SymmetricContraction(Layer):
         if len({count for _, count in irreps.items()}) > 1:
             raise ValueError(f"expected inputs with equally many features of all irreps, got {irreps}; see nn.Dense")
         some = inputs[next(iter(irreps))]
-        _check_categories(tuple(some.shape[:-2]), some, categories)
+        check_categories(some, categories, tuple(some.shape[:-2]))
         kinds, outputs = _kinds(tuple(irreps)), []
         degree = irreps.max_degree if self.max_degree is None else self.max_degree
         both = self.include_pseudotensors
@@ -250,11 +251,3 @@ def _monomial_indices(size: int, order: int, which: int) -> Any:
 def _couplings(*kind: Any) -> Any:
     # Compilers accept a function as an argument, but not an object of functools.cache.
     return couplings_of_irreps(*kind)
-
-
-def _check_categories(lead: tuple[int, ...], inputs: Array, categories: Array) -> None:
-    backend = backend_of(inputs, categories)
-    if not hasattr(categories, "shape") or not backend.is_integer(categories):
-        raise TypeError(f"expected categories to be an integer array, got {shown(categories)}")
-    if tuple(categories.shape) != lead:
-        raise ValueError(f"expected categories of shape {lead}, got {tuple(categories.shape)}")
