@@ -68,7 +68,7 @@ class TestLoad:
         ethanol = data.load(data.ETHANOL)
         assert ethanol.positions.shape == ethanol.forces.shape == (2000, 9, 3)
         assert sorted(ethanol.numbers[0]) == [1] * 6 + [6] * 2 + [8]
-        # Forces are the negative slope of energies: frames of one trajectory lie on it, if only nearly.
+        # Forces are the negative gradient of energies: frames of one trajectory lie on it, if only nearly.
         steps = np.diff(ethanol.positions, axis=0)
         means = 0.5 * (ethanol.forces[1:] + ethanol.forces[:-1])
         work = np.sum(means * steps, axis=(1, 2))
@@ -386,13 +386,13 @@ class TestField:
         losses = [trained.step(FRAMES, 1e-2) for _ in range(20)]
         assert losses[-1] < 0.9 * losses[0]
 
-    def test_forces_are_the_slope_of_energies_in_double_precision(self, field):
+    def test_forces_are_the_derivative_of_energies_in_double_precision(self, field):
         positions = FRAMES.positions.astype(float)
         moved = np.random.default_rng(1).normal(size=positions.shape)
         energies = [field().energies_and_forces(FRAMES.numbers, positions + h * moved)[0] for h in (-1e-5, 1e-5)]
         _, forces = field().energies_and_forces(FRAMES.numbers, positions)
-        slope = (energies[1] - energies[0]) / 2e-5
-        np.testing.assert_allclose(slope, -np.sum(forces * moved, axis=(1, 2)), rtol=1e-6, atol=1e-8)
+        derivative = (energies[1] - energies[0]) / 2e-5
+        np.testing.assert_allclose(derivative, -np.sum(forces * moved, axis=(1, 2)), rtol=1e-6, atol=1e-8)
 
 
 def train_small(program, folder, killed_before=None):

@@ -43,8 +43,8 @@ def derivatives(function: Any, inputs: Any) -> list[torch.Tensor]:
     found = [y.sum()]
     for _ in range(4):
         y = found[-1]
-        slope = torch.autograd.grad(y, t, create_graph=True, materialize_grads=True)[0] if y.requires_grad else 0 * y
-        found.append(slope)
+        gradient = torch.autograd.grad(y, t, create_graph=True, materialize_grads=True)[0] if y.requires_grad else 0 * y
+        found.append(gradient)
     return found
 
 

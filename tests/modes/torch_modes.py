@@ -234,9 +234,9 @@ def distributed(run: Run) -> Results:
 def function_gradients(run: Run) -> Results:
     function, tensors = run.as_function()
     everything = tuple(range(len(tensors)))
-    slopes = grad(lambda *t: run.loss(function(*t)), everything)
-    second = grad(lambda *t: dot(slopes(*t), waves(tensors)), everything)
-    return {"value": function(*tensors), "first": list(slopes(*tensors)), "second": list(second(*tensors))}
+    first = grad(lambda *t: run.loss(function(*t)), everything)
+    second = grad(lambda *t: dot(first(*t), waves(tensors)), everything)
+    return {"value": function(*tensors), "first": list(first(*tensors)), "second": list(second(*tensors))}
 
 
 def maps_over_batches(run: Run) -> Results:

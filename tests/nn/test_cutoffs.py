@@ -48,8 +48,8 @@ def test_polynomial_and_its_gradient_equal_those_of_e3nn_jax(library, cutoff, or
     assert library.owns(y)
     theirs = e3nn.poly_envelope(order - 1, 2, cutoff)
     np.testing.assert_allclose(library.numpy(y), theirs(X), rtol=0, atol=1e-12)
-    slope = jax.vmap(jax.grad(lambda x: cutoffs.polynomial_cutoff(x, cutoff, order)))(jnp.asarray(X))
-    np.testing.assert_allclose(slope, jax.vmap(jax.grad(theirs))(jnp.asarray(X)), rtol=0, atol=1e-11)
+    derivative = jax.vmap(jax.grad(lambda x: cutoffs.polynomial_cutoff(x, cutoff, order)))(jnp.asarray(X))
+    np.testing.assert_allclose(derivative, jax.vmap(jax.grad(theirs))(jnp.asarray(X)), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("order", [1, 5, 6, 40])

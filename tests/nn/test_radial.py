@@ -96,9 +96,9 @@ def test_gradients_equal_those_of_e3x(name, options, num):
 
 def test_functions_are_constant_outside_of_the_interval():
     x = jnp.asarray([-1e30, -0.5, 1.5, 1e30])
-    values, slopes = jax.jvp(lambda x: basic_bernstein(x, 4), (x,), (jnp.ones_like(x),))
+    values, derivatives = jax.jvp(lambda x: basic_bernstein(x, 4), (x,), (jnp.ones_like(x),))
     np.testing.assert_array_equal(values, np.eye(4)[[0, 0, 3, 3]])
-    np.testing.assert_array_equal(slopes, 0.0)
+    np.testing.assert_array_equal(derivatives, 0.0)
 
 
 @pytest.mark.parametrize("num", [1, 6, 40, 200])

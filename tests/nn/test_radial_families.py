@@ -150,10 +150,10 @@ def test_limits_may_be_traced_and_learned(name):
 
 @pytest.mark.parametrize("name", [f"exponential_{f}" for f in FAMILIES])
 def test_rates_may_be_traced_and_learned(name):
-    slope = jax.grad(lambda gamma: getattr(nn, name)(jnp.asarray(X), 6, gamma).sum())(0.5)
+    derivative = jax.grad(lambda gamma: getattr(nn, name)(jnp.asarray(X), 6, gamma).sum())(0.5)
     h = 1e-6
     ends = [getattr(nn, name)(X, 6, 0.5 + sign * h).sum() for sign in (1, -1)]
-    np.testing.assert_allclose(slope, (ends[0] - ends[1]) / (2 * h), rtol=1e-7)
+    np.testing.assert_allclose(derivative, (ends[0] - ends[1]) / (2 * h), rtol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["triangular_window", "smooth_window"])

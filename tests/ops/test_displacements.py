@@ -110,14 +110,14 @@ def test_padding_has_no_part_in_forces_and_stress(kind, library):
     by_positions, by_strain = library.numpy(by_positions), library.numpy(by_strain)
     assert not by_positions[3:].any()
     value = partial(energy, params, features, graph=graph)
-    for at, slope in ((0, by_positions), (1, by_strain)):
-        along = rng.normal(size=slope.shape) * (np.arange(len(slope))[:, None] < 3)
+    for at, gradient in ((0, by_positions), (1, by_strain)):
+        along = rng.normal(size=gradient.shape) * (np.arange(len(gradient))[:, None] < 3)
         ends = []
         for sign in (1, -1):
             moved = [graph["positions"], strain]
             moved[at] = moved[at] + sign * 1e-5 * along
             ends.append(float(value(*moved)))
-        assert float((slope * along).sum()) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6)
+        assert float((gradient * along).sum()) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["sparse", "dense"])
