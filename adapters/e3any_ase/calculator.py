@@ -42,7 +42,8 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
         The parameters of a description as a nested mapping of arrays, or the variables of a Linen module. Other
         modules contain their parameters.
     cutoff : float, optional
-        Largest length of vectors, in Angstrom; by default the field ``cutoff`` of the model.
+        Largest length of vectors, in Angstrom; by default the field ``cutoff`` of the model. It must not be smaller
+        than any ``cutoff`` that the model has, see Notes.
     elements : iterable of int or str, optional
         The elements that the model knows, as symbols or atomic numbers; others are refused. By default the elements
         with a row in the smallest table of embeddings of the model, or all if it has no table.
@@ -75,7 +76,15 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
     tables has no row for it, or if positions, energies or forces are not finite, for example after a dynamics has
     exploded.
 
-    A calculator can be pickled and copied, if the model can.
+    A ``cutoff`` of the model is a field or attribute of this name, an entry of a mapping, or an option of
+    :func:`functools.partial`, in any part. A number within a function can't be found: state
+    ``partial(nn.smooth_cutoff, cutoff=5.0)`` instead of ``lambda r: nn.smooth_cutoff(r, cutoff=5.0)``, or give the
+    model an attribute ``cutoff``.
+
+    Modules that are compiled, by :func:`torch.compile` or as TorchScript, are evaluated as they are. Frozen and traced
+    modules keep the dtype, and programs of :func:`torch.export` the sizes, that they were made for.
+
+    A calculator can be pickled and copied, if the model can; modules of TorchScript cannot be pickled.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import checkify
+from jax.extend.core import Literal
 
 from e3any.checks import cut
 from e3any.nn import Layer
@@ -23,6 +23,10 @@ __all__ = ["JaxEvaluator", "is_module"]
 
 _logger = logging.getLogger("e3any")
 _INPUTS = ("numbers", "vectors", "dst_idx", "src_idx")
+# An array of a program, and whether it depends on the inputs of the model.
+_Traced: TypeAlias = tuple[Any, bool]
+# Steps of a program that call another one, whose inputs are theirs.
+_CALLS = ("jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "custom_jvp_call", "custom_vjp_call")
 
 
 class JaxEvaluator:
@@ -86,11 +90,11 @@ class JaxEvaluator:
         reads = jax.jit(partial(_reads_outside, self._apply))
         for number in sorted(new):
             try:
-                message = reads(self._params, **graph | {"numbers": graph["numbers"] + number}).get()
+                is_outside = bool(reads(self._params, graph | {"numbers": graph["numbers"] + number}))
             except NotImplementedError as error:
                 _logger.debug("whether tables have rows for %s is not known: %s", number, cut(str(error)))
                 return
-            if message:
+            if is_outside:
                 raise ValueError(f"expected elements that all tables of the model have rows for, got {names([number])}")
             self._has_rows.add(number)
 
@@ -106,11 +110,51 @@ def _on(name: str | None) -> AbstractContextManager[Any]:
         raise ValueError(f"expected the name of a device of JAX, such as 'cuda:0', got {name!r}") from error
 
 
-def _reads_outside(apply: Callable[..., Any], params: Any, numbers: Any, vectors: Any, **lists: Any) -> Any:
-    """Return a checkify error that is set if the model reads out of bounds of an array."""
+def _reads_outside(apply: Callable[..., Any], params: Any, inputs: Mapping[str, Any]) -> Any:
+    """Return whether the model reads out of bounds of a table: an array that does not depend on its inputs."""
+    # Arrays that do can be padded by the model itself, as lists of edges are. Parameters become constants.
+    program = jax.make_jaxpr(lambda inputs: apply(params, **inputs))(inputs)
+    outside: list[Any] = []
+    _interpret(program.jaxpr, program.consts, [(x, True) for x in jax.tree.leaves(inputs)], outside)
     # The compiler removes everything that no index depends on.
-    error, _ = checkify.checkify(apply, errors=checkify.index_checks)(params, numbers, vectors, **lists)
-    return error
+    return jnp.any(jnp.asarray(outside, bool))
+
+
+def _interpret(jaxpr: Any, consts: Sequence[Any], inputs: Sequence[_Traced], outside: list[Any]) -> list[_Traced]:
+    """Evaluate a program, and note for each read of a table whether an index is out of bounds.
+
+    The way is that of https://docs.jax.dev/en/latest/notebooks/Writing_custom_interpreters_in_Jax.html. Loops and
+    branches are evaluated as they are: what they read is not seen.
+    """
+    known = dict(zip(jaxpr.constvars, ((x, False) for x in consts), strict=True))
+    known |= dict(zip(jaxpr.invars, inputs, strict=True))
+
+    def read(atoms: Sequence[Any]) -> list[_Traced]:
+        return [(x.val, False) if isinstance(x, Literal) else known[x] for x in atoms]
+
+    for step in jaxpr.eqns:
+        given = read(step.invars)
+        inner = step.params.get("jaxpr", step.params.get("call_jaxpr"))
+        if step.primitive.name in _CALLS and inner is not None:
+            results = _interpret(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), given, outside)
+        else:
+            if step.primitive.name == "gather" and not given[0][1]:
+                outside.append(_is_outside(given[0][0], given[1][0], step.params))
+            options = step.primitive.get_bind_params(step.params)
+            # Before JAX 0.10 functions stand beside the options.
+            functions, options = options if isinstance(options, tuple) else ((), options)
+            found = step.primitive.bind(*functions, *(x for x, _ in given), **options)
+            depends = any(is_dependent for _, is_dependent in given)
+            results = [(x, depends) for x in (found if step.primitive.multiple_results else [found])]
+        known |= dict(zip(step.outvars, results, strict=True))
+    return read(jaxpr.outvars)
+
+
+def _is_outside(table: Any, indices: Any, options: Mapping[str, Any]) -> Any:
+    """Return whether an index of a gather is out of bounds."""
+    axes = options["dimension_numbers"].start_index_map
+    last = np.asarray([table.shape[axis] - options["slice_sizes"][axis] for axis in axes])
+    return jnp.any((indices < 0) | (indices > last))
 
 
 def _differentiate(apply: Callable[..., Any], params: Any, moves: Any, strain: Any, structure: Any) -> Any:

@@ -196,7 +196,7 @@ def pad_structures(structures: Sequence[Mapping[str, Any]], *, label_masks: bool
     label_masks : bool
         Whether some structures can lack labels. Missing labels are zero then, and every label has a mask:
         ``energy_mask``, ``forces_mask`` and ``stress_mask``, bool arrays of shape (structures,) that are True for
-        structures with this label.
+        structures with this label. A label of nothing but NaN is missing.
     **options
         Sizes, or the growth of buckets; see :func:`e3any.ops.pad_graphs`.
 
@@ -208,7 +208,8 @@ def pad_structures(structures: Sequence[Mapping[str, Any]], *, label_masks: bool
     Raises
     ------
     ValueError
-        If there are no structures, one is too large, or has a name that others lack.
+        If there are no structures, one is too large, or has a name that others lack, or if labels have masks and some
+        numbers of a label are not finite.
     """
     check_flag(label_masks, "label_masks")
     masks: Structure = {}
@@ -231,6 +232,7 @@ def _labels_of_some(structures: Sequence[Any]) -> list[str]:
 
 def _with_all_labels(structures: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], Structure]:
     """Return structures with zeros for missing labels, and the masks of all labels."""
+    structures = [{name: x for name, x in s.items() if name not in LABELS or _is_there(name, x)} for s in structures]
     masks = {name: np.asarray([name in structure for structure in structures]) for name in LABELS}
     masks = {name: mask for name, mask in masks.items() if mask.any()}
     filled: list[Mapping[str, Any]] = []
@@ -238,6 +240,19 @@ def _with_all_labels(structures: Sequence[Mapping[str, Any]]) -> tuple[list[Mapp
         shapes = {"energy": (), "forces": (len(structure.get("numbers", ())), 3), "stress": (3, 3)}
         filled.append({**{name: np.zeros(shapes[name]) for name in masks}, **structure})
     return filled, {f"{name}_mask": mask for name, mask in masks.items()}
+
+
+def _is_there(name: str, label: Any) -> bool:
+    """Return whether a label has numbers; raise a ValueError if only some are finite."""
+    array = np.asarray(label)
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return True
+    if np.isnan(array).all():
+        return False
+    raise ValueError(
+        f"expected finite numbers under {name!r}, or NaN throughout where there is no label, got "
+        f"{array[~np.isfinite(array)].flat[0]} among {array.size}"
+    )
 
 
 def to_dense(structure: Mapping[str, Any], *, num_nodes: int | None = None, width: int | None = None) -> Structure:

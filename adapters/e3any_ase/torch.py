@@ -78,7 +78,11 @@ class TorchEvaluator:
         self._params = None
         self.dtype = dtype or ("float64" if any(x.dtype == torch.float64 for x in state.values()) else "float32")
         self._device = device or next((x.device for x in state.values()), torch.device("cpu"))
-        self._model = copy.deepcopy(model).to(getattr(torch, self.dtype)).eval().requires_grad_(False)
+        self._model = copy.deepcopy(model).eval()
+        # Modules of TorchScript have no requires_grad_, and parameters of their copies are no leaves.
+        for x in self._model.parameters():
+            x.detach_()
+        self._model = self._model.to(getattr(torch, self.dtype))
         if device is not None:
             self._model = self._model.to(device)
         self.elements = of_embeddings(state)

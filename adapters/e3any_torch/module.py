@@ -102,6 +102,9 @@ class LayerModule(torch.nn.Module):
     - :mod:`copy`, :mod:`pickle` and ``state_dict`` keep their whole state, and changes of a parameter by
       :mod:`torch.nn.utils`, for example a parametrization or pruning, take effect;
     - :class:`torch.autocast` changes the precision of matrix products, but not the dtype of features.
+
+    As in :mod:`torch.nn`, new parameters have the dtype of :func:`torch.set_default_dtype`; their initial values are
+    those in float32.
     """
 
     def __init__(
@@ -112,12 +115,14 @@ class LayerModule(torch.nn.Module):
         self.description = description
         self._layouts = tuple(x for x in inputs if isinstance(x, Layout | Irreps))
         self._generator = generator
+        # As in torch.nn, the default when a module is made, and not at its first call, decides.
+        self._default_dtype = torch.get_default_dtype()
         self._is_built = False
         if inputs or options or not _needs_inputs(description):
             self._build(inputs, options)
         else:
             # Follows the module to other devices and dtypes until it has parameters.
-            self.register_buffer("_placeholder", torch.empty(0, dtype=torch.float32), persistent=False)
+            self.register_buffer("_placeholder", torch.empty(0), persistent=False)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Apply the layer to tensors; see ``forward`` of the description."""
@@ -175,10 +180,13 @@ class LayerModule(torch.nn.Module):
         return to_numpy(x) if _has_numbers(x) else np.ones(x.shape, str(x.dtype).removeprefix("torch."))
 
     def _register(self, values: Iterable[tuple[tuple[str, ...], torch.Tensor]], device: Any) -> None:
-        """Create parameters under paths, on a device and in the dtype to which the module was converted."""
+        """Create parameters under paths, on a device.
+
+        All have the dtype to which the module was converted. If it was not, those in float32 get the default dtype.
+        """
         placeholder, dtype = getattr(self, "_placeholder", None), None
         if placeholder is not None:
-            dtype = placeholder.dtype if placeholder.dtype != torch.float32 else None
+            dtype = placeholder.dtype if placeholder.dtype != self._default_dtype else None
             del self._placeholder
         for (*path, name), value in values:
             node: torch.nn.Module = self
@@ -186,7 +194,8 @@ class LayerModule(torch.nn.Module):
                 if child not in dict(node.named_children()):
                     node.add_module(child, torch.nn.Module())
                 node = getattr(node, child)
-            node.register_parameter(name, torch.nn.Parameter(value.to(device=device, dtype=dtype)))
+            kind = dtype or (self._default_dtype if value.dtype == torch.float32 else value.dtype)
+            node.register_parameter(name, torch.nn.Parameter(value.to(device=device, dtype=kind)))
 
     def _make_buffers(self, specs: Any) -> None:
         """Turn parameters that are statistics into buffers."""

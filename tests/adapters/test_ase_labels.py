@@ -203,6 +203,20 @@ class TestBatches:
         assert not batch["forces"][[0, 2]].any()
         assert batch["forces"].shape == batch["positions"].shape
 
+    def test_labels_of_nothing_but_nan_are_missing(self, structures):
+        expected = e3any_ase.pad_structures(structures, label_masks=True)
+        nan = {"energy": np.asarray(np.nan), "forces": np.full((3, 3), np.nan), "stress": np.full((3, 3), np.nan)}
+        found = e3any_ase.pad_structures([structures[0] | nan, *structures[1:]], label_masks=True)
+        assert list(found) == list(expected)
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array)
+
+    @pytest.mark.parametrize("wrong", [np.nan, np.inf])
+    def test_labels_that_are_finite_in_part_have_no_mask(self, structures, wrong):
+        forces = np.where(np.eye(5, 3), wrong, structures[1]["forces"])
+        with pytest.raises(ValueError, match=f"expected finite numbers under 'forces'.*, got {wrong} among 15"):
+            e3any_ase.pad_structures([structures[0], structures[1] | {"forces": forces}], label_masks=True)
+
     def test_structures_without_any_label_have_no_masks(self, structures):
         for masks in (False, True):
             batch = e3any_ase.pad_structures([structures[0]] * 2, label_masks=masks)

@@ -199,6 +199,58 @@ def test_models_may_number_their_elements_themselves():
     assert ModelCalculator(model, tree_of(model), framework="torch", elements=["H", "Au"]).elements == (1, 79)
 
 
+class Distances(torch.nn.Module):
+    """A module that TorchScript compiles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.linspace(0.5, 1.0, 30, dtype=torch.float64))
+
+    def forward(self, numbers: torch.Tensor, vectors: torch.Tensor, dst_idx: torch.Tensor, src_idx: torch.Tensor):
+        num = numbers.shape[0]
+        terms = torch.exp(-(vectors**2).sum(-1))
+        sums = torch.zeros(num + 1, dtype=vectors.dtype).index_add(0, dst_idx.clamp(max=num), terms)
+        return sums[:num] * self.scale[numbers]
+
+
+def traced(module):
+    numbers, edge = torch.ones(2, dtype=torch.int64), torch.tensor([0, 1])
+    return torch.jit.trace(module, (numbers, torch.ones(2, 3, dtype=torch.float64), edge, edge.flip(0)))
+
+
+COMPILED = {
+    "script": torch.jit.script,
+    "frozen": lambda module: torch.jit.freeze(torch.jit.script(module.eval())),
+    "traced": traced,
+    "child": lambda module: Outer(torch.jit.script(module)),
+    "compile": lambda module: torch.compile(module, backend="aot_eager"),
+}
+
+
+class Outer(torch.nn.Module):
+    """A module with another one inside."""
+
+    def __init__(self, inner) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, numbers, vectors, **lists):
+        return self.inner(numbers, vectors, **lists)
+
+
+# PyTorch itself warns that TorchScript is deprecated.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.parametrize("compiled", COMPILED)
+def test_compiled_modules_give_the_same_results_and_stay_as_they_are(compiled):
+    module = COMPILED[compiled](Distances())
+    expected = results(ModelCalculator(Distances(), cutoff=4.0), crystal())
+    found = results(ModelCalculator(module, cutoff=4.0, dtype="float64"), crystal())
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-12, atol=1e-14)
+    assert np.abs(found["forces"]).max() > 1e-3
+    assert all(x.requires_grad and x.is_leaf for x in module.parameters())
+
+
 class Buffered(TorchModel):
     """A module whose own cut-off is a tensor."""
 

@@ -133,8 +133,7 @@ def tree_of_embedded() -> Any:
 
 
 def embedded(framework: str) -> ModelCalculator:
-    model = Embedded(pads=framework == "torch")
-    return ModelCalculator(model, tree_of_embedded(), framework=framework, elements=NINE)
+    return ModelCalculator(Embedded(pads=True), tree_of_embedded(), framework=framework, elements=NINE)
 
 
 def network(framework: str) -> ModelCalculator:

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from torch.utils._pytree import tree_map
 from torch_cases import CASES, every_layer, floating
 
-from e3any import nn
+from e3any import Layout, nn
 from e3any.testing import assert_parity
 
 X = torch.randn(4, 2, 4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -92,6 +92,36 @@ def test_lazy_modules_remember_their_dtype_and_device():
     with pytest.raises(ValueError, match="expected tensors on one device, got cpu and meta"):
         lazy(X)
     assert {parameter.device.type for parameter in lazy.parameters()} == {"meta"}
+
+
+@pytest.fixture
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@every_layer
+def test_new_modules_have_the_default_dtype_of_their_making(case, double_by_default):
+    states = []
+    for default, converted in ((torch.float64, None), (torch.float64, torch.float32), (torch.float32, None)):
+        torch.set_default_dtype(default)
+        torch.manual_seed(0)
+        module = case.lazy().to(converted)
+        torch.set_default_dtype(torch.float32)
+        inputs, options = case.arguments(converted or default)
+        module(*inputs, **options)
+        states.append(module.state_dict())
+        assert all(x.dtype == (converted or default) for x in states[-1].values())
+    for name, expected in states[-1].items():
+        assert torch.equal(states[0][name].float(), expected)
+        assert torch.equal(states[1][name], expected)
+
+
+def test_layouts_give_modules_of_the_default_dtype(double_by_default):
+    module = e3any_torch.nn.TensorDense(Layout(1, 2, True), 2)
+    assert {x.dtype for x in module.parameters()} == {torch.nn.Linear(2, 2).weight.dtype} == {torch.float64}
+    assert module(X).dtype == torch.float64
 
 
 def test_lazy_copies_draw_the_same_parameters():
