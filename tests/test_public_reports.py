@@ -221,22 +221,20 @@ def test_softmax_over_empty_and_padded_neighbourhoods_has_a_gradient():
 
 def forces(model: nn.Layer, structure: dict[str, np.ndarray], framework: str) -> np.ndarray:
     """Return the forces of one structure, padding included, as a loop of training computes them."""
-    lists = {name: structure[name] for name in ("dst_idx", "src_idx")}
-    like = torch.from_numpy if framework == "torch" else jnp.asarray
-    x = {name: like(np.array(structure[name])) for name in ("numbers", "shifts", *lists)}
-    x["cell"] = like(structure["cell"].astype(np.float32))
-    tree = jax.tree.map(like, parameters(model))
+    arrays = {name: np.array(structure[name]) for name in ("numbers", "cell", "shifts", "dst_idx", "src_idx")}
+    arrays["cell"] = arrays["cell"].astype(np.float32)
+    positions, tree = np.asarray(structure["positions"], np.float32), parameters(model)
 
-    def total(positions: Any) -> Any:
+    def total(positions: Any, tree: Any, x: dict[str, Any]) -> Any:
         lists = {name: x[name] for name in ("dst_idx", "src_idx")}
         vectors = ops.displacements(positions, x["cell"], x["shifts"], **lists)
-        return model(tree, x["numbers"], vectors, **lists)[: int(np.count_nonzero(structure["numbers"]))].sum()
+        return (model(tree, x["numbers"], vectors, **lists) * (x["numbers"] > 0)).sum()
 
-    positions = np.asarray(structure["positions"], np.float32)
     if framework == "flax":
-        return -np.asarray(jax.grad(total)(jnp.asarray(positions)))
-    leaf = torch.from_numpy(positions).requires_grad_()
-    return -torch.autograd.grad(total(leaf), leaf)[0].numpy()
+        return -np.asarray(jax.jit(jax.grad(total))(positions, tree, arrays))
+    positions, tree, arrays = jax.tree.map(torch.from_numpy, (positions, tree, arrays))
+    energy = total(positions.requires_grad_(), tree, arrays)
+    return -torch.autograd.grad(energy, positions)[0].numpy()
 
 
 # schnetpack 87

@@ -20,7 +20,7 @@ from fuzz.settings import Settings
 from fuzz.values import INDEX_DTYPES, SPECIALS, filled, poisoned, specials
 
 # With JAX so many cases one after the other share a program, which takes longer to compile than to run.
-_CASES_OF_PROGRAM = {"numpy": 1, "torch": 1, "jax": 16}
+CASES_OF_PROGRAM = {"numpy": 1, "torch": 1, "jax": 16}
 _INTERRUPTS = "interrupts"
 Arrays = dict[str, np.ndarray]
 Compare = Callable[[Arrays], list[str]]
@@ -90,7 +90,7 @@ class Case:
 
 def drawn(library: str, seed: int, number: int, names: tuple[str, ...] = ()) -> Case:
     """Draw a case of one of the kinds that are named, or of any."""
-    call = _drawn(library, seed, number // _CASES_OF_PROGRAM[library], names or tuple(kinds_of(library)))
+    call = _drawn(library, seed, number // CASES_OF_PROGRAM[library], names or tuple(kinds_of(library)))
     rng, program = rng_of(seed, [*LIBRARIES].index(library), number, 1), call.program
     special = "none" if call.kind == _INTERRUPTS else str(rng.choice(specials(program, library)))
     order = min(program.order, SPECIALS[special], 1 if call.kind == _INTERRUPTS else 2)
