@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -41,6 +42,12 @@ def make_model(rng: np.random.Generator, atoms: dict[str, Any]) -> torch.nn.Modu
     return model.double()
 
 
+def shown(value: torch.Tensor, gradient: Sequence[torch.Tensor]) -> str:
+    """Return a loss and the norm of its gradient as text."""
+    norm = sum(float((x**2).sum()) for x in gradient) ** 0.5
+    return f"loss {value.item():.15g}, norm of its gradient {norm:.15g}"
+
+
 def main() -> None:
     """Compute one gradient in one process and in all of them."""
     torch.set_num_threads(1)
@@ -51,24 +58,23 @@ def main() -> None:
     model = make_model(rng, atoms)
     whole = {name: torch.from_numpy(x) for name, x in atoms.items()}
     whole["mask"] = torch.ones(NUM_ATOMS, dtype=torch.bool)
-    value = loss_of(model, whole, NUM_ATOMS)
-    gradient = torch.autograd.grad(value, list(model.parameters()))
 
     partition = parts_of(atoms, num_parts)
-    lists = partition.part(rank, like=whole["positions"])
-    names = ("numbers", "positions", "forces", "mask")
-    own = {name: partition.split_nodes(whole[name], rank) for name in names} | lists
+    own = {name: partition.split_nodes(whole[name], rank) for name in ("numbers", "positions", "forces", "mask")}
+    own |= partition.part(rank, like=whole["positions"])
     halo = own.pop("halo")
     share = loss_of(model, own, NUM_ATOMS, halo)
-    share.backward()
-    for p in model.parameters():
-        distributed.all_reduce(p.grad)
-    loss = sum_parts(share.detach())
-    differences = [float(abs(p.grad - g).max()) for p, g in zip(model.parameters(), gradient, strict=True)]
+    gradient = [sum_parts(g) for g in torch.autograd.grad(share, list(model.parameters()))]
+    value = sum_parts(share.detach())
+
     if rank == 0:
-        print(f"one process: loss {value:.6f}")
-        print(f"{num_parts} processes: loss {loss:.6f}, gradients differ by {max(differences):.1e}")
+        print(f"{num_parts} processes: {shown(value, gradient)}")
         print(f"rows of each process: {halo.num_rows}, and {halo.size} received in {len(halo.rounds)} rounds")
+        value = loss_of(model, whole, NUM_ATOMS)
+        of_one = torch.autograd.grad(value, list(model.parameters()))
+        print(f"one process: {shown(value, of_one)}")
+        differences = [float(abs(x - y).max()) for x, y in zip(gradient, of_one, strict=True)]
+        print(f"gradients differ by {max(differences):.1e}")
     distributed.destroy_process_group()
 
 
