@@ -59,7 +59,7 @@ def exchange(x: Any, halo: Halo, axis_name: Any) -> Any:
 def _check_axis(halo: Halo, axis_name: Any) -> None:
     try:
         size = jax.lax.axis_size(axis_name)
-    except (NameError, TypeError) as error:
+    except (NameError, TypeError, ValueError) as error:
         raise ValueError(f"expected the name of an axis of jax.shard_map, got {shown(axis_name)}") from error
     check_parts(halo, size, f"an axis {shown(axis_name)} of as many devices")
 

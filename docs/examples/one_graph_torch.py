@@ -48,10 +48,8 @@ def shown(value: torch.Tensor, gradient: Sequence[torch.Tensor]) -> str:
     return f"loss {value.item():.15g}, norm of its gradient {norm:.15g}"
 
 
-def main() -> None:
-    """Compute one gradient in one process and in all of them."""
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo")
+def compare() -> None:
+    """Compute one gradient in all processes and in one."""
     rank, num_parts = distributed.get_rank(), distributed.get_world_size()
     rng = np.random.default_rng(0)
     atoms = random_atoms(rng, NUM_ATOMS)
@@ -75,6 +73,13 @@ def main() -> None:
         print(f"one process: {shown(value, of_one)}")
         differences = [float(abs(x - y).max()) for x, y in zip(gradient, of_one, strict=True)]
         print(f"gradients differ by {max(differences):.1e}")
+
+
+def main() -> None:
+    """Start the processes' communication, and compare."""
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo")
+    compare()
     distributed.destroy_process_group()
 
 
