@@ -57,9 +57,7 @@ def on_all_devices(loss: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     """Return value and gradient of a loss, from the shares of all parts."""
     of_parts, everywhere = PartitionSpec("parts"), PartitionSpec()
 
-    @partial(
-        jax.shard_map, mesh=mesh, in_specs=(everywhere, of_parts, of_parts), out_specs=everywhere, check_vma=False
-    )
+    @partial(jax.shard_map, mesh=mesh, in_specs=(everywhere, of_parts, of_parts), out_specs=everywhere, check_vma=False)
     def value_and_grad(params: Any, atoms: Any, halo: Any) -> Any:
         return jax.lax.psum(jax.value_and_grad(loss)(params, atoms, halo), "parts")
 

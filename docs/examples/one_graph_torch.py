@@ -1,6 +1,6 @@
 """One graph in several processes: the loss of an energy and forces, and its gradient, beside those of one process.
 
-    torchrun --nproc-per-node 2 docs/examples/one_graph_torch.py
+torchrun --nproc-per-node 2 docs/examples/one_graph_torch.py
 """
 
 from __future__ import annotations

@@ -101,9 +101,7 @@ def _fill_rounds(pairs: Iterable[tuple[int, int]], counts: NDArray[np.int64]) ->
             received.append(set())
         rounds[number][sender] = receiver
         received[number].add(receiver)
-    return tuple(
-        Round(max(int(counts[pair]) for pair in sent.items()), tuple(sorted(sent.items()))) for sent in rounds
-    )
+    return tuple(Round(max(int(counts[pair]) for pair in sent.items()), tuple(sorted(sent.items()))) for sent in rounds)
 
 
 def check_exchange(x: Any, halo: Any) -> None:

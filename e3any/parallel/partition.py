@@ -258,7 +258,7 @@ def partition_graph(
         raise ValueError(f"expected parts of shape (N,), got {tuple(parts.shape)}")
     bucket_size(0, growth=2.0 if growth is None else growth, multiple=multiple)
     dst, src, owners = (backend.to_numpy(x).astype(np.int64) for x in (dst_idx, src_idx, parts))
-    if len(owners) and not (0 <= owners.min() and owners.max() < num_parts):
+    if len(owners) and not (owners.min() >= 0 and owners.max() < num_parts):
         found = f"{owners.min()} to {owners.max()}"
         raise ValueError(f"expected parts in [0, {num_parts}), got numbers from {found}")
     return _Partitioning(owners, num_parts, growth, multiple).of_edges(dst, src)

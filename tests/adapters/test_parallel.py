@@ -40,8 +40,9 @@ class Processes:
         """Return the results of all processes."""
         for _ in range(2):
             results = []
-            for self.rank in range(self.num):
-                results.append(function(self.rank))
+            for rank in range(self.num):
+                self.rank = rank
+                results.append(function(rank))
         return results
 
 
@@ -67,7 +68,7 @@ OWN, HALO = np.zeros((2, 3)), PARTITION.part(0)["halo"]
 def test_wrong_exchanges_in_torch_are_refused(monkeypatch):
     x, exchange = torch.from_numpy(OWN), e3any_torch.parallel.exchange
     for call in (lambda: exchange(x, HALO), lambda: e3any_torch.parallel.sum_parts(x)):
-        with pytest.raises(ValueError, match="expected a process group of torch.distributed, got none"):
+        with pytest.raises(ValueError, match=r"expected a process group of torch\.distributed, got none"):
             call()
     processes = Processes(monkeypatch, 2)
     for wrong, halo, message in (
@@ -85,7 +86,7 @@ def test_wrong_exchanges_in_torch_are_refused(monkeypatch):
     processes.rank = -1
     with pytest.raises(ValueError, match="expected a group that has this process, got 'group'"):
         exchange(x, HALO, "group")
-    with pytest.raises(TypeError, match="expected x to be a tensor, got 1.0"):
+    with pytest.raises(TypeError, match=r"expected x to be a tensor, got 1\.0"):
         e3any_torch.parallel.sum_parts(1.0)
 
 
@@ -107,9 +108,9 @@ def test_wrong_exchanges_in_jax_are_refused():
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             sharded(wrong, halo)
-    with pytest.raises(ValueError, match="expected the name of an axis of jax.shard_map, got 'other'"):
+    with pytest.raises(ValueError, match=r"expected the name of an axis of jax\.shard_map, got 'other'"):
         sharded(OWN, HALO, "other")
-    with pytest.raises(ValueError, match="expected the name of an axis of jax.shard_map, got 'parts'"):
+    with pytest.raises(ValueError, match=r"expected the name of an axis of jax\.shard_map, got 'parts'"):
         exchange(OWN, HALO, "parts")
     with pytest.raises(TypeError, match="expected halo to be a Halo of a GraphPartition, got None"):
         exchange(OWN, None, "parts")
@@ -119,5 +120,5 @@ def test_wrong_exchanges_in_jax_are_refused():
 
 @pytest.mark.parametrize("axis_name", [None, 1, 2.5, ["parts"]])
 def test_axes_that_are_none_are_refused(axis_name):
-    with pytest.raises(ValueError, match=r"expected the name of an axis of jax.shard_map, got"):
+    with pytest.raises(ValueError, match=r"expected the name of an axis of jax\.shard_map, got"):
         e3any_flax.parallel.exchange(OWN, HALO, axis_name)

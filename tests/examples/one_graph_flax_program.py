@@ -8,8 +8,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-sys.path += [str(ROOT / "docs" / "examples"), str(ROOT / "tests")]
+sys.path.append(str(Path(__file__).parents[2] / "docs" / "examples"))
+sys.path.append(str(Path(__file__).parents[1]))
 
 import jax
 import jax.numpy as jnp

@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-sys.path += [str(ROOT / "docs" / "examples"), str(ROOT / "tests")]
+sys.path.append(str(Path(__file__).parents[2] / "docs" / "examples"))
+sys.path.append(str(Path(__file__).parents[1]))
 
 import numpy as np
 import one_graph_torch

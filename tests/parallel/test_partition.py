@@ -1,8 +1,9 @@
-"""Partitions of graphs: every part computes what the whole graph gives, from its own rows and those that it receives."""
+"""Partitions of graphs: parts compute what the whole graph gives, from their own rows and those that they receive."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import jax
 import numpy as np
@@ -102,7 +103,11 @@ def test_rounds_send_what_is_needed_once(rng, size):
     pairs = [pair for _, pairs in halo.rounds for pair in pairs]
     assert sorted(pairs) == sorted(zip(*np.nonzero(counts)))
     for each in halo.rounds:
-        assert len({sender for sender, _ in each.pairs}) == len({receiver for _, receiver in each.pairs}) == len(each.pairs)
+        assert (
+            len({sender for sender, _ in each.pairs})
+            == len({receiver for _, receiver in each.pairs})
+            == len(each.pairs)
+        )
         assert each.size == max(counts[pair] for pair in each.pairs)
     assert halo.size <= sum(max(counts[i, (i + d) % num_parts] for i in range(num_parts)) for d in range(1, num_parts))
     blocks = np.split(halo.rows.reshape(num_parts, -1), np.cumsum([each.size for each in halo.rounds])[:-1], axis=1)
@@ -123,7 +128,7 @@ def test_parts_are_compact_and_balanced(rng):
         parts = partition_nodes(positions, num_parts)
         assert np.ptp(np.bincount(parts, minlength=num_parts)) <= 2
     slabs = [positions[parts == part, 0] for part in range(8)]
-    assert all(slab.max() < after.min() for slab, after in zip(slabs, slabs[1:]))
+    assert all(slab.max() < after.min() for slab, after in pairwise(slabs))
     weights = np.where(positions[:, 0] < 4, 3.0, 1.0)
     heavy = [weights[partition_nodes(positions, 4, weights) == part].sum() for part in range(4)]
     assert max(heavy) - min(heavy) <= 6

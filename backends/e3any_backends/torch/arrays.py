@@ -55,7 +55,7 @@ class TorchArrays(Arrays):
     def to_numpy(self, x: Array) -> np.ndarray:
         """Return a tensor as an array of NumPy, which has no bfloat16."""
         x = x.detach().cpu()
-        return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+        return np.asarray(x.float() if x.dtype == torch.bfloat16 else x)
 
     def table(self, function: Callable[..., np.ndarray], *arguments: Hashable, like: Array) -> Array:
         """Return a table on the device of ``like``, copied there once."""
