@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -18,14 +17,6 @@ import one_graph_flax
 from e3any_flax.parallel import exchange
 from jax.sharding import Mesh, PartitionSpec
 from part_cases import SIZES, random_partition, received
-
-
-def bytes_sent(compiled) -> int:
-    """Return the bytes that a device sends in the collective operations of a program, which are all permutations."""
-    text = compiled.as_text()
-    assert not re.search(r"all-(gather|reduce|to-all)\(", text)
-    shapes = re.findall(r"f64\[([\d,]*)\]\S* collective-permute\(", text)
-    return sum(8 * int(np.prod([int(n) for n in shape.split(",")])) for shape in shapes)
 
 
 def derivatives(exchanging, x, weights):
@@ -54,7 +45,7 @@ def differences(partition, rng, mesh) -> dict:
     pairs = [*zip(of_parts, gathered), (of_all, gathered[1])]
     compiled = jax.jit(outside).lower(x, halo).compile()
     errors = [float(jnp.abs(found - expected).max()) for found, expected in pairs]
-    return {"errors": errors, "bytes": bytes_sent(compiled), "counted": halo.size * x[0].nbytes}
+    return {"errors": errors, "bytes": one_graph_flax.bytes_sent(compiled), "counted": halo.size * x[0].nbytes}
 
 
 def main() -> None:

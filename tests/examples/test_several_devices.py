@@ -101,7 +101,14 @@ def one_graph_of_processes() -> list[str]:
 def test_parts_on_eight_devices_have_the_loss_and_gradients_of_one_graph(one_graph):
     found = losses(one_graph)
     assert found["8 devices"] == pytest.approx(found["one device"], rel=1e-12)
-    assert float(one_graph[3].removeprefix("gradients differ by ")) < 1e-12
+    assert float(one_graph[4].removeprefix("gradients differ by ")) < 1e-12
+
+
+def test_training_on_forces_sends_positions_scalars_and_features(one_graph):
+    (size,) = re.findall(r"and (\d+) received", one_graph[1])
+    (sent,) = re.findall(r"a device sends (\d+) bytes", one_graph[2])
+    positions, scalars, features = 3, 4, 4 * 4
+    assert int(sent) == 8 * int(size) * (3 * positions + 2 * scalars + 4 * features)
 
 
 def test_exchanges_in_jax_are_gathers_with_all_derivatives(one_graph):
