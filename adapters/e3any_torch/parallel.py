@@ -42,11 +42,14 @@ def exchange(x: Any, halo: Halo, group: Any = None) -> Any:
     TypeError
         If ``halo`` is not a halo, or ``x`` is not a tensor.
     ValueError
-        If the rows are not those of the part of this process, or there is no group of as many processes as parts.
+        If the rows are not those of the part of this process, tensors are on different devices, or there is no group of as
+        many processes as parts.
     """
     for block in x.values() if isinstance(x, Mapping) else [x]:
         _check_tensor(block)
     check_exchange(x, halo)
+    if isinstance(halo.rows, torch.Tensor):
+        backend_of(halo.rows, *(x.values() if isinstance(x, Mapping) else [x]))  # one device
     rank = _rank(halo, group)
     if isinstance(x, Mapping):
         return {name: _exchanged(block, halo, rank, group) for name, block in x.items()}

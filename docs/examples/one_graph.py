@@ -46,11 +46,10 @@ class AtomEnergies(nn.Layer):
         # Only the atoms of this part receive messages.
         lists = {**edges, "num_segments": numbers.shape[0], "indices_are_sorted": True}
         x = nn.Embed(10, self.features)(p / "embed", numbers)
-        for number in range(2):
-            y = nn.MessagePass(self.max_degree)(p / f"message_{number}", exchange(x), basis, **lists)
-            x = nn.silu(nn.Dense(self.features)(p / f"mix_{number}", nn.add(x, y)))
-        x = nn.Tensor(0, include_pseudotensors=False)(p / "square", x, x)
-        return nn.Dense(1)(p / "energy", x)[..., 0, 0, 0]
+        x = nn.MessagePass(self.max_degree)(p / "first", exchange(x), basis, **lists)
+        x = nn.silu(nn.Dense(self.features)(p / "mix", x))
+        x = nn.MessagePass(0, include_pseudotensors=False)(p / "second", exchange(x), basis, **lists)
+        return nn.Dense(1)(p / "energy", nn.silu(x))[..., 0, 0, 0]
 
 
 def random_atoms(rng: np.random.Generator, num: int) -> dict[str, Any]:

@@ -79,6 +79,7 @@ def test_wrong_exchanges_in_torch_are_refused(monkeypatch):
         (x[0, 0], HALO, r"expected x with the 2 rows of one part, got shape \(\)"),
         (x, PARTITION.halo, r"expected the halo of one part, with 1 rows, got rows of shape \(2,\)"),
         (x, PARTITION.part(1)["halo"], "expected the halo of part 0 in the process of this rank, got that of part 1"),
+        (x.to("meta"), PARTITION.part(0, like=x)["halo"], "expected tensors on one device, got"),
         (x, replace(HALO, num_parts=3), "expected a group of as many processes for 3 parts of a graph, got 2"),
     ):
         with pytest.raises((TypeError, ValueError), match=message):

@@ -8,6 +8,7 @@ from itertools import pairwise
 import jax
 import numpy as np
 import pytest
+import torch
 from layer_cases import random_parameters
 from part_cases import SIZES, exchanged, random_partition
 
@@ -134,6 +135,8 @@ def test_parts_are_compact_and_balanced(rng):
     assert max(heavy) - min(heavy) <= 6
     assert sorted(partition_nodes(np.zeros((3, 3)), 8)) == sorted(set(partition_nodes(np.zeros((3, 3)), 8)))
     assert partition_nodes(np.zeros((0, 3)), 4).shape == (0,)
+    short = torch.from_numpy(positions).to(torch.bfloat16)
+    np.testing.assert_array_equal(partition_nodes(short, 8), partition_nodes(short.double().numpy(), 8))
 
 
 def test_values_that_are_wrong_or_unknown_are_refused():
