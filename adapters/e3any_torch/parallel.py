@@ -42,8 +42,8 @@ def exchange(x: Any, halo: Halo, group: Any = None) -> Any:
     TypeError
         If ``halo`` is not a halo, or ``x`` is not a tensor.
     ValueError
-        If the rows are not those of the part of this process, tensors are on different devices, or there is no group of as
-        many processes as parts.
+        If the rows are not those of the part of this process, tensors are on different devices, or there is no group of
+        as many processes as parts.
     """
     for block in x.values() if isinstance(x, Mapping) else [x]:
         _check_tensor(block)
