@@ -28,7 +28,7 @@ from argument_kinds import (
     vectors,
 )
 
-from e3any import Layout, interop, matrix, nn, ops, plot, so3, testing
+from e3any import Layout, interop, matrix, nn, ops, parallel, plot, so3, testing
 from e3any.nn import initializers
 from e3any.testing import strategies
 
@@ -1059,6 +1059,47 @@ case(
     interop.tensor_weights,
     params=tree(nn.Tensor(1, include_pseudotensors=False), *[features(parities=1)] * 2),
     **product,
+)
+
+# -- parallel
+BUCKETS = {"growth": growth.optional(), "multiple": count()}
+case(
+    "parallel.partition_graph",
+    lambda **arguments: vars(parallel.partition_graph(**arguments)),
+    {},
+    (parallel.partition_graph,),
+    dst_idx=indices(6, rank=(), axis=(5,), batch=(2, 3)),
+    src_idx=indices(6, rank=(), axis=(5,), batch=(2, 3)),
+    parts=indices(4, rank=(), batch=(2, 3)),
+    num_parts=count(),
+    **BUCKETS,
+)
+case(
+    "parallel.partition_nodes",
+    parallel.partition_nodes,
+    positions=array(4, 3, rank=(3,), axis=(4, 0), batch=(2, 4, 3)),
+    num_parts=count(),
+    weights=array(4, rank=(), axis=(5,)).optional(),
+)
+PARTITION = parallel.partition_graph(*np.asarray([[0, 1, 2], [1, 2, 3]]), np.asarray([0, 0, 1, 1]), 2)
+PART = degree(1, large=2)
+for method, num in ((PARTITION.split_nodes, 4), (PARTITION.split_edges, 3)):
+    case(
+        f"parallel.GraphPartition.{method.__name__}",
+        method,
+        x=array(num, 2, rank=(), axis=(num + 1, 2)).of_any_dtype(),
+        part=PART.optional(),
+    )
+case(
+    "parallel.GraphPartition.join_nodes",
+    PARTITION.join_nodes,
+    x=array(4, 2, rank=(), axis=(5, 2)).of_any_dtype(),
+)
+case(
+    "parallel.GraphPartition.part",
+    PARTITION.part,
+    part=PART,
+    like=array(1).of_any_dtype().optional(),
 )
 
 # -- plot

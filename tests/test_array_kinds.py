@@ -112,7 +112,8 @@ WRONG_DTYPES = {
     "eight bits": ml_dtypes.float8_e5m2,
     "other eight bits": ml_dtypes.float8_e4m3fn,
 }
-COMPUTES = [name for name in TAKES_ARRAYS if not name.startswith(("ops.gather", "ops.pad", "nn.change", "nn.add"))]
+MOVES = ("ops.gather", "ops.pad", "nn.change", "nn.add", "parallel.GraphPartition")
+COMPUTES = [name for name in TAKES_ARRAYS if not name.startswith(MOVES)]
 
 
 def of_dtype(dtype: Any, x: Any) -> Any:

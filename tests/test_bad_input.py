@@ -30,7 +30,7 @@ from e3any import nn
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
 
 MODULES = ("so3", "ops", "nn", "matrix", "interop", "plot", "testing", "testing.strategies", "checkpoint")
-MODULES += ("nn.initializers",)
+MODULES += ("nn.initializers", "parallel")
 
 # Public names without a line in the table, and why.
 ELSEWHERE = {
@@ -45,6 +45,7 @@ ELSEWHERE = {
     "nn.initializers": "a module, which has lines of its own",
     "interop.CONVENTIONS": "a table",
     "interop.Convention": "entries of the table",
+    "parallel.Halo": "a result; its exchange is checked in tests/adapters/test_parallel.py",
     "plot.activations": "takes functions: tests/plot/test_curves.py",
     "plot.equivariance_errors": "takes numbers: tests/plot/test_curves.py",
     "plot.learning_curves": "takes numbers: tests/plot/test_curves.py",

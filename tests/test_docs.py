@@ -109,8 +109,9 @@ REFERENCE = dict(
     re.findall(r"currentmodule:: (\S+)\n(.*?)```", (DOCS / "api.md").read_text(encoding="utf-8"), re.DOTALL)
 )
 CORE = ("so3", "ops", "nn", "nn.initializers", "matrix", "interop", "plot", "testing", "testing.strategies")
-MODULES = ["e3any", *(f"e3any.{name}" for name in (*CORE, "checkpoint", "description"))]
+MODULES = ["e3any", *(f"e3any.{name}" for name in (*CORE, "checkpoint", "description", "parallel"))]
 ADAPTERS = ["e3any_flax", "e3any_flax.nnx", "e3any_torch", "e3any_numpy", "e3any_ase"]
+ADAPTERS += ["e3any_flax.parallel", "e3any_torch.parallel"]
 
 
 def names_of_the_reference(module):

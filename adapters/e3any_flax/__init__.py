@@ -17,7 +17,7 @@ require("flax", "jax", "flax")
 
 from e3any import Irreps, Layout, __version__
 from e3any_flax import config as config
-from e3any_flax import matrix, nn, ops, so3
+from e3any_flax import matrix, nn, ops, parallel, so3
 from e3any_flax import util as util
 from e3any_flax import version as version
 from e3any_flax.alias import find_under_other_names
@@ -43,6 +43,7 @@ __all__ = [
     "nn",
     "nnx",
     "ops",
+    "parallel",
     "so3",
     "to_linen",
     "to_nnx",

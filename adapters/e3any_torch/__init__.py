@@ -7,7 +7,7 @@ from e3any.extras import require
 require("torch", "torch")
 
 from e3any import Config, Irreps, Layout, __version__
-from e3any_torch import matrix, nn, ops, so3
+from e3any_torch import matrix, nn, ops, parallel, so3
 from e3any_torch.module import LayerModule, module_class, to_torch
 from e3any_torch.trees import load_tree, to_state_dict, to_tree
 
@@ -22,6 +22,7 @@ __all__ = [
     "module_class",
     "nn",
     "ops",
+    "parallel",
     "so3",
     "to_state_dict",
     "to_torch",

@@ -133,6 +133,16 @@ class Arrays:
         """Return the slices of ``x`` at a table of positions along an axis."""
         return self.xp.take(x, table, axis=axis)
 
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """Return an array as one of NumPy, for tables that are made from values of arrays.
+
+        Raises
+        ------
+        TypeError
+            If the values are not known, as while JAX traces.
+        """
+        return np.from_dlpack(x)
+
     def as_index(self, x: Array) -> Array:
         """Cast integers of any width to int32 or int64, which can number all rows of an array."""
         return x if x.dtype in (self.xp.int32, self.xp.int64) else self.xp.astype(x, self.xp.int64)

@@ -39,6 +39,10 @@ class NumpyArrays(Arrays):
         """Return a table or Python number in the dtype of ``like``."""
         return np.asarray(table, dtype=like.dtype if dtype is None else dtype)
 
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """Return the array."""
+        return np.asarray(x)
+
     def dtype(self, dtype: DType) -> DType:
         """Return the dtype of a name, or of another library; bfloat16, which NumPy lacks, is computed in float32."""
         return super().dtype("float32" if dtype_name(dtype) == "bfloat16" else dtype)

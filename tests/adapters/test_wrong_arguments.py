@@ -45,7 +45,8 @@ CASES = {
 }
 
 # What adapters take from the core, and what has no arguments of its own.
-FROM_CORE = {"Config", "Irreps", "Layout", "__version__", "matrix", "nn", "nnx", "ops", "so3", *nn.__all__}
+MODULES = {"matrix", "nn", "nnx", "ops", "parallel", "so3"}
+FROM_CORE = {"Config", "Irreps", "Layout", "__version__", *MODULES, *nn.__all__}
 ELSEWHERE = {"e3any_flax.LayerModule"}  # made by to_linen
 
 

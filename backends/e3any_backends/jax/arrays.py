@@ -42,6 +42,12 @@ class JaxArrays(Arrays):
         """Return a table of positions."""
         return jnp.asarray(np.asarray(table, np.int32))
 
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """Return an array as one of NumPy."""
+        if isinstance(x, jax.core.Tracer):
+            raise TypeError(f"expected an array whose values are known, got {x.aval} while JAX traces: call it outside")
+        return np.asarray(x)
+
     def aligned(self, x: Array, other: Array) -> Array:
         """Return ``x`` with the leading axes that it lacks beside another array; see ``jax_numpy_rank_promotion``."""
         missing = other.ndim - x.ndim

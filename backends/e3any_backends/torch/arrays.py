@@ -52,6 +52,11 @@ class TorchArrays(Arrays):
             return torch.from_numpy(np.require(table, requirements=["C", "W"])).to(device=like.device, dtype=dtype)
         return torch.as_tensor(table, dtype=dtype, device=like.device)
 
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """Return a tensor as an array of NumPy, which has no bfloat16."""
+        x = x.detach().cpu()
+        return np.asarray(x.float() if x.dtype == torch.bfloat16 else x)
+
     def table(self, function: Callable[..., np.ndarray], *arguments: Hashable, like: Array) -> Array:
         """Return a table on the device of ``like``, copied there once."""
         # The fake tensor of a trace must not outlive it.
