@@ -31,7 +31,7 @@ from e3any_backends.jax.multilinear import MultilinearPrimitive, Program, Shape
 from e3any_backends.jax.parities import shared_table
 from e3any_backends.jax.store import stored
 
-__all__ = ["contract"]
+__all__ = ["contract", "contract_terms"]
 
 # Products of one output that are unrolled; more of them take the compiler longer than they are worth.
 _MAX_UNROLLED = 1000
@@ -66,6 +66,11 @@ def contract(operands: Sequence[Array], form: SparseForm, output: int) -> Array:
     slots = tuple(slot for slot in range(len(form.sizes)) if slot != output)
     out = output, (1, *lead, form.sizes[output], features)
     return _primitive.bind(*operands, program=Program(form, slots, (out,), ((0, tuple(range(len(slots)))),)))[0][0]
+
+
+def contract_terms(operands: Sequence[Array], program: Program) -> dict[int, Array]:
+    """Evaluate a program of a form, whose operands and outputs have leading axes (S, \\*lead), by its numbers of outputs."""
+    return _primitive.bind_terms(program, (), operands)
 
 
 def _outer(shape: Shape) -> Shape:

@@ -26,7 +26,7 @@ from e3any_backends.arrays import Array
 from e3any_backends.jax.custom_calls import Rule, define
 from e3any_backends.jax.private import is_unknown, is_zero, shaped_array, zero, zero_tangent
 
-__all__ = ["MultilinearPrimitive", "Program", "Shape"]
+__all__ = ["MultilinearPrimitive", "Program", "Shape", "Term"]
 
 Shape: TypeAlias = tuple[Any, ...]
 Term: TypeAlias = tuple[int, tuple[int, ...]]
@@ -121,7 +121,7 @@ class MultilinearPrimitive(Primitive):
         ]
         along = replace(program, slots=program.slots * 2, terms=tuple(terms))
         values = self.bind(*primals, program=program)
-        changes = self._bind_terms(along, indices, [*operands, *tangents])
+        changes = self.bind_terms(along, indices, [*operands, *tangents])
         return values, [changes[out] if out in changes else zero_tangent(value) for out, value in enumerate(values)]
 
     def _transpose(self, cotangents: Sequence[Any], *operands: Any, program: Program) -> list[Any]:
@@ -137,13 +137,13 @@ class MultilinearPrimitive(Primitive):
                 terms.append((unknown.index(target), tuple(sorted(members, key=lambda m: slots[m]))))
         outs = tuple((program.slots[u], tuple(factors[u].aval.shape)) for u in unknown)
         transposed = Program(program.form, slots, outs, tuple(terms))
-        values = self._bind_terms(transposed, indices, [*factors, *cotangents])
+        values = self.bind_terms(transposed, indices, [*factors, *cotangents])
         results: list[Any] = [None] * len(operands)
         for position, u in enumerate(unknown):
             results[len(indices) + u] = values[position] if position in values else zero(factors[u])
         return results
 
-    def _bind_terms(self, program: Program, indices: Sequence[Array], operands: Sequence[Any]) -> dict[int, Array]:
+    def bind_terms(self, program: Program, indices: Sequence[Array], operands: Sequence[Any]) -> dict[int, Array]:
         """Return the outputs that have terms, by their numbers. Operands that no term uses can be anything."""
         together = [[term] for term in program.terms] if self._one_by_one else [program.terms] * bool(program.terms)
         totals: dict[int, Array] = {}

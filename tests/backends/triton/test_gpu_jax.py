@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from e3any_backends import backend_of
-from e3any_backends.jax.gpu import convolve
+from e3any_backends.jax.convolution import convolve
 
 from e3any.nn.layers.couplings import coupling_plan
 
