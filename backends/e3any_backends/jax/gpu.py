@@ -22,6 +22,9 @@ from e3any_backends.triton.programs import Program as Contractions
 
 __all__ = ["evaluate_edges", "graph_lists", "is_installed", "obstacle"]
 
+# Digits of numbers of edges that rows are searched by.
+_DIGITS = 3
+
 
 @cache
 def is_installed() -> bool:
@@ -80,8 +83,25 @@ def _rows(of: Array, other: Array, num: int, num_other: int) -> tuple[Array, ...
     keys = jnp.where(is_valid, of, num).astype(jnp.int32)
     numbers = jnp.arange(keys.shape[0], dtype=jnp.int32)
     nodes, others, order = jax.lax.sort((keys, other.astype(jnp.int32), numbers), num_keys=1, is_stable=True)
-    ptr = jnp.searchsorted(nodes, jnp.arange(num + 2, dtype=jnp.int32), method="sort").astype(jnp.int32)
-    return ptr, nodes, others, order
+    return _starts(nodes, num), nodes, others, order
+
+
+def _starts(nodes: Array, num: int) -> Array:
+    """Return where the rows of nodes start: how many positions have a smaller number, for 0 to ``num + 1``.
+
+    The result is found digit by digit, by comparing with all digits at once: three kernels. A binary search would be a
+    loop of launches, and that of JAX by sorting takes the compiler longer than the rest.
+    """
+    size, wanted = nodes.shape[0], jnp.arange(num + 2, dtype=jnp.int32)[:, None]
+    bits = -(-size.bit_length() // _DIGITS)
+    digits, found = jnp.arange(1, 1 << bits, dtype=jnp.int32), jnp.zeros_like(wanted)
+    for place in reversed(range(_DIGITS)):
+        # So many positions have smaller numbers if the last of them has.
+        further = found + (digits << bits * place)
+        number = nodes.at[jnp.minimum(further, size) - 1].get(mode="promise_in_bounds", wrap_negative_indices=False)
+        smaller = (further <= size) & (number < wanted)
+        found += jnp.sum(smaller, axis=1, keepdims=True, dtype=jnp.int32) << bits * place
+    return found[:, 0]
 
 
 def evaluate_edges(number: int, program: Program, operands: Sequence[Array], lists: Sequence[Array]) -> list[Array]:
