@@ -27,6 +27,7 @@ import numpy as np
 from e3any_backends.arrays import Array
 from e3any_backends.forms.couplings import SparseForm
 from e3any_backends.jax.custom_calls import call
+from e3any_backends.jax.gpu_launches import evaluate_rows
 from e3any_backends.jax.multilinear import MultilinearPrimitive, Program, Shape
 from e3any_backends.jax.parities import shared_table
 from e3any_backends.jax.store import stored
@@ -346,6 +347,10 @@ def _call_kernel(operands: Sequence[Array], program: Program) -> list[Array] | N
     return call("contractions", dtype, shapes, *plan.schedule, *operands, program=plan.program, **amount)
 
 
+def _contractions_by_gpu_kernel(*operands: Array, program: Program) -> list[Array] | None:
+    return evaluate_rows(program, operands)
+
+
 # -- batches ------------------------------------------------------------------------------------------------
 
 
@@ -371,4 +376,5 @@ _primitive = MultilinearPrimitive(
     by_kernel=_contractions_by_kernel,
     reference_on_cpu=_contractions_on_cpu,
     reference_on_gpu=_contractions_on_gpu,
+    by_gpu_kernel=_contractions_by_gpu_kernel,
 )

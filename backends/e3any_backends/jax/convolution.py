@@ -4,7 +4,7 @@ r"""Sums over edges and their coupling as one JAX primitive, which GPUs have ker
 
 is linear in five slots. It is composed of two other forms, :mod:`~e3any_backends.jax.edges` and
 :mod:`~e3any_backends.jax.contractions`: the sums :math:`A_{mk}` of Y g x over the edges of a node, and their coupling.
-Programs for GPUs are launches of kernels that never write A, see :mod:`~e3any_backends.jax.gpu`. All others bind the
+Programs for GPUs are launches of kernels that never write A, see :mod:`~e3any_backends.jax.gpu_launches`. All others bind the
 primitives of both forms.
 """
 
@@ -17,15 +17,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from e3any_backends import kernels
 from e3any_backends.arrays import Array
 from e3any_backends.forms.couplings import CouplingPlan
 from e3any_backends.forms.tables import handle, tables_of
-from e3any_backends.jax import gpu
 from e3any_backends.jax.contractions import contract_terms
 from e3any_backends.jax.edges import EdgeShapes, Rows, edge_rows, sum_terms
+from e3any_backends.jax.gpu_launches import evaluate_edges, graph_lists
 from e3any_backends.jax.multilinear import MultilinearPrimitive, Program, Shape, Term
-from e3any_backends.jax.private import Lowering, set_lowering
 
 __all__ = ["convolve"]
 
@@ -191,6 +189,11 @@ def _composed(*operands: Array, program: Program) -> list[Array]:
     return [jnp.reshape(values[out], shape) for out, (_, shape) in enumerate(program.outs)]
 
 
+def _by_gpu_kernels(*operands: Array, program: Program) -> list[Array]:
+    (dst, src), factors, (x, *_, z) = operands[:2], operands[_NUM_INDICES:], program.form.shapes
+    return evaluate_edges(program.form.table, program, factors, graph_lists(dst, src, z[0], x[0]))
+
+
 def _batch(operands: Sequence[Array], axes: Sequence[Any], *, program: Program) -> tuple[list[Array], list[int]]:
     """Evaluate a batch by the two forms, which have rules for batches."""
     values = jax.vmap(partial(_composed, program=program), in_axes=tuple(axes))(*operands)
@@ -203,21 +206,6 @@ _primitive = MultilinearPrimitive(
     batch=_batch,
     reference=_composed,
     by_kernel=_composed,  # of the two forms
+    by_gpu_kernel=_by_gpu_kernels,
     num_indices=_NUM_INDICES,
 )
-
-
-def _choose(lowering: Lowering) -> Any:
-    """Return the function that a program for a GPU of NVIDIA is lowered as."""
-    obstacle = gpu.obstacle(lowering)
-    if obstacle:
-        kernels.log_fallback("convolution", obstacle)
-    return _composed if obstacle else _by_kernels
-
-
-def _by_kernels(*operands: Array, program: Program) -> list[Array]:
-    (dst, src), factors, (x, *_, z) = operands[:2], operands[_NUM_INDICES:], program.form.shapes
-    return gpu.evaluate_edges(program.form.table, program, factors, gpu.graph_lists(dst, src, z[0], x[0]))
-
-
-set_lowering(_primitive, _choose, platform="cuda")

@@ -70,7 +70,7 @@ class MultilinearPrimitive(Primitive):
     ----------
     name : str
         Name of the primitive.
-    operation, batch, reference, by_kernel, reference_on_cpu, reference_on_gpu
+    operation, batch, reference, by_kernel, reference_on_cpu, reference_on_gpu, by_gpu_kernel
         See :func:`~e3any_backends.jax.custom_calls.define`.
     num_indices : int
         Number of integer operands, which come first and are the same for all contractions.
@@ -91,6 +91,7 @@ class MultilinearPrimitive(Primitive):
         by_kernel: Rule,
         reference_on_cpu: Rule | None = None,
         reference_on_gpu: Rule | None = None,
+        by_gpu_kernel: Rule | None = None,
         num_indices: int = 0,
         one_by_one: bool = False,
     ) -> None:
@@ -107,6 +108,7 @@ class MultilinearPrimitive(Primitive):
             by_kernel=by_kernel,
             reference_on_cpu=reference_on_cpu,
             reference_on_gpu=reference_on_gpu,
+            by_gpu_kernel=by_gpu_kernel,
         )
 
     def _jvp(self, primals: Sequence[Array], tangents: Sequence[Any], *, program: Program) -> tuple[list[Array], Any]:
