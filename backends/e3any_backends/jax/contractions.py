@@ -70,7 +70,7 @@ def contract(operands: Sequence[Array], form: SparseForm, output: int) -> Array:
 
 
 def contract_terms(operands: Sequence[Array], program: Program) -> dict[int, Array]:
-    """Evaluate a program of a form, whose operands and outputs have leading axes (S, \\*lead), by its numbers of outputs."""
+    """Return the outputs of a program by their numbers."""
     return _primitive.bind_terms(program, (), operands)
 
 

@@ -2,10 +2,9 @@ r"""Sums over edges and their coupling as one JAX primitive, which GPUs have ker
 
 .. math:: \phi(x, Y, g, w, z) = \sum_e \sum_{mknp} c_{mknp} \, w_p \, Y_{em} \, g_{e\,l(m)} \, x_{s(e)k} \, z_{r(e)n}
 
-is linear in five slots. It is composed of two other forms, :mod:`~e3any_backends.jax.edges` and
-:mod:`~e3any_backends.jax.contractions`: the sums :math:`A_{mk}` of Y g x over the edges of a node, and their coupling.
-Programs for GPUs are launches of kernels that never write A, see :mod:`~e3any_backends.jax.gpu_launches`. All others bind the
-primitives of both forms.
+is linear in five slots. It is composed of two other forms: the sums :math:`A_{mk}` of Y g x over the edges of a node
+(:mod:`~e3any_backends.jax.edges`), and their coupling (:mod:`~e3any_backends.jax.contractions`). Programs for GPUs are
+launches of kernels that never write A (:mod:`~e3any_backends.jax.gpu_launches`); all others bind the primitives of both.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class _Form(NamedTuple):
         edges = EdgeShapes(x, angular, radial, (z[0], angular[1], *x[1:]))
         pairs = 1, z[0], angular[1] * x[1], x[2]
         coupling = {_A: (0, pairs), _Z: (1, (1, *z)), _W: (2, (1, 1, *w))}
-        slots = {slot: (number, edges[number]) for number, slot in enumerate((_X, _Y, _G, _A))}
+        slots = {slot: (number, edges.shapes[number]) for number, slot in enumerate((_X, _Y, _G, _A))}
         return _Part(edges, slots, partial(sum_terms, rows)), _Part(tables_of(self.pairs), coupling, contract_terms)
 
 
@@ -103,7 +102,7 @@ def convolve(
     form = _Form(handle(plan, "merged"), handle(plan, "pair_form"), (*(tuple(o.shape) for o in operands), shape))
     rows = edge_rows(src, dst, x.shape[0], num, indices_are_sorted)
     program = Program(form, (_X, _Y, _G, _W), ((_Z, shape),), ((0, (0, 1, 2, 3)),))
-    (value,) = _primitive.bind(dst, src, *rows, *operands, program=program)
+    value: Array = _primitive.bind(dst, src, *rows, *operands, program=program)[0]  # type: ignore[no-untyped-call]
     return jnp.reshape(value, (num, *plan.kernel_shape[4:5], -1, features))
 
 
@@ -132,7 +131,9 @@ class _Part(NamedTuple):
     ) -> dict[int, Array]:
         """Evaluate terms, which use none but its slots, of operands and outputs in any slots."""
         other = 0, ()
-        given = [jnp.reshape(o, self.slots[s][1]) if s in self.slots else o for o, s in zip(operands, slots, strict=True)]
+        given = [
+            jnp.reshape(o, self.slots[s][1]) if s in self.slots else o for o, s in zip(operands, slots, strict=True)
+        ]
         numbers = tuple(self.slots.get(slot, other)[0] for slot in slots)
         program = Program(self.form, numbers, tuple(self.slots.get(slot, other) for slot in outs), tuple(terms))
         return self.evaluate(given, program)

@@ -56,6 +56,11 @@ class EdgeShapes(NamedTuple):
     sums: Shape
     is_one_graph: bool = True
 
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Shapes in all slots."""
+        return self.x, self.angular, self.radial, self.sums
+
 
 class Rows(NamedTuple):
     """Edges in rows: the integer operands of the primitive.

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import jax
 
 from e3any_backends.jax.private import Lowering
-from e3any_backends.kernels.availability import switch
+from e3any_backends.kernels.settings import switch
 
 __all__ = ["capability", "is_installed", "obstacle"]
 

@@ -70,7 +70,7 @@ def evaluate_edges(number: int, program: Program, operands: Sequence[Array], lis
 def evaluate_rows(program: Program, operands: Sequence[Array]) -> list[Array] | None:
     """Evaluate a program of couplings by one kernel; None if it does not support the operands.
 
-    Operands and outputs have the shape (\\*lead, components, F). Those of a slot have one row for all, or all rows.
+    Operands and outputs have the shape (..., components, F). Those of a slot have one row for all, or all rows.
     """
     dtype, members = operands[0].dtype, list(zip(program.slots, (tuple(o.shape) for o in operands), strict=True))
     shared = _shared_slots([*members, *program.outs])
@@ -110,7 +110,7 @@ def _run(launch: Launch) -> Sequence[Array]:
     """Run a kernel."""
     import jax_triton
 
-    shapes = [jax.ShapeDtypeStruct(shape, launch.dtype) for shape in launch.outputs]
+    shapes = [jax.ShapeDtypeStruct(shape, launch.dtype) for shape in launch.outputs]  # type: ignore[no-untyped-call]
     if not all(launch.grid):
         return [jnp.zeros(shape.shape, shape.dtype) for shape in shapes]
     found: Sequence[Array] = jax_triton.triton_call(

@@ -70,9 +70,20 @@ def test_batches_are_those_of_the_specification():
     assert_close(*both)
 
 
+def many_edges(x, angular, radial, kernel):
+    """Return the sums over a graph whose rows can be split: a second launch adds up their parts."""
+    repeated = [jnp.tile(a, (10, *(1 for _ in a.shape[1:]))) for a in (angular, radial, *indices())]
+    return convolve(x, *repeated[:2], kernel, tuple(repeated[2:]), NODES, PLAN)
+
+
+def product(x, angular, radial, kernel):
+    """Return the gradients of a coupling of rows."""
+    return jax.grad(lambda *a: jnp.sum(backend_of(x).couple_features(*a, PLAN) ** 2), (0, 1, 2))(x, x, kernel)
+
+
 def lowered_for_cuda():
     """Print the numbers of calls of kernels in programs that are lowered for a GPU."""
-    for function in (native, lambda *a: jax.vjp(native, *a)[1](native(*a)), derivatives(native)):
+    for function in (native, lambda *a: jax.vjp(native, *a)[1](native(*a)), derivatives(native), many_edges, product):
         text = jax.jit(function).trace(*operands()).lower(lowering_platforms=("cuda",)).as_text()
         print("calls", len(re.findall(r"custom_call @triton_kernel_call", text)))
 
@@ -88,8 +99,9 @@ def test_programs_for_gpus_call_kernels():
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    # The value is one call, its vjp three, that of all gradients six. The last program has 4 + 4 + 6 + 3 of them.
-    assert re.findall(r"calls (\d+)", result.stdout) == ["1", "4", "17"]
+    # The value is one call, its vjp three, that of all gradients six. The third program has 4 + 4 + 6 + 3 of them. Of
+    # couplings, the value is one call and the gradients are another one.
+    assert re.findall(r"calls (\d+)", result.stdout) == ["1", "4", "17", "2", "2"]
 
 
 if __name__ == "__main__":
