@@ -4,7 +4,7 @@ r"""Sums over edges and their coupling as one JAX primitive, which GPUs have ker
 
 is linear in five slots. It is composed of two other forms: the sums :math:`A_{mk}` of Y g x over the edges of a node
 (:mod:`~e3any_backends.jax.edges`), and their coupling (:mod:`~e3any_backends.jax.contractions`). Programs for GPUs are
-launches of kernels that never write A (:mod:`~e3any_backends.jax.gpu_launches`); all others bind the primitives of both.
+launches of kernels that never write A (:mod:`~e3any_backends.jax.gpu_launches`); all others bind both primitives.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ __all__ = ["evaluate_edges", "evaluate_rows", "graph_lists"]
 
 # Digits of numbers of edges that rows are searched by.
 _DIGITS = 3
-# Products of a kernel of rows, beyond which its compiler takes more than ten seconds.
+# Products of a kernel of rows; more of them take its compiler too long.
 _MAX_PRODUCTS = 8000
 
 
