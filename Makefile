@@ -24,9 +24,12 @@ FAST := tests/test_layout.py tests/test_imports.py tests/test_checkpoint.py test
 	tests/adapters/test_numpy.py tests/adapters/test_torch.py tests/adapters/test_flax.py tests/adapters/test_nnx.py \
 	tests/adapters/test_ase.py tests/adapters/test_trees.py
 
+# What needs the compilers of accelerators, which have an environment of their own, as they are 2 GB.
+DEVICES := tests/asv_bench/test_devices.py tests/backends/triton
+
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-fast test-modes test-oldest coverage fuzz mutants lint bench bench-quick bench-check \
+.PHONY: help demo test test-fast test-modes test-oldest test-devices coverage fuzz mutants lint bench bench-quick bench-check \
 	bench-devices docs clean
 
 help:  ## Show this list
@@ -46,6 +49,9 @@ test-modes: .venv/.installed-flax,torch,examples,test  ## Run layers in all mode
 
 test-oldest: .venv-oldest/.installed  ## Run a part of the tests with the oldest versions of the array libraries
 	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile $(OLDEST) $(ARGS)
+
+test-devices: .venv-devices/.installed  ## Compile for an H200 and a TPU v5e, and run kernels for GPUs in Triton's interpreter
+	JAX_PLATFORMS=cpu nice .venv-devices/bin/python -m pytest -n 2 --dist loadfile $(DEVICES) $(ARGS)
 
 coverage: .venv/.installed-flax,torch,examples,test  ## Run the tests and show which branches they do not reach
 	$(PYTHON) -m pytest -n 2 --dist loadfile --cov --cov-report= $(ARGS)
@@ -94,6 +100,11 @@ clean:  ## Remove what the other targets made, except .venv and runs/
 	.venv-oldest/bin/python -m pip install packaging
 	.venv-oldest/bin/python tests/oldest_versions.py > .venv-oldest/constraints.txt
 	.venv-oldest/bin/python -m pip install -c constraints.txt -c .venv-oldest/constraints.txt -e '.[flax,torch,test]'
+	touch $@
+
+.venv-devices/.installed: pyproject.toml constraints.txt
+	python3.11 -m venv .venv-devices || python3 -m venv .venv-devices
+	.venv-devices/bin/python -m pip install -c constraints.txt -e '.[flax,torch,test,accelerators]'
 	touch $@
 
 # The stem is a list of extras; installed again when the requirements change.

@@ -6,12 +6,10 @@ import hashlib
 import re
 import tempfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import jax
 from jax.sharding import SingleDeviceSharding
@@ -111,16 +109,10 @@ def lower_for(target: Target, function: Callable[..., Any], *shapes: Any) -> Low
     """
     sharding = None if target.missing() else SingleDeviceSharding(target.device())
     jitted = jax.jit(function, in_shardings=sharding, out_shardings=sharding)
-    with _on_machine_with(target):
-        lowered = jitted.trace(*shapes).lower(lowering_platforms=(target.platform,))
+    lowered = jitted.trace(*shapes).lower(lowering_platforms=(target.platform,))
     return Lowered(target, lowered, lowered.as_text())
 
 
 def compile_for(target: Target, function: Callable[..., Any], *shapes: Any) -> Executable:
     """Lower and compile a function of arrays; see :func:`lower_for`."""
     return lower_for(target, function, *shapes).compile()
-
-
-def _on_machine_with(target: Target) -> AbstractContextManager[Any]:
-    """Let what asks for the default backend while it is traced see that of the device."""
-    return mock.patch.object(jax, "default_backend", return_value=target.backend)

@@ -24,8 +24,6 @@ class Target:
         Name in the history.
     platform : str
         Name of the platform in JAX.
-    backend : str
-        What ``jax.default_backend()`` is on a machine that has the device.
     packages : tuple of str
         Packages whose versions determine the figures. All must be installed.
     count : callable
@@ -42,7 +40,6 @@ class Target:
 
     name: str
     platform: str
-    backend: str
     packages: tuple[str, ...]
     count: Callable[[str], dict[str, int]]
     topology: dict[str, Any] = field(default_factory=dict)
@@ -62,7 +59,6 @@ class Target:
 H200 = Target(
     "h200",
     platform="cuda",
-    backend="gpu",
     packages=("jax", "jaxlib", "jax-cuda13-plugin", "jax-cuda13-pjrt", "triton"),
     count=gpu.count,
     # What XLA writes with --xla_dump_to on a machine with an H200: sizes of caches, registers and shared memory.
@@ -74,7 +70,6 @@ H200 = Target(
 V5E = Target(
     "v5e",
     platform="tpu",
-    backend="tpu",
     packages=("jax", "jaxlib", "libtpu"),
     count=tpu.count,
     topology={"topology_name": "v5e:2x2"},

@@ -117,6 +117,7 @@ class Backend(Arrays):
         indices: tuple[Array, Array],
         num: int,
         plan: CouplingPlan,
+        indices_are_sorted: bool = False,
     ) -> Array | None:
         """Sum products over edges as :meth:`edge_products` and couple the sums, by one kernel for GPUs.
 
@@ -130,6 +131,8 @@ class Backend(Arrays):
             See :meth:`couple_pair_features`.
         indices : tuple of integer arrays of shape (E,)
             Receivers and senders.
+        indices_are_sorted : bool
+            Whether receivers ascend.
 
         Returns
         -------

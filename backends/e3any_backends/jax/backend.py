@@ -17,8 +17,9 @@ from e3any_backends.forms.tables import handle, tables_of
 from e3any_backends.generic import Backend
 from e3any_backends.jax.arrays import JaxArrays
 from e3any_backends.jax.contractions import contract
+from e3any_backends.jax.convolution import convolve
 from e3any_backends.jax.edges import sum_edges
-from e3any_backends.jax.gpu import convolve, gpu_is_target
+from e3any_backends.jax.gpu import is_installed
 from e3any_backends.jax.harmonics import harmonics
 from e3any_backends.jax.linear import multiply
 from e3any_backends.references.linear import dense_by_component
@@ -60,12 +61,14 @@ class JaxBackend(JaxArrays, Backend):
         indices: tuple[Array, Array],
         num: int,
         plan: CouplingPlan,
+        indices_are_sorted: bool = False,
     ) -> Array | None:
-        """Sum products over edges and couple them by a primitive that has kernels for GPUs."""
-        if not gpu_is_target():
+        """Sum products over edges and couple them by a primitive, if there are kernels that it can be lowered to."""
+        is_empty = any(isinstance(n, int) and n == 0 for n in (num, *x.shape, *angular.shape))
+        if is_empty or not is_installed():
             return None
         dst, src = map(self.as_index, indices)
-        return convolve(x, angular, radial, kernel, (dst, src), num, plan)
+        return convolve(x, angular, radial, kernel, (dst, src), num, plan, indices_are_sorted)
 
     def edge_products(
         self,

@@ -27,11 +27,12 @@ import numpy as np
 from e3any_backends.arrays import Array
 from e3any_backends.forms.couplings import SparseForm
 from e3any_backends.jax.custom_calls import call
+from e3any_backends.jax.gpu_launches import evaluate_rows
 from e3any_backends.jax.multilinear import MultilinearPrimitive, Program, Shape
 from e3any_backends.jax.parities import shared_table
 from e3any_backends.jax.store import stored
 
-__all__ = ["contract"]
+__all__ = ["contract", "contract_terms"]
 
 # Products of one output that are unrolled; more of them take the compiler longer than they are worth.
 _MAX_UNROLLED = 1000
@@ -66,6 +67,11 @@ def contract(operands: Sequence[Array], form: SparseForm, output: int) -> Array:
     slots = tuple(slot for slot in range(len(form.sizes)) if slot != output)
     out = output, (1, *lead, form.sizes[output], features)
     return _primitive.bind(*operands, program=Program(form, slots, (out,), ((0, tuple(range(len(slots)))),)))[0][0]
+
+
+def contract_terms(operands: Sequence[Array], program: Program) -> dict[int, Array]:
+    """Return the outputs of a program by their numbers."""
+    return _primitive.bind_terms(program, (), operands)
 
 
 def _outer(shape: Shape) -> Shape:
@@ -341,6 +347,10 @@ def _call_kernel(operands: Sequence[Array], program: Program) -> list[Array] | N
     return call("contractions", dtype, shapes, *plan.schedule, *operands, program=plan.program, **amount)
 
 
+def _contractions_by_gpu_kernel(*operands: Array, program: Program) -> list[Array] | None:
+    return evaluate_rows(program, operands)
+
+
 # -- batches ------------------------------------------------------------------------------------------------
 
 
@@ -366,4 +376,5 @@ _primitive = MultilinearPrimitive(
     by_kernel=_contractions_by_kernel,
     reference_on_cpu=_contractions_on_cpu,
     reference_on_gpu=_contractions_on_gpu,
+    by_gpu_kernel=_contractions_by_gpu_kernel,
 )

@@ -17,6 +17,7 @@ from jax.extend.core import Primitive
 
 from e3any_backends import kernels
 from e3any_backends.arrays import Array
+from e3any_backends.jax import gpu
 from e3any_backends.jax.precision import own_precision
 from e3any_backends.jax.private import Lowering, set_batching, set_derivatives, set_lowering
 
@@ -40,6 +41,7 @@ def define(
     by_kernel: Rule,
     reference_on_cpu: Rule | None = None,
     reference_on_gpu: Rule | None = None,
+    by_gpu_kernel: Rule | None = None,
 ) -> None:
     """Give a primitive, whose one parameter is a ``program``, its rules.
 
@@ -58,6 +60,8 @@ def define(
     reference_on_cpu, reference_on_gpu : callable, optional
         The references that are compiled for CPUs and for GPUs, if they are other ones. The platform is that of the
         program, and not what the process runs on: a program can be compiled for a GPU on a machine without one.
+    by_gpu_kernel : callable, optional
+        The same as ``by_kernel`` for GPUs of NVIDIA.
     """
     rules = jvp, transpose, batch, by_kernel, reference, reference_on_cpu or reference, reference_on_gpu or reference
     jvp, transpose, batch, by_kernel, reference, reference_on_cpu, reference_on_gpu = map(_with_own_settings, rules)
@@ -74,9 +78,13 @@ def define(
     set_derivatives(primitive, jvp, transpose)
     set_batching(primitive, batch)
     set_lowering(primitive, lambda _: reference)
-    set_lowering(primitive, _rule_on_cpu(operation, by_kernel, reference_on_cpu), platform="cpu")
+    on_cpu = _chosen(operation, by_kernel, reference_on_cpu, _obstacle)
+    set_lowering(primitive, on_cpu, platform="cpu")
     for platform in ("cuda", "rocm"):
         set_lowering(primitive, lambda _: reference_on_gpu, platform=platform)
+    if by_gpu_kernel is not None:
+        on_gpu = _chosen(operation, _with_own_settings(by_gpu_kernel), reference_on_gpu, gpu.obstacle)
+        set_lowering(primitive, on_gpu, platform="cuda")
 
 
 def _with_own_settings(rule: Rule) -> Rule:
@@ -90,8 +98,13 @@ def _with_own_settings(rule: Rule) -> Rule:
     return run
 
 
-def _rule_on_cpu(operation: str, by_kernel: Rule, reference: Rule) -> Callable[[Lowering], Rule]:
-    """Return a function that chooses between a kernel, which may still not support the operands, and the reference."""
+def _chosen(
+    operation: str, by_kernel: Rule, reference: Rule, obstacle: Callable[[Lowering], str]
+) -> Callable[[Lowering], Rule]:
+    """Return a function that chooses between a kernel, which may still not support the operands, and the reference.
+
+    ``obstacle`` says why kernels do not support a program, empty if they do.
+    """
 
     def by_kernel_if_supported(*operands: Array, program: Any) -> Any:
         results = None
@@ -103,10 +116,10 @@ def _rule_on_cpu(operation: str, by_kernel: Rule, reference: Rule) -> Callable[[
         return results
 
     def choose(lowering: Lowering) -> Rule:
-        obstacle = _obstacle(lowering)
-        if obstacle:
-            kernels.log_fallback(operation, obstacle)
-        return reference if obstacle else by_kernel_if_supported
+        reason = obstacle(lowering)
+        if reason:
+            kernels.log_fallback(operation, reason)
+        return reference if reason else by_kernel_if_supported
 
     return choose
 

@@ -29,7 +29,7 @@ from e3any_backends.jax.custom_calls import call
 from e3any_backends.jax.multilinear import MultilinearPrimitive, Program, Shape
 from e3any_backends.jax.store import stored
 
-__all__ = ["sum_edges"]
+__all__ = ["EdgeShapes", "Rows", "edge_rows", "sum_edges", "sum_terms"]
 
 # Slots: components of nodes (N, K, F), angular parts (E, M), radial parts (E, L+1, F), sums (num, M, K, F).
 _X, _Y, _G, _A = range(4)
@@ -39,8 +39,8 @@ _BLOCK_BYTES = 2**22
 _BLOCK_BYTES_ON_GPU = 2**32
 
 
-class _Form(NamedTuple):
-    """The form of a program.
+class EdgeShapes(NamedTuple):
+    """The form of a program: shapes.
 
     Parameters
     ----------
@@ -56,8 +56,13 @@ class _Form(NamedTuple):
     sums: Shape
     is_one_graph: bool = True
 
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Shapes in all slots."""
+        return self.x, self.angular, self.radial, self.sums
 
-class _Rows(NamedTuple):
+
+class Rows(NamedTuple):
     """Edges in rows: the integer operands of the primitive.
 
     Parameters
@@ -84,13 +89,18 @@ def sum_edges(
     if any(isinstance(n, int) and n == 0 for n in (*shape, *x.shape, *angular.shape)):
         return jnp.zeros(shape, dtype)
     operands = [jnp.asarray(a, dtype) for a in (x, angular, radial)]
-    rows = _rows(src, dst, x.shape[0], num, indices_are_sorted)
-    form = _Form(x.shape, angular.shape, radial.shape, shape)
+    rows = edge_rows(src, dst, x.shape[0], num, indices_are_sorted)
+    form = EdgeShapes(x.shape, angular.shape, radial.shape, shape)
     program = Program(form, (_X, _Y, _G), ((_A, shape),), ((0, (0, 1, 2)),))
     return _primitive.bind(*rows, *operands, program=program)[0]
 
 
-def _rows(src: Array, dst: Array, num_senders: Any, num: Any, indices_are_sorted: bool) -> _Rows:
+def sum_terms(rows: Rows, operands: Sequence[Array], program: Program) -> dict[int, Array]:
+    """Evaluate a program, whose form are :class:`EdgeShapes`, by its numbers of outputs."""
+    return _primitive.bind_terms(program, rows, operands)
+
+
+def edge_rows(src: Array, dst: Array, num_senders: Any, num: Any, indices_are_sorted: bool) -> Rows:
     """Lay out edges in rows."""
     num_edges = dst.shape[0]
     width, num_rows = _sizes(num_edges, num)
@@ -109,7 +119,7 @@ def _rows(src: Array, dst: Array, num_senders: Any, num: Any, indices_are_sorted
     numbers = jnp.where(valid[order], order, num_edges)
     edges = jnp.full((num_rows, width), num_edges, int32).at[row, rank % width].set(numbers, mode="drop")
     receivers = jnp.full((num_rows,), num, int32).at[row].set(receiver, mode="drop")
-    return _Rows(edges, jnp.where(valid, src, 0).astype(int32), receivers)
+    return Rows(edges, jnp.where(valid, src, 0).astype(int32), receivers)
 
 
 def _starts(counts: Array) -> Array:
@@ -149,7 +159,7 @@ def _sums_by_blocks(
 
     With promises XLA knows which rows ascend or differ: on GPUs it then adds without atomic operations.
     """
-    rows, arrays = _Rows(*operands[:3]), list(operands[3:])
+    rows, arrays = Rows(*operands[:3]), list(operands[3:])
     dtype = arrays[0].dtype
     wide = jnp.promote_types(dtype, jnp.float32)
     for i, slot in enumerate(program.slots):
@@ -170,7 +180,7 @@ def _sums_by_blocks(
     return [total.astype(dtype) for total in totals]
 
 
-def _blocks(rows: _Rows, program: Program, block_bytes: int) -> tuple[Array, Array]:
+def _blocks(rows: Rows, program: Program, block_bytes: int) -> tuple[Array, Array]:
     """Return the edges (blocks, rows, width) and receivers (blocks, rows) of blocks of rows."""
     num_receivers, num_basis, num_components, features = program.form.sums
     num_rows, width = rows.edges.shape
@@ -356,14 +366,14 @@ def _batch_graphs(operands: Sequence[Array], axes: Sequence[Any], *, program: Pr
     )
     num_senders, num_edges, num = (program.form[slot][0] for slot in (_X, _Y, _A))
     first = jnp.arange(size, dtype=edges.dtype)[:, None]
-    rows = _Rows(
+    rows = Rows(
         jnp.where(edges < num_edges, edges + first[..., None] * num_edges, size * num_edges),
         senders + first * num_senders,
         jnp.where(receivers < num, receivers + first * num, size * num),
     )
     shapes: list[Shape] = [(size * shape[0], *shape[1:]) for shape in program.form[: _A + 1]]
     outs = tuple((slot, shapes[slot]) for slot, _ in program.outs)
-    form = _Form(shapes[_X], shapes[_Y], shapes[_G], shapes[_A], is_one_graph=False)
+    form = EdgeShapes(shapes[_X], shapes[_Y], shapes[_G], shapes[_A], is_one_graph=False)
     merged = (jnp.reshape(o, (-1, *o.shape[2:])) for o in (*rows, *factors))
     values = _primitive.bind(*merged, program=replace(program, form=form, outs=outs))
     return [jnp.reshape(v, (size, -1, *v.shape[1:])) for v in values], [0] * len(values)
@@ -377,5 +387,5 @@ _primitive = MultilinearPrimitive(
     by_kernel=_sums_by_kernel,
     reference_on_cpu=_sums_on_cpu,
     reference_on_gpu=_sums_on_gpu,
-    num_indices=len(_Rows._fields),
+    num_indices=len(Rows._fields),
 )

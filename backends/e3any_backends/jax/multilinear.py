@@ -26,7 +26,7 @@ from e3any_backends.arrays import Array
 from e3any_backends.jax.custom_calls import Rule, define
 from e3any_backends.jax.private import is_unknown, is_zero, shaped_array, zero, zero_tangent
 
-__all__ = ["MultilinearPrimitive", "Program", "Shape"]
+__all__ = ["MultilinearPrimitive", "Program", "Shape", "Term"]
 
 Shape: TypeAlias = tuple[Any, ...]
 Term: TypeAlias = tuple[int, tuple[int, ...]]
@@ -70,7 +70,7 @@ class MultilinearPrimitive(Primitive):
     ----------
     name : str
         Name of the primitive.
-    operation, batch, reference, by_kernel, reference_on_cpu, reference_on_gpu
+    operation, batch, reference, by_kernel, reference_on_cpu, reference_on_gpu, by_gpu_kernel
         See :func:`~e3any_backends.jax.custom_calls.define`.
     num_indices : int
         Number of integer operands, which come first and are the same for all contractions.
@@ -91,6 +91,7 @@ class MultilinearPrimitive(Primitive):
         by_kernel: Rule,
         reference_on_cpu: Rule | None = None,
         reference_on_gpu: Rule | None = None,
+        by_gpu_kernel: Rule | None = None,
         num_indices: int = 0,
         one_by_one: bool = False,
     ) -> None:
@@ -107,6 +108,7 @@ class MultilinearPrimitive(Primitive):
             by_kernel=by_kernel,
             reference_on_cpu=reference_on_cpu,
             reference_on_gpu=reference_on_gpu,
+            by_gpu_kernel=by_gpu_kernel,
         )
 
     def _jvp(self, primals: Sequence[Array], tangents: Sequence[Any], *, program: Program) -> tuple[list[Array], Any]:
@@ -121,7 +123,7 @@ class MultilinearPrimitive(Primitive):
         ]
         along = replace(program, slots=program.slots * 2, terms=tuple(terms))
         values = self.bind(*primals, program=program)
-        changes = self._bind_terms(along, indices, [*operands, *tangents])
+        changes = self.bind_terms(along, indices, [*operands, *tangents])
         return values, [changes[out] if out in changes else zero_tangent(value) for out, value in enumerate(values)]
 
     def _transpose(self, cotangents: Sequence[Any], *operands: Any, program: Program) -> list[Any]:
@@ -137,13 +139,13 @@ class MultilinearPrimitive(Primitive):
                 terms.append((unknown.index(target), tuple(sorted(members, key=lambda m: slots[m]))))
         outs = tuple((program.slots[u], tuple(factors[u].aval.shape)) for u in unknown)
         transposed = Program(program.form, slots, outs, tuple(terms))
-        values = self._bind_terms(transposed, indices, [*factors, *cotangents])
+        values = self.bind_terms(transposed, indices, [*factors, *cotangents])
         results: list[Any] = [None] * len(operands)
         for position, u in enumerate(unknown):
             results[len(indices) + u] = values[position] if position in values else zero(factors[u])
         return results
 
-    def _bind_terms(self, program: Program, indices: Sequence[Array], operands: Sequence[Any]) -> dict[int, Array]:
+    def bind_terms(self, program: Program, indices: Sequence[Array], operands: Sequence[Any]) -> dict[int, Array]:
         """Return the outputs that have terms, by their numbers. Operands that no term uses can be anything."""
         together = [[term] for term in program.terms] if self._one_by_one else [program.terms] * bool(program.terms)
         totals: dict[int, Array] = {}

@@ -78,6 +78,7 @@ class TorchBackend(TorchArrays, KernelBackend):
         indices: tuple[Array, Array],
         num: int,
         plan: CouplingPlan,
+        indices_are_sorted: bool = False,
     ) -> Array | None:
         """Sum products over edges and couple them, by a kernel for GPUs if there is one."""
         if not x.is_cuda:

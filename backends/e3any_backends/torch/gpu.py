@@ -172,8 +172,8 @@ class _Context(Context, Protocol):
 def _run(launch: Launch) -> Sequence[Array]:
     """Run a kernel."""
     device = launch.inputs[0].device
-    if launch.updated is not None:
-        results = [launch.updated]
+    if launch.is_update:
+        results = [launch.inputs[-1]]
     else:
         results = [torch.empty(s, dtype=getattr(torch, launch.dtype), device=device) for s in launch.outputs]
     if all(launch.grid):

@@ -67,16 +67,20 @@ def with_parts(found: Sequence[Array], lists: Sequence[Array], dtype: str, run: 
     width = out.shape[1] * out.shape[2]
     features = Features.of(width, dtype, most=1024)
     grid = out.shape[0], features.num_blocks
-    return run(Launch(add_parts(width, features), (parts, lists[0]), (), dtype, grid, 4, updated=out))[0]
+    launch = Launch(add_parts(width, features), (parts, lists[0], out), (out.shape,), dtype, grid, 4, is_update=True)
+    return run(launch)[0]
 
 
 def add_parts(width: int, features: Features) -> Kernel:
-    """Return the kernel that adds partial sums to the rows of nodes; a row has ``width`` numbers."""
-    lines = Lines("add_parts", ["parts", "ptr", "out"])
+    """Return the kernel that adds partial sums to the rows of nodes; a row has ``width`` numbers.
+
+    ``sums`` and ``out`` are one array: a program of JAX has a result, whose memory is that of an operand.
+    """
+    lines = Lines("add_parts", ["parts", "ptr", "sums", "out"])
     lines.add("node = tl.program_id(0).to(tl.int64)", *features.head(1))
     lines.add("begin = tl.load(ptr + node)", "end = tl.load(ptr + node + 1)", f"own = begin // {PART} + 2")
     with lines.block(f"if own * {PART} < end:"):
-        lines.add("total = " + features.load(f"out + node * {width}"))
+        lines.add("total = " + features.load(f"sums + node * {width}"))
         with lines.block(f"for part in range(own, (end + {PART - 1}) // {PART}):"):
             lines.add("row = tl.full([], 0, tl.int64) + part - 2")
             lines.add("total += " + features.load(f"parts + row * {width}"))

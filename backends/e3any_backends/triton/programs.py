@@ -92,8 +92,8 @@ class Launch(NamedTuple):
         Number of programs along both axes.
     num_warps : int
         Warps of 32 threads of a program.
-    updated : array, optional
-        The array that it adds to, in the place of ``outputs``.
+    is_update : bool
+        Whether it writes into the memory of its last input.
     """
 
     kernel: Kernel
@@ -102,7 +102,7 @@ class Launch(NamedTuple):
     dtype: str
     grid: tuple[int, int]
     num_warps: int
-    updated: Array | None = None
+    is_update: bool = False
 
 
 class Runner(Protocol):

@@ -18,7 +18,7 @@ from e3any_backends.triton.source import WIDE, Kernel
 __all__ = ["Resources", "compile_for"]
 
 _POINTERS = {"float32": "*fp32", "float64": "*fp64", "bfloat16": "*bf16", "float16": "*fp16"}
-_OUTPUTS = re.compile(r"out|parts|dw|dq|dY|dg|d\d+")
+_OUTPUTS = re.compile(r"out|sums|parts|dw|dq|dY|dg|d\d+")
 
 
 class Resources(NamedTuple):

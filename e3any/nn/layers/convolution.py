@@ -156,7 +156,7 @@ class Convolution(Layer):
         plan = tensor.plan(kernel)
         if edges.adj_idx is None and not senders.shape[:-4]:
             indices, num = (edges.dst_idx, edges.src_idx), cast(int, edges.num_segments)
-            found = backend.convolve(senders, angular, radial, kernel, indices, num, plan)
+            found = backend.convolve(senders, angular, radial, kernel, indices, num, plan, edges.indices_are_sorted)
             if found is not None:
                 return found
         sums = _edge_sums if edges.adj_idx is None else _neighbour_sums
