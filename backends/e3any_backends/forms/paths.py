@@ -51,10 +51,10 @@ class PathBlock(NamedTuple):
 
 
 class PathTables(NamedTuple):
-    """The form as integers, for kernels.
+    r"""The form as integers, for kernels.
 
     A *matrix element* is the factor of a component k of x and a component n of the sums in a path p, which is a sum
-    over harmonics, :math:`T_{pkn} = \\sum_m c\\,Y_m`. A *row* has the elements of one path and k.
+    over harmonics, :math:`T_{pkn} = \sum_m c\,Y_m`. A *row* has the elements of one path and k.
 
     ================  ==================  ==============================================================
     table             shape               columns
@@ -105,7 +105,8 @@ class PathForm(Tables):
     @property
     def num_sums(self) -> int:
         """Numbers in a row of sums."""
-        return self.blocks[-1].sums.stop
+        size: int = self.blocks[-1].sums.stop
+        return size
 
     @property
     def num_entries(self) -> int:
@@ -115,13 +116,16 @@ class PathForm(Tables):
     @cached_property
     def num_products(self) -> int:
         """Number of products of matrix elements with features, for an edge."""
-        elements = (len({(k, n, p) for k, _, n, p, _ in entries_of(c)}) * f for c, f in self.couplings)
-        return sum(elements)
+        return sum(len({(k, n, p) for k, _, n, p, _ in entries_of(c)}) * f for c, f in self.couplings)
 
     @cached_property
     def tables(self) -> PathTables:
         """The form as integers."""
-        blocks, rows, elements, entries, coefficients = [], [], [], [], []
+        blocks: list[list[int]] = []
+        rows: list[list[int]] = []
+        elements: list[int] = []
+        entries: list[list[int]] = []
+        coefficients: list[float] = []
         for block in self.blocks:
             first = len(rows)
             row: tuple[int, int] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import ClassVar
 
 import numpy as np
@@ -76,12 +76,9 @@ class PathSums:
 
     def reference(self, arrays: Arrays, operands: list[Array], indices: list[Array]) -> Array:
         """Return the sums by the reference."""
-
-        def couple(x: Array, y: Array, w: Array, coupling: object) -> Array:
-            return couple_by_matmul(arrays, x, y, w, coupling)
-
-        x, angular, weights = operands
-        return path_sums_by_segments(arrays, couple, (x, angular, weights), *indices, self.num, self.form)
+        (x, angular, weights), (src, dst) = operands, indices
+        couple = partial(couple_by_matmul, arrays)
+        return path_sums_by_segments(arrays, couple, (x, angular, weights), src, dst, self.num, self.form)
 
     def _program(self, operation: str, x: Array) -> tuple[paths.Tables, int]:
         """Return the tables, and the address of unrolled code or 0."""

@@ -182,9 +182,7 @@ def _add_sums(out: Array, x: Array, weights: Array, matrices: Array, scaled: Arr
 
 
 @part
-def _add_gradients(
-    gradients: Array, factors: Array, g: Array, matrices: Array, scratch: Array, tables: Tables
-) -> None:
+def _add_gradients(gradients: Array, factors: Array, g: Array, matrices: Array, scratch: Array, tables: Tables) -> None:
     """Add the gradients of an edge: with respect to x, which is added to, weights and matrix elements."""
     (dx, dq, d_matrices), (x, weights), (scaled, inner) = gradients, factors, scratch
     clear(dq)

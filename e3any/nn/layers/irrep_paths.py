@@ -19,7 +19,16 @@ from e3any.nn.layers.edges import Edges
 from e3any.ops.index_lists import number_batch
 from e3any.so3 import clebsch_gordan_for_degrees
 
-__all__ = ["IrrepPath", "candidates", "edge_path_sums", "irrep_paths", "joined_along", "path_form", "path_sums", "path_table"]
+__all__ = [
+    "IrrepPath",
+    "candidates",
+    "edge_path_sums",
+    "irrep_paths",
+    "joined_along",
+    "path_form",
+    "path_sums",
+    "path_table",
+]
 
 #: The irreps of both factors and of the product, such as ``("1-", "2+", "1-")``.
 IrrepPath = tuple[str, str, str]
@@ -143,9 +152,7 @@ def path_sums(
     return [xp.reshape(block, (*block.shape[:-1], *shape)) for block, shape in zip(blocks, shapes, strict=True)]
 
 
-def edge_path_sums(
-    backend: Backend, x: Array, angular: Array, weights: Array, edges: Edges, form: PathForm
-) -> Array:
+def edge_path_sums(backend: Backend, x: Array, angular: Array, weights: Array, edges: Edges, form: PathForm) -> Array:
     """Sum couplings with weights of every edge and path; rows of features are those of a form.
 
     Parameters
