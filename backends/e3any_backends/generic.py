@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from e3any_backends.arrays import Array, Arrays
 from e3any_backends.forms.couplings import Coupling, CouplingPlan
 from e3any_backends.forms.matrices import MatrixCoupling
+from e3any_backends.forms.paths import PathForm
 from e3any_backends.forms.tables import handle, tables_of
 from e3any_backends.references.contractions import (
     contract_entries,
@@ -19,6 +20,7 @@ from e3any_backends.references.harmonics import harmonics_by_recursion
 from e3any_backends.references.linear import dense_by_component, dense_by_degree, linear_by_matmul
 from e3any_backends.references.matrices import couple_matrices_by_matmul
 from e3any_backends.references.parities import couple_pair_parities, couple_parities, couple_paths
+from e3any_backends.references.paths import path_sums_by_segments
 
 __all__ = ["Backend"]
 
@@ -35,7 +37,7 @@ class Backend(Arrays):
 
         Parameters
         ----------
-        operation : {'harmonics', 'contraction', 'linear', 'edge_products'}
+        operation : {'harmonics', 'contraction', 'linear', 'edge_products', 'path_sums'}
             The operation.
         *arrays : array
             Its operands; of ``'linear'``, features and one matrix.
@@ -140,6 +142,46 @@ class Backend(Arrays):
             The coupled sums; None if there is no kernel for these arrays.
         """
         return None
+
+    def path_sums(
+        self,
+        x: Array,
+        angular: Array,
+        weights: Array,
+        src: Array,
+        dst: Array,
+        num: int,
+        form: PathForm,
+        indices_are_sorted: bool = False,
+    ) -> Array:
+        r"""Sum couplings of features with harmonics over edges, with weights of every edge and path.
+
+        .. math:: z_{in} = \sum_{e \to i} \sum_{(k,m,n,p,c)} c \, q_{ep} \, x_{s(e)k} \, Y_{em}
+
+        Parameters
+        ----------
+        x : array of shape (N, X)
+            Features of the senders, block by block, see :class:`~e3any_backends.forms.paths.PathForm`.
+        angular : array of shape (E, M)
+            Harmonics Y.
+        weights : array of shape (E, Q)
+            Weights q, block by block.
+        src, dst : integer arrays of shape (E,)
+            Senders and receivers; numbers outside [0, N) or [0, num) are padding.
+        num : int
+            Number of receivers.
+        form : PathForm
+            The table.
+        indices_are_sorted : bool
+            A promise that ``dst`` ascends.
+
+        Returns
+        -------
+        array of shape (num, Z)
+            The sums, block by block.
+        """
+        operands = x, angular, weights
+        return path_sums_by_segments(self, self.couple, operands, src, dst, num, form, indices_are_sorted)
 
     # -- couplings ------------------------------------------------------------------------------------------
 

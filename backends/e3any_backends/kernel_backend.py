@@ -9,6 +9,7 @@ from e3any_backends import kernels
 from e3any_backends.arrays import Array
 from e3any_backends.forms.couplings import Coupling, CouplingPlan
 from e3any_backends.forms.matrices import MatrixCoupling
+from e3any_backends.forms.paths import PathForm
 from e3any_backends.forms.tables import handle
 from e3any_backends.generic import Backend
 from e3any_backends.references.linear import dense_by_component
@@ -112,3 +113,20 @@ class KernelBackend(Backend):
     ) -> Array:
         """Sum products of basis functions and features over edges, for arrays that no kernel supports."""
         return super().edge_products(x, angular, radial, src, dst, num, indices_are_sorted)
+
+    def path_sums(
+        self,
+        x: Array,
+        angular: Array,
+        weights: Array,
+        src: Array,
+        dst: Array,
+        num: int,
+        form: PathForm,
+        indices_are_sorted: bool = False,
+    ) -> Array:
+        """Sum couplings with weights of every edge and path over edges, by a kernel or by the reference."""
+        if self.supports("path_sums", x, angular, weights):
+            indices = [self.as_index(src), self.as_index(dst)]
+            return self.apply("path_sums", (form.number, num), [x, angular, weights], indices)
+        return super().path_sums(x, angular, weights, src, dst, num, form, indices_are_sorted)

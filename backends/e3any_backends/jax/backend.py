@@ -13,6 +13,7 @@ from e3any_backends import kernels
 from e3any_backends.arrays import Array
 from e3any_backends.forms.couplings import Coupling, CouplingPlan, SparseForm, feature_shapes
 from e3any_backends.forms.matrices import PRODUCTS, MatrixCoupling, matrix_product_form
+from e3any_backends.forms.paths import PathForm
 from e3any_backends.forms.tables import handle, tables_of
 from e3any_backends.generic import Backend
 from e3any_backends.jax.arrays import JaxArrays
@@ -22,6 +23,7 @@ from e3any_backends.jax.edges import sum_edges
 from e3any_backends.jax.gpu import is_installed
 from e3any_backends.jax.harmonics import harmonics
 from e3any_backends.jax.linear import multiply
+from e3any_backends.jax.paths import sum_paths
 from e3any_backends.references.linear import dense_by_component
 
 __all__ = ["JaxBackend"]
@@ -82,6 +84,20 @@ class JaxBackend(JaxArrays, Backend):
     ) -> Array:
         """Sum products over edges by a primitive, block by block."""
         return sum_edges(x, angular, radial, self.as_index(src), self.as_index(dst), num, indices_are_sorted)
+
+    def path_sums(
+        self,
+        x: Array,
+        angular: Array,
+        weights: Array,
+        src: Array,
+        dst: Array,
+        num: int,
+        form: PathForm,
+        indices_are_sorted: bool = False,
+    ) -> Array:
+        """Sum couplings with weights of every edge and path over edges by a primitive."""
+        return sum_paths(x, angular, weights, self.as_index(src), self.as_index(dst), num, form)
 
     def contract(self, operands: Sequence[Array], form: int, output: int) -> Array:
         """Contract a form by a primitive."""

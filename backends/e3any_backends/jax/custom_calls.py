@@ -156,7 +156,7 @@ def call(
         Shapes of the results.
     *operands : array
         JAX arrays, and NumPy arrays, which become constants of the program.
-    program : Program or EdgeProgram, optional
+    program : Program, EdgeProgram or PathProgram, optional
         Machine code of the operation, if it has its own for these operands.
     shared : int
         Size, in words of eight bytes, of the scratch memory that all shares of the work use.

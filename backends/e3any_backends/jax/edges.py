@@ -29,7 +29,7 @@ from e3any_backends.jax.custom_calls import call
 from e3any_backends.jax.multilinear import MultilinearPrimitive, Program, Shape
 from e3any_backends.jax.store import stored
 
-__all__ = ["EdgeShapes", "Rows", "edge_rows", "sum_edges", "sum_terms"]
+__all__ = ["EdgeShapes", "Rows", "edge_rows", "kernel_calls", "sum_edges", "sum_terms"]
 
 # Slots: components of nodes (N, K, F), angular parts (E, M), radial parts (E, L+1, F), sums (num, M, K, F).
 _X, _Y, _G, _A = range(4)
@@ -310,7 +310,7 @@ def _sums_by_kernel(*operands: Array, program: Program) -> list[Array] | None:
     size, shared = edges.work(x, angular), edge_scratch_words(shapes[_A][0], angular.shape[0])
     arrays: dict[int | None, Array] = dict(enumerate(o.astype(wide) for o in operands[3:]))
     totals: dict[int, Array] = {}
-    for outs, factors in _calls(program):
+    for outs, factors in kernel_calls(program):
         is_gradient = len(factors) == 4
         name, results = ("edge_gradients", shapes[:_A]) if is_gradient else ("edge_products", (shapes.sums,))
         amount = {"work": 3 * size, "partial_size": x.size} if is_gradient else {"work": size}
@@ -328,7 +328,7 @@ def _sums_by_kernel(*operands: Array, program: Program) -> list[Array] | None:
 _Point = tuple[int | None, ...]
 
 
-def _calls(program: Program) -> Iterator[tuple[list[list[int]], _Point]]:
+def kernel_calls(program: Program) -> Iterator[tuple[list[list[int]], _Point]]:
     """Yield calls of kernels: for each result the outputs that it is added to, and the operands.
 
     There are two kernels. One sums products of three operands over edges. The other takes four operands, one for each

@@ -28,7 +28,7 @@ from e3any_backends.kernels.code.simd import clear
 from e3any_backends.kernels.code.unrolled import run
 from e3any_backends.kernels.parallel.partition import of_edges, of_rows
 
-__all__ = ["by_receiver", "product", "sorted_edges", "vjp", "work"]
+__all__ = ["by_receiver", "product", "senders_in_order", "sorted_edges", "vjp", "work"]
 
 # Bytes of a core's first-level cache that are used. Addresses that differ by a multiple of _CACHE_PERIOD compete for
 # the same lines of it (https://en.wikipedia.org/wiki/CPU_cache#Associativity), which have _LINE bytes. A cache
@@ -116,7 +116,7 @@ def product(
     begin, end = of_edges(starts, share, num_shares)
     if code != 0:
         pointers, steps = np.empty(6, np.intp), np.empty(5, np.intp)
-        senders = _senders(src, order, starts[begin], starts[end])
+        senders = senders_in_order(src, order, starts[begin], starts[end])
         _set_factors(pointers, x, angular, radial, senders, order)
         _set_components(steps, x, width * x.itemsize)
         for i in range(begin, end):
@@ -185,7 +185,7 @@ def vjp(
     _clear_gradients(d_angular, d_radial, order[padding + first : padding + last], True)
     if code != 0:
         pointers, steps = np.empty(9, np.intp), np.empty(5, np.intp)
-        senders = _senders(src, order, starts[begin], starts[end])
+        senders = senders_in_order(src, order, starts[begin], starts[end])
         _set_factors(pointers, x, angular, radial, senders, order)
         pointers[6], pointers[7], pointers[8] = dx.ctypes.data, d_angular.ctypes.data, d_radial.ctypes.data
         component_bytes = x.shape[2] * x.itemsize
@@ -225,7 +225,7 @@ def _clear_gradients(d_angular: Array, d_radial: Array, edges: Array, has_radial
 
 
 @jit
-def _senders(src: Array, order: Array, begin: int, end: int) -> Array:
+def senders_in_order(src: Array, order: Array, begin: int, end: int) -> Array:
     """Return the senders of edges, sorted like ``order``; only those of a share are filled in."""
     senders = np.empty(len(order), np.int64)
     for e in range(begin, end):

@@ -23,11 +23,12 @@ from e3any_backends.kernels import contraction, edges, linear
 from e3any_backends.kernels.code.edges import edge_program
 from e3any_backends.kernels.memory import empty, zeros
 from e3any_backends.kernels.parallel.pool import Count, add_partial_outputs, cpus, num_shares, run
+from e3any_backends.kernels.path_map import PathSums
 from e3any_backends.references.contractions import contract_entries
 from e3any_backends.references.edges import edge_products_by_segments
 from e3any_backends.references.linear import linear_by_matmul
 
-__all__ = ["MAPS", "Contraction", "Contractions", "EdgeProducts", "Linear", "MultilinearMap"]
+__all__ = ["MAPS", "Contraction", "Contractions", "EdgeProducts", "Linear", "MultilinearMap", "PathSums"]
 __all__ += ["gradients_of", "value_of"]
 
 DType = np.dtype[np.floating]
@@ -358,7 +359,9 @@ def _edge_code(operation: str, harmonics: int, features: int, dtype: DType) -> i
 
 
 #: The multilinear maps by name.
-MAPS: dict[str, Callable[..., MultilinearMap]] = {kernel.name: kernel for kernel in (Contraction, Linear, EdgeProducts)}
+MAPS: dict[str, Callable[..., MultilinearMap]] = {
+    kernel.name: kernel for kernel in (Contraction, Linear, EdgeProducts, PathSums)
+}
 
 
 def _broadcast(shapes: list[Shape]) -> Shape:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
+from typing import cast
 
 from e3any_backends import Array, Backend
 from e3any_backends.arrays import Namespace
 from e3any_backends.forms.couplings import Coupling, Path
+from e3any_backends.forms.paths import PathForm
 from e3any_backends.forms.tables import host_table
 
 from e3any.conventions import PARITIES
 from e3any.irreps import in_order, irrep_of
 from e3any.nn.layers.edges import Edges
-from e3any.ops.indexed import indexed_sum
+from e3any.ops.index_lists import number_batch
 from e3any.so3 import clebsch_gordan_for_degrees
 
-__all__ = ["IrrepPath", "candidates", "irrep_paths", "joined_along", "path_sums", "path_table"]
+__all__ = [
+    "IrrepPath",
+    "candidates",
+    "edge_path_sums",
+    "irrep_paths",
+    "joined_along",
+    "path_form",
+    "path_sums",
+    "path_table",
+]
 
 #: The irreps of both factors and of the product, such as ``("1-", "2+", "1-")``.
 IrrepPath = tuple[str, str, str]
@@ -82,6 +94,18 @@ def _slices(names: tuple[str, ...]) -> tuple[dict[str, slice], int]:
     return slices, at
 
 
+@host_table
+def path_form(
+    irreps: tuple[tuple[str, int], ...], filters: tuple[str, ...], outputs: tuple[str, ...], cartesian_order: bool
+) -> PathForm:
+    """Tabulate all paths from irreps, names with numbers of features, and harmonics, apart from each other.
+
+    Neighbouring irreps with equally many features are one block.
+    """
+    blocks = ((size, tuple(name for name, _ in group)) for size, group in itertools.groupby(irreps, key=lambda i: i[1]))
+    return PathForm(tuple((path_table(names, filters, outputs, cartesian_order, True), size) for size, names in blocks))
+
+
 def path_sums(
     backend: Backend,
     x: Mapping[str, Array],
@@ -116,31 +140,59 @@ def path_sums(
     list of arrays of shape (..., N, 2l+1, F)
         The sums of all paths, in their order.
     """
-    xp, lead = backend.xp, tuple(angular.shape[:-1])
-    num = next(iter(x.values())).shape[-3]
-    names = in_order(x)
-    counts = {a: len(irrep_paths((a,), filters, outputs)) for a in names}
-    pieces = backend.pieces(weights, [counts[a] * x[a].shape[-1] for a in names], -1)
-    of_irrep = {
-        a: xp.reshape(piece, (*lead, counts[a], x[a].shape[-1])) for a, piece in zip(names, pieces, strict=True)
-    }
-    found: dict[str, list[Array]] = {a: [] for a in names}
-    # Irreps with equally many features are coupled together: one gather, one table, one sum.
-    for size in dict.fromkeys(x[a].shape[-1] for a in names):
-        group = [a for a in names if x[a].shape[-1] == size and counts[a]]
-        if not group:
-            continue
-        sent = edges.gather_src(joined_along(xp, [x[a] for a in group], -2))
-        w = joined_along(xp, [of_irrep[a] for a in group], -2)
-        y = xp.broadcast_to(angular[..., None], (*angular.shape, size))
-        table = path_table(tuple(group), filters, outputs, cartesian_order, True)
-        messages = backend.couple(sent[None, ...], y[None, ...], w[None, ...], table)
-        total = indexed_sum(messages, **edges.reduction(num))
-        each = irrep_paths(tuple(group), filters, outputs)
-        blocks = backend.pieces(total, [2 * irrep_of(c)[0] + 1 for _, _, c in each], -2)
-        for (a, _, _), block in zip(each, blocks, strict=True):
-            found[a].append(block)
-    return [block for a in names for block in found[a]]
+    xp = backend.xp
+    names = [a for a in in_order(x) if irrep_paths((a,), filters, outputs)]
+    rows = [xp.reshape(x[a], (*x[a].shape[:-2], x[a].shape[-2] * x[a].shape[-1])) for a in names]
+    form = path_form(tuple((a, int(x[a].shape[-1])) for a in names), filters, outputs, cartesian_order)
+    sums = edge_path_sums(backend, joined_along(xp, rows, -1), angular, weights, edges, form)
+    shapes = [
+        (2 * irrep_of(c)[0] + 1, x[a].shape[-1]) for a in names for _, _, c in irrep_paths((a,), filters, outputs)
+    ]
+    blocks = backend.pieces(sums, [components * size for components, size in shapes], -1)
+    return [xp.reshape(block, (*block.shape[:-1], *shape)) for block, shape in zip(blocks, shapes, strict=True)]
+
+
+def edge_path_sums(backend: Backend, x: Array, angular: Array, weights: Array, edges: Edges, form: PathForm) -> Array:
+    """Sum couplings with weights of every edge and path; rows of features are those of a form.
+
+    Parameters
+    ----------
+    backend : Backend
+        The backend of the arrays.
+    x : array of shape (..., N, X)
+        Features of nodes.
+    angular : array of shape (*edges, (Lb+1)**2)
+        Harmonics.
+    weights : array of shape (*edges, Q)
+        Weights of paths.
+    edges : Edges
+        The edges.
+    form : PathForm
+        The table.
+
+    Returns
+    -------
+    array of shape (..., N, Z)
+        The sums.
+    """
+    xp, batch, num_src = backend.xp, tuple(x.shape[:-2]), x.shape[-2]
+    edges = edges if edges.adj_idx is None else edges.sparse()
+    num_edges, num_dst = math.prod(edges.indices.shape), cast(int, edges.num_segments)
+    dst_idx, src_idx = edges.dst_idx, edges.src_idx
+    if batch:
+        dst_idx = xp.reshape(number_batch(backend, dst_idx, len(batch), num_dst), (num_edges,))
+        src_idx = xp.reshape(number_batch(backend, src_idx, len(batch), num_src), (num_edges,))
+    sums = backend.path_sums(
+        xp.reshape(x, (math.prod(batch) * num_src, x.shape[-1])),
+        xp.reshape(angular, (num_edges, angular.shape[-1])),
+        xp.reshape(weights, (num_edges, weights.shape[-1])),
+        src_idx,
+        dst_idx,
+        math.prod(batch) * num_dst,
+        form,
+        edges.indices_are_sorted and not batch,  # padding, -1, is not at the beginning of the list of a batch
+    )
+    return xp.reshape(sums, (*batch, num_dst, sums.shape[-1]))
 
 
 def joined_along(xp: Namespace, blocks: list[Array], axis: int) -> Array:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from e3any_backends import Array, Backend, backend_of
-from e3any_backends.forms.tables import host_table
-from numpy.typing import NDArray
 
 from e3any.checks import check_callable, check_count, check_counts, check_degree, floating_backend, shown
-from e3any.conventions import PARITIES
 from e3any.irreps import Features, Irreps, irrep_backend, irrep_of
 from e3any.layout import Layout
 from e3any.nn.activations import silu
@@ -24,7 +22,8 @@ from e3any.nn.layers.blocks import promoted
 from e3any.nn.layers.couplings import coupling_plan, output_layout
 from e3any.nn.layers.dense import Dense
 from e3any.nn.layers.edges import Edges
-from e3any.nn.layers.irrep_paths import IrrepPath, candidates, irrep_paths, path_sums
+from e3any.nn.layers.irrep_paths import IrrepPath, candidates, edge_path_sums, irrep_paths, path_sums
+from e3any.nn.layers.summed_paths import factor_of_path, num_weights, summed_form, summed_paths, weight_of_path
 from e3any.ops.indexed import indexed_sum
 
 __all__ = ["PathMessagePass"]
@@ -195,27 +194,34 @@ class PathMessagePass(Layer):
         out = self._output_layout(layout, basis.max_degree)
         shapes = [(n.num_parities, n.max_degree + 1) for n in (harmonics, layout, out)]
         kernel_shape = tuple(n for shape in shapes for n in shape)
-        weights = self._weights(backend, p, basis.radial, kernel_shape, layout.features)
-        inputs, angular, weights = backend.promote(inputs, basis.angular, weights, dtype=self.dtype)
-        gathered = edges.gather_src(inputs)
+        weights = self._network(backend, p, basis.radial, num_weights(kernel_shape, use_parity) * layout.features)
+        x, angular, weights = backend.promote(inputs, basis.angular, weights[..., 0, 0, :], dtype=self.dtype)
+        order = bool(self.cartesian_order)
+        if backend.supports("path_sums", x, angular, weights):
+            form = summed_form(kernel_shape, order, use_parity, layout.features)
+            rows = backend.xp.reshape(x, (*x.shape[:-3], math.prod(x.shape[-3:])))
+            sums = edge_path_sums(backend, rows, angular, weights, edges, form)
+            return backend.xp.reshape(
+                sums, (*sums.shape[:-1], out.num_parities, (out.max_degree + 1) ** 2, layout.features)
+            )
+        gathered = edges.gather_src(x)
         shape = (*angular.shape[:-1], 1, angular.shape[-1], layout.features)
         y = backend.xp.broadcast_to(angular[..., None, :, None], shape)
-        plan = coupling_plan(kernel_shape, bool(self.cartesian_order), use_parity)
-        messages = backend.couple_paths(y, gathered, weights, plan)
-        return indexed_sum(messages, **edges.reduction(inputs.shape[-4]))
+        plan = coupling_plan(kernel_shape, order, use_parity)
+        messages = backend.couple_paths(y, gathered, self._by_parity(backend, weights, kernel_shape), plan)
+        return indexed_sum(messages, **edges.reduction(x.shape[-4]))
 
-    def _weights(
-        self, backend: Backend, p: Parameters, radial: Array, kernel_shape: tuple[int, ...], features: int
-    ) -> Array:
+    def _by_parity(self, backend: Backend, weights: Array, kernel_shape: tuple[int, ...]) -> Array:
         """Return the weights (1, R, *edges, paths, F) of the paths of the table."""
-        xp, lead = backend.xp, tuple(radial.shape[:-2])
+        xp, lead = backend.xp, tuple(weights.shape[:-1])
         kind = kernel_shape, bool(self.use_parity)
         num = num_weights(*kind)
-        x = xp.reshape(self._network(backend, p, radial, num * features), (*lead, num, features))
-        which = backend.table(_weight_of_path, *kind, like=x)
+        features = weights.shape[-1] // num
+        x = xp.reshape(weights, (*lead, num, features))
+        which = backend.table(weight_of_path, *kind, like=x)
         x = backend.select(x, xp.reshape(which, (-1,)), axis=-2)
         x = xp.reshape(x, (*lead, *which.shape, features))
-        x = x * backend.aligned(backend.table(_factor_of_path, *kind, like=x), x)
+        x = x * backend.aligned(backend.table(factor_of_path, *kind, like=x), x)
         order = (x.ndim - 3, *range(x.ndim - 3), x.ndim - 2, x.ndim - 1)
         return xp.permute_dims(x, order)[None, ...]
 
@@ -343,43 +349,3 @@ def _filters(inputs: Irreps, max_filter: int) -> tuple[str, ...]:
 
 def _message_paths(inputs: Irreps, max_filter: int, outputs: Irreps) -> tuple[IrrepPath, ...]:
     return irrep_paths(tuple(inputs), _filters(inputs, max_filter), tuple(outputs))
-
-
-@host_table
-def summed_paths(kernel_shape: tuple[int, ...], use_parity: bool) -> tuple[IrrepPath, ...]:
-    """List the paths of a table of filters, inputs and outputs in the order of their weights, with parities."""
-    allowed, plan = _allowed(kernel_shape, use_parity), coupling_plan(kernel_shape, True, use_parity)
-    index = np.stack(np.unravel_index(plan.weight_index[0][allowed], kernel_shape), axis=-1).tolist()
-    named = []
-    for entry in index:
-        parities = zip(entry[::2], entry[1::2], kernel_shape[::2], strict=True)
-        b, a, c = (f"{degree}{PARITIES[p if n == 2 else degree % 2]}" for p, degree, n in parities)
-        named.append((a, b, c))
-    return tuple(named)
-
-
-@host_table
-def num_weights(kernel_shape: tuple[int, ...], use_parity: bool = True) -> int:
-    """Return the number of paths that parity allows."""
-    return int(_allowed(kernel_shape, use_parity).sum())
-
-
-def _allowed(kernel_shape: tuple[int, ...], use_parity: bool) -> NDArray[np.bool_]:
-    """Return which paths (R, paths) are allowed."""
-    return np.asarray(coupling_plan(kernel_shape, True, use_parity).weight_mask[0, :, :, 0] != 0)
-
-
-def _weight_of_path(kernel_shape: tuple[int, ...], use_parity: bool) -> NDArray[np.intp]:
-    """Return the index of the weight of every allowed path; forbidden paths have any index."""
-    allowed = _allowed(kernel_shape, use_parity)
-    return np.where(allowed, np.cumsum(allowed).reshape(allowed.shape) - 1, 0)
-
-
-def _factor_of_path(kernel_shape: tuple[int, ...], use_parity: bool) -> NDArray[np.float64]:
-    r"""Return :math:`1 / \sqrt{n_c}` for every path, which ends in irrep c; zero for forbidden paths."""
-    allowed = _allowed(kernel_shape, use_parity)
-    index = coupling_plan(kernel_shape, True, use_parity).weight_index[0]
-    *_, parity, degree = np.unravel_index(index, kernel_shape)
-    ends = parity * kernel_shape[-1] + degree
-    counts = np.bincount(ends[allowed], minlength=ends.max() + 1)
-    return np.where(allowed, 1.0 / np.sqrt(np.maximum(counts[ends], 1)), 0.0)[..., None]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from e3any_backends.kernels.code.annotations import Name
     from e3any_backends.kernels.code.edges import EdgeProgram
+    from e3any_backends.kernels.code.paths import PathProgram
     from e3any_backends.kernels.code.unrolled import Program
 
 __all__ = ["handler"]
@@ -40,7 +41,9 @@ _FUNCTION = ir.FunctionType(INT, [INT, INT, INT])
 
 
 @cache
-def handler(operation: str, dtype: str, program: Program | EdgeProgram | None = None) -> Callable[[int], int]:
+def handler(
+    operation: str, dtype: str, program: Program | EdgeProgram | PathProgram | None = None
+) -> Callable[[int], int]:
     """Return the handler of an operation. The cache keeps it: XLA only has its address.
 
     Parameters
@@ -49,7 +52,7 @@ def handler(operation: str, dtype: str, program: Program | EdgeProgram | None = 
         A key of :data:`e3any_backends.kernels.xla.operations.OPERATIONS`.
     dtype : str
         The dtype of floating-point arrays.
-    program : Program or EdgeProgram, optional
+    program : Program, EdgeProgram or PathProgram, optional
         Unrolled machine code for an operation that takes it.
     """
     name, code = (f"e3any_{operation}_{dtype}", 0) if program is None else (program.name, program.code)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from e3any_backends.arrays import Array
-from e3any_backends.kernels import edges, harmonics, linear
+from e3any_backends.kernels import edges, harmonics, linear, paths
 from e3any_backends.kernels.code.jit import inlined, inner
 from e3any_backends.kernels.code.simd import clear
 from e3any_backends.kernels.contraction import Schedule, contract
@@ -35,7 +35,7 @@ from e3any_backends.kernels.xla.call_frame import (
     words,
 )
 
-__all__ = ["OPERATIONS", "Operation", "edge_scratch_words"]
+__all__ = ["OPERATIONS", "Operation", "edge_scratch_words", "path_scratch_words"]
 
 
 class Operation(NamedTuple):
@@ -215,6 +215,77 @@ def _edge_gradients(share: int, num_shares: int, call: int, dtype: DTypeLike, co
     edges.vjp(share, num_shares, dx, *gradients, *factors, g, senders, starts, order, code)
 
 
+# -- sums over edges with weights of paths -------------------------------------------------------------------
+
+# =============  ======================================================================================
+# arguments[:5]  tables of :class:`~e3any_backends.kernels.paths.Tables`
+# arguments[5]   senders; [6] receivers; a negative number is padding
+# arguments[7]   features x; [8] harmonics; [9] weights; [10] cotangent of the sums, for gradients
+# results        the sums; or gradients with respect to x, which are sums over shares, harmonics, weights
+# scratch        starts; order: see :func:`path_scratch_words`
+# =============  ======================================================================================
+
+
+def path_scratch_words(num_receivers: int, num_edges: int) -> int:
+    """Return the size of the scratch memory, in words: starts and order of :func:`.edges.by_receiver`."""
+    return num_receivers + 2 + num_edges
+
+
+@inner
+def _path_order(call: int) -> tuple[Array, Array, Array]:
+    """Return the senders, and the starts and the order of edges in the scratch memory."""
+    frame, scratch = tasks.frame_of(call), tasks.scratch_of(call)
+    senders = array_1d(arguments(frame)[5], np.int32)
+    num_starts = attribute(frame, "scratch_words") - len(senders)
+    return senders, words(scratch, num_starts), words(scratch + num_starts * WORD, len(senders))
+
+
+@inner
+def _path_tables(buffers: Array, dtype: DTypeLike) -> paths.Tables:
+    return paths.Tables(
+        array_2d(buffers[0], np.int32),
+        array_2d(buffers[1], np.int32),
+        array_1d(buffers[2], np.int32),
+        array_2d(buffers[3], np.int32),
+        array_1d(buffers[4], dtype),
+    )
+
+
+@inner
+def _sort_paths(call: int, dtype: DTypeLike) -> None:
+    buffers, (senders, starts, order) = arguments(tasks.frame_of(call)), _path_order(call)
+    edges.by_receiver(starts, order, senders, array_1d(buffers[6], np.int32), len(array_2d(buffers[7], dtype)))
+
+
+@inlined
+def _path_sums(share: int, num_shares: int, call: int, dtype: DTypeLike, code: int) -> None:
+    frame = tasks.frame_of(call)
+    buffers, (senders, starts, order) = arguments(frame), _path_order(call)
+    out, tables = array_2d(results(frame)[0], dtype), _path_tables(buffers, dtype)
+    factors = array_2d(buffers[7], dtype), array_2d(buffers[8], dtype), array_2d(buffers[9], dtype)
+    paths.path_sums(share, num_shares, out, *factors, senders, starts, order, tables, code)
+
+
+@inlined
+def _path_gradients(share: int, num_shares: int, call: int, dtype: DTypeLike, code: int) -> None:
+    frame = tasks.frame_of(call)
+    buffers, outputs, (senders, starts, order) = arguments(frame), results(frame), _path_order(call)
+    dx, tables = array_2d(outputs[0], dtype), _path_tables(buffers, dtype)
+    if share > 0:
+        dx = array_at(tasks.partial_outputs(call, share), dx.shape, dtype)
+    clear(dx)
+    gradients = array_2d(outputs[1], dtype), array_2d(outputs[2], dtype)
+    factors = array_2d(buffers[7], dtype), array_2d(buffers[8], dtype), array_2d(buffers[9], dtype)
+    g = array_2d(buffers[10], dtype)
+    paths.path_gradients(share, num_shares, dx, *gradients, *factors, g, senders, starts, order, tables, code)
+
+
+@inner
+def _add_rows_to_first(call: int, dtype: DTypeLike) -> None:
+    """Add the partial outputs of the first result, which has rows of numbers."""
+    _add_partial(array_2d(results(tasks.frame_of(call))[0], dtype), call, 0)
+
+
 # -- linear maps --------------------------------------------------------------------------------------------
 
 # ============  =======================================================================================
@@ -300,6 +371,8 @@ OPERATIONS: dict[str, Operation] = {
     "contractions": Operation(_do_nothing, _contract, _add_contractions),
     "edge_products": Operation(_sort_edges, _edge_products, _do_nothing),
     "edge_gradients": Operation(_sort_edges, _edge_gradients, _add_to_first),
+    "path_sums": Operation(_sort_paths, _path_sums, _do_nothing),
+    "path_gradients": Operation(_sort_paths, _path_gradients, _add_rows_to_first),
     "linear_product": Operation(_do_nothing, _linear_product, _do_nothing),
     "linear_matrix_vjp": Operation(_do_nothing, _linear_matrix_vjp, _add_to_first),
     "harmonics_value": Operation(_do_nothing, _harmonics_value, _do_nothing),
