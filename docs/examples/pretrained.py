@@ -3,10 +3,10 @@
     pip install 'e3any[flax,torch,pretrained]'
     python docs/examples/pretrained.py
 
-It writes one checkpoint, with the description of the model and its parameters in double precision, and prints energies,
-forces and stress of molecules and crystals beside those of the original. After that sevenn is not needed:
-``ModelCalculator.from_checkpoint(path, [SevenNet])`` is a calculator of ASE. ``--name 7net-l3i5`` reads another model of
-the package.
+It writes one checkpoint, with the description of the model and its parameters in double precision, and prints
+energies, forces and stress of molecules and crystals beside those of the original. After that sevenn is not needed:
+``ModelCalculator.from_checkpoint(path, [SevenNet])`` is a calculator of ASE. ``--name 7net-l3i5`` reads another model
+of the package.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def description(config: Mapping[str, Any]) -> SevenNet:
         hidden=config["weight_nn_hidden_neurons"],
         readout=irreps["0"] // 2,
         cutoff=config["cutoff"],
-        onset=envelope["cutoff_on"],
+        onset=envelope.get("cutoff_on"),
         num_neighbours=1.0,  # contained in the weights
     )
 

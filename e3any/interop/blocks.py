@@ -198,16 +198,16 @@ def gate_scales(
     return {name: scalars if name == irreps.scalar else gates for name in irreps}
 
 
-def _terms(irreps: Terms, name: str) -> list[tuple[str, int]]:
+def _terms(irreps: Any, name: str) -> list[tuple[str, int]]:
     """Return names and numbers of features of irreps, in their order."""
     if isinstance(irreps, Irreps):
         return list(irreps.items())
     if isinstance(irreps, str):
         terms = terms_of(irreps)
-    elif isinstance(irreps, Sequence):
-        terms = list(irreps)
-    else:
+    elif not isinstance(irreps, Sequence):
         raise TypeError(f"expected {name} to be irreps, a string or a sequence, got {shown(irreps)}")
+    else:
+        terms = list(irreps)
     for term in terms:
         if not isinstance(term, tuple) or len(term) != 2:
             raise ValueError(f"expected {name} as pairs of a name and a number, got {shown(term)}")
@@ -253,7 +253,7 @@ def _pairs(ins: list[tuple[str, int]], outs: list[tuple[str, int]]) -> list[tupl
     return pairs
 
 
-def _split(backend: Backend, weights: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
+def _split(backend: Backend, weights: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
     """Return the blocks of flat weights (..., K)."""
     sizes = [_product(shape) for shape in shapes]
     if tuple(weights.shape[-1:]) != (sum(sizes),):
@@ -298,7 +298,9 @@ def _named(
         raise ValueError(f"expected weights of the pairs {shown(pairs)} of irreps, got {shown(sorted(blocks))}")
     for pair, shape in zip(pairs, shapes, strict=True):
         if tuple(blocks[pair].shape[-2:]) != shape:
-            raise ValueError(f"expected weights {pair} of shape (..., {shape[0]}, {shape[1]}), got {blocks[pair].shape}")
+            raise ValueError(
+                f"expected weights {pair} of shape (..., {shape[0]}, {shape[1]}), got {blocks[pair].shape}"
+            )
     for o, x in offsets.items():
         if o >= len(outs) or outs[o][0] not in SCALARS or tuple(x.shape[-1:]) != (outs[o][1],):
             raise ValueError(f"expected biases of scalars of {shown(outs)}, got b[{o}] of shape {tuple(x.shape)}")
@@ -316,12 +318,12 @@ def _joined(
     xp, params = backend.xp, {}
     for name in dict.fromkeys(a for a, _ in ins if any(a == b for b, _ in outs)):
         columns = [o for o, (b, _) in enumerate(outs) if b == name]
-        rows = [
-            xp.concat([blocks[i, o] for o in columns], axis=-1) for i, (a, _) in enumerate(ins) if a == name
-        ]
+        rows = [xp.concat([blocks[i, o] for o in columns], axis=-1) for i, (a, _) in enumerate(ins) if a == name]
         params[name] = {"kernel": xp.concat(rows, axis=-2)}
         if name in SCALARS and offsets:
             x = next(iter(offsets.values()))
             none = [xp.zeros((*x.shape[:-1], outs[o][1]), dtype=x.dtype, device=backend.device(x)) for o in columns]
-            params[name]["bias"] = xp.concat([offsets.get(o, zero) for o, zero in zip(columns, none, strict=True)], axis=-1)
+            params[name]["bias"] = xp.concat(
+                [offsets.get(o, zero) for o, zero in zip(columns, none, strict=True)], axis=-1
+            )
     return params

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 from e3any_backends import Array, Backend
@@ -65,7 +66,9 @@ def message_paths(
     filters = candidates(max_filter, inputs.has_parity, False)
     paths = [path for a in inputs for path in irrep_paths((a,), filters, tuple(outputs))]
     if not paths:
-        raise ValueError(f"expected outputs that {inputs} and harmonics up to degree {max_filter} couple to, got {outputs}")
+        raise ValueError(
+            f"expected outputs that {inputs} and harmonics up to degree {max_filter} couple to, got {outputs}"
+        )
     return tuple(sorted(paths, key=_rank_in_e3nn) if by_output else paths)
 
 
@@ -134,9 +137,7 @@ def message_parameters(
     columns = dict(zip(given, backend.pieces(kernels[-1], [inputs[a] for a, _, _ in given], -1), strict=True))
     factors = {path: scale * _factor(path, normalization, irrep_normalization) for path in given}
     last = backend.xp.concat([columns[path] * factors[path] for path in ours], axis=-1)
-    tree: dict[str, Any] = {
-        f"mlp{n}": {"0+": {"kernel": kernel}} for n, kernel in enumerate([*kernels[:-1], last])
-    }
+    tree: dict[str, Any] = {f"mlp{n}": {"0+": {"kernel": kernel}} for n, kernel in enumerate([*kernels[:-1], last])}
     tree["out"] = {name: {"kernel": _reordered(backend, rows[name], name, given, ours, inputs)} for name in mix}
     return tree
 
@@ -245,7 +246,7 @@ def _checked(paths: Sequence[IrrepPath], allowed: tuple[IrrepPath, ...]) -> tupl
 
 def _check_chain(kernels: Sequence[Array], what: str) -> None:
     shapes = [tuple(x.shape) for x in kernels]
-    if any(len(shape) != 2 for shape in shapes) or any(a[1] != b[0] for a, b in zip(shapes, shapes[1:], strict=False)):
+    if any(len(shape) != 2 for shape in shapes) or any(a[1] != b[0] for a, b in pairwise(shapes)):
         raise ValueError(f"expected {what} of layers (H, H') that follow each other, got shapes {shapes}")
 
 
@@ -265,7 +266,9 @@ def _check_shapes(
 def _factor(path: IrrepPath, normalization: Normalization, irrep_normalization: IrrepNormalization) -> float:
     """Return the ratio of the couplings of another library to those of e3any."""
     if irrep_normalization not in ("component", "norm", "none"):
-        raise ValueError(f"expected irrep_normalization 'component', 'norm' or 'none', got {shown(irrep_normalization)}")
+        raise ValueError(
+            f"expected irrep_normalization 'component', 'norm' or 'none', got {shown(irrep_normalization)}"
+        )
     if normalization not in ("racah", "4pi", "orthonormal"):
         raise ValueError(f"expected normalization 'racah', '4pi' or 'orthonormal', got {shown(normalization)}")
     l1, l2, l3 = (irrep_of(name)[0] for name in path)

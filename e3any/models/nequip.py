@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 from e3any_backends import Array
 
 from e3any import nn
-from e3any.checks import check_count, check_number
+from e3any.checks import check_count
 from e3any.irreps import Irreps
-from e3any.models.species import ELEMENTS, checked_elements, species_of
-from e3any.nn.cutoffs import check_positive
+from e3any.models.parts import ELEMENTS, check_settings, scalars_of, species_of
 
 __all__ = ["NequIP"]
+
+_IRREPS = Irreps("64x0+ + 64x1- + 64x2+")
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,16 @@ class NequIP(nn.Layer):
     Raises
     ------
     ValueError
-        If a number is not positive, or elements occur twice.
+        If a number is not positive or an integer where it has to be, elements occur twice, irreps lack scalars, or a
+        setting is neither True nor False.
     TypeError
-        If elements are not a sequence, or a setting has another type.
+        If elements are not a sequence, a number is none, or a dtype is not a floating-point dtype.
     """
 
     layouts: ClassVar[tuple[str, ...]] = ()
 
     elements: Sequence[int] = ELEMENTS
-    irreps: Irreps = Irreps("64x0+ + 64x1- + 64x2+")
+    irreps: Irreps = _IRREPS
     num_interactions: int = 4
     max_degree: int = 2
     num_radial: int = 8
@@ -86,11 +88,10 @@ class NequIP(nn.Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "elements", checked_elements(self.elements))
-        object.__setattr__(self, "irreps", Irreps(self.irreps))
-        check_count(self.num_interactions, "num_interactions")
-        check_number(self.num_neighbours, "num_neighbours")
-        check_positive(self.num_neighbours, "num_neighbours")
+        check_settings(self)
+        if self.readout is not None:
+            check_count(self.readout, "readout")
+        check_count(self.order, "order")
 
     def forward(self, p: nn.Parameters, numbers: Array, vectors: Array, **lists: Any) -> Array:
         """Return the energies of atoms.
@@ -122,7 +123,7 @@ class NequIP(nn.Layer):
         )
         basis = basis._replace(angular=basis.angular / math.sqrt(self.num_neighbours))
         species = species_of(numbers, self.elements)
-        scalars = Irreps({self.irreps.scalar: self.irreps[self.irreps.scalar]})
+        scalars = scalars_of(self.irreps)
         x = nn.Embed(num, scalars, param_dtype=dtype)(p / "embed", species)
         for i in range(self.num_interactions):
             irreps = self.irreps if i < self.num_interactions - 1 else scalars

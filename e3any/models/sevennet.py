@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 from e3any_backends import Array
 
 from e3any import nn
-from e3any.checks import check_count, check_number
+from e3any.checks import check_number, check_size
 from e3any.irreps import Irreps
-from e3any.models.species import ELEMENTS, checked_elements, species_of
-from e3any.nn.cutoffs import check_positive
+from e3any.models.parts import ELEMENTS, check_settings, scalars_of, species_of
 
 __all__ = ["SevenNet"]
+
+_IRREPS = Irreps("128x0 + 64x1 + 32x2")
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,11 @@ class SevenNet(nn.Layer):
         Hidden layers of the networks of the distance.
     readout : int
         Features of the linear map from which energies are read.
-    cutoff, onset : float
-        Where messages end, and where they begin to fade (:func:`e3any.nn.xplor_cutoff`), in the unit of vectors.
+    cutoff : float
+        Where messages end, in the unit of vectors.
+    onset : float, optional
+        Where messages begin to fade (:func:`e3any.nn.xplor_cutoff`); None for the envelope
+        :func:`e3any.nn.polynomial_cutoff`, which the model SevenNet-l3i5 has.
     num_neighbours : float
         Average number of neighbours; messages are divided by its root.
     scale, shift : float or sequence of float
@@ -55,22 +59,23 @@ class SevenNet(nn.Layer):
     Raises
     ------
     ValueError
-        If a number is not positive, or elements occur twice.
+        If a number is not positive or an integer where it has to be, elements occur twice, irreps lack scalars, or a
+        setting is neither True nor False.
     TypeError
-        If elements are not a sequence, or a setting has another type.
+        If elements are not a sequence, a number is none, or a dtype is not a floating-point dtype.
     """
 
     layouts: ClassVar[tuple[str, ...]] = ()
 
     elements: Sequence[int] = ELEMENTS
-    irreps: Irreps = Irreps("128x0 + 64x1 + 32x2")
+    irreps: Irreps = _IRREPS
     num_interactions: int = 5
     max_degree: int = 2
     num_radial: int = 8
     hidden: Sequence[int] = (64, 64)
     readout: int = 64
     cutoff: float = 5.0
-    onset: float = 4.5
+    onset: float | None = 4.5
     num_neighbours: float = 36.0
     scale: Any = 1.0
     shift: Any = 0.0
@@ -78,11 +83,12 @@ class SevenNet(nn.Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "elements", checked_elements(self.elements))
-        object.__setattr__(self, "irreps", Irreps(self.irreps))
-        check_count(self.num_interactions, "num_interactions")
-        check_number(self.num_neighbours, "num_neighbours")
-        check_positive(self.num_neighbours, "num_neighbours")
+        check_settings(self)
+        check_size(self.readout, "readout")
+        if self.onset is not None:
+            check_number(self.onset, "onset")
+            if not 0 <= self.onset < self.cutoff:
+                raise ValueError(f"expected 0 <= onset < cutoff, got onset = {self.onset} and cutoff = {self.cutoff}")
 
     def forward(self, p: nn.Parameters, numbers: Array, vectors: Array, **lists: Any) -> Array:
         """Return the energies of atoms.
@@ -104,17 +110,20 @@ class SevenNet(nn.Layer):
             Energies.
         """
         num, dtype = len(self.elements), self.param_dtype
+        envelope = partial(nn.polynomial_cutoff, cutoff=self.cutoff)
+        if self.onset is not None:
+            envelope = partial(nn.xplor_cutoff, cutoff=self.cutoff, onset=self.onset)
         basis = nn.BesselBasis(self.cutoff, dtype)(
             p / "basis",
             vectors,
             max_degree=self.max_degree,
             num=self.num_radial,
-            cutoff_fn=partial(nn.xplor_cutoff, cutoff=self.cutoff, onset=self.onset),
+            cutoff_fn=envelope,
             factored=True,
         )
         basis = basis._replace(angular=basis.angular / math.sqrt(self.num_neighbours))
         species = species_of(numbers, self.elements)
-        scalars = Irreps({self.irreps.scalar: self.irreps[self.irreps.scalar]})
+        scalars = scalars_of(self.irreps)
         x = nn.Embed(num, scalars, param_dtype=dtype)(p / "embed", species)
         for i in range(self.num_interactions):
             irreps = self.irreps if i < self.num_interactions - 1 else scalars

@@ -29,8 +29,8 @@ class JointRMSNorm(Layer):
         \frac{1}{F} \sum_{m'f'} \bigl(x^{(l_p)}_{m'f'}\bigr)^2}} + \beta_f\, \delta_{l_p=0_+} \qquad
         w_l = \frac{1}{P\, (L+1) (2l+1)} \text{ or } \frac{1}{P\, (L+1)^2}
 
-    A dictionary by irrep has numbers :math:`F_{l_p}` of features of their own. Then the mean over features is that of the
-    irrep, with the weight :math:`w_l = 1 / (K (2l+1))` for K irreps; without ``balance``, the mean square is that of all
+    In a dictionary, irreps have numbers of features of their own. Then the mean over features is that of the irrep,
+    with the weight :math:`w_l = 1 / (K (2l+1))` for K irreps; without ``balance``, the mean square is that of all
     numbers of the sample.
 
     With ``centre``, the mean over features is subtracted from scalars first. With the defaults, this is the norm of the
