@@ -13,7 +13,7 @@ from e3any_backends import Array
 from e3any import nn
 from e3any.checks import check_count
 from e3any.irreps import Irreps
-from e3any.models.parts import ELEMENTS, check_settings, scalars_of, species_of
+from e3any.models.parts import ELEMENTS, check_settings, embedded, scalars_of, species_of
 
 __all__ = ["NequIP"]
 
@@ -124,7 +124,7 @@ class NequIP(nn.Layer):
         basis = basis._replace(angular=basis.angular / math.sqrt(self.num_neighbours))
         species = species_of(numbers, self.elements)
         scalars = scalars_of(self.irreps)
-        x = nn.Embed(num, scalars, param_dtype=dtype)(p / "embed", species)
+        x = embedded(p / "embed", species, num, self.irreps, vectors, dtype)
         for i in range(self.num_interactions):
             irreps = self.irreps if i < self.num_interactions - 1 else scalars
             skip = num if self.species_skip else None

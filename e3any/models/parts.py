@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from e3any.checks import check_count, check_counts, check_number, check_size, shown
 from e3any.irreps import Irreps
 from e3any.nn.cutoffs import check_positive
-from e3any.nn.layers import BesselBasis, ScaleShift
+from e3any.nn.layer import Parameters
+from e3any.nn.layers import BesselBasis, Embed, ScaleShift
 
-__all__ = ["ELEMENTS", "check_settings", "scalars_of", "species_of"]
+__all__ = ["ELEMENTS", "check_settings", "embedded", "scalars_of", "species_of"]
 
 #: The elements from hydrogen to plutonium, which data of materials have.
 ELEMENTS = tuple(range(1, 95))
@@ -46,6 +47,12 @@ def check_settings(model: Any) -> None:
 def scalars_of(irreps: Irreps) -> Irreps:
     """Return the scalars among irreps."""
     return Irreps({irreps.scalar: irreps[irreps.scalar]})
+
+
+def embedded(p: Parameters, species: Array, num: int, irreps: Irreps, vectors: Array, param_dtype: Any) -> Any:
+    """Return the learned scalars of every atom, in a dtype that the vectors can be combined with."""
+    scalars = Embed(num, scalars_of(irreps), param_dtype=param_dtype)(p, species)
+    return {name: backend_of(vectors).promote(x, vectors)[0] for name, x in scalars.items()}
 
 
 def species_of(numbers: Array, elements: Sequence[int]) -> Array:
