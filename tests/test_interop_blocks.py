@@ -1,4 +1,4 @@
-"""Weights of linear maps, gates and convolutions of other libraries, whose irreps have numbers of features of their own."""
+"""Weights of linear maps, gates and convolutions of other libraries, on dictionaries by irrep."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ with warnings.catch_warnings():
     from e3nn import nn as e3nn_nn
     from e3nn import o3
 
-pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.filterwarnings("ignore::UserWarning")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
 
 # Irreps occur several times, as behind a convolution.
 INPUTS, OUTPUTS = "3x0e + 2x1o + 4x0e + 5x1o + 2x1e", "2x0e + 3x1o + 4x0e + 2x2e"
@@ -51,7 +54,7 @@ def features(rng, terms, num=5):
 
 
 def as_flat(x, terms):
-    """Return a dictionary as a flat array of e3nn, in which irreps occur several times; those that it lacks are zero."""
+    """Return a dictionary as a flat array of e3nn, in which irreps occur several times; missing ones are zero."""
     flat, at = [], dict.fromkeys(x, 0)
     for name, count in terms_of(terms):
         irreps = Irreps({name: count})
@@ -75,7 +78,7 @@ def test_linear_maps_are_those_of_e3nn(rng, path_normalization):
     assert_parity(twice["1-"]["kernel"], interop.linear_parameters(2 * w, INPUTS, OUTPUTS)["1-"]["kernel"], "float64")
 
 
-@pytest.mark.parametrize("path, gradient", list(itertools.product(["element", "path"], repeat=2)))
+@pytest.mark.parametrize(("path", "gradient"), list(itertools.product(["element", "path"], repeat=2)))
 def test_linear_maps_are_those_of_e3nn_jax(rng, path, gradient):
     e3nn_jax = pytest.importorskip("e3nn_jax")
     options = {"path_normalization": path, "gradient_normalization": gradient}
@@ -136,7 +139,7 @@ def instructions(inputs, degree, outputs, by_output):
 
 @pytest.mark.parametrize("by_output", [False, True])
 @pytest.mark.parametrize(
-    "normalization, irrep_normalization", [("component", "component"), ("norm", "norm"), ("integral", "none")]
+    ("normalization", "irrep_normalization"), [("component", "component"), ("norm", "norm"), ("integral", "none")]
 )
 def test_convolutions_are_those_of_models_on_e3nn(rng, by_output, normalization, irrep_normalization):
     inputs, outputs, degree = "3x0e + 2x0o + 2x1o + 4x1e", "4x0e + 2x1o + 3x1e + 2x2e", 2
@@ -159,9 +162,7 @@ def test_convolutions_are_those_of_models_on_e3nn(rng, by_output, normalization,
     flat, x = features(rng, inputs)
     r, radial = rng.normal(size=(7, 3)), rng.normal(size=(7, 4))
     dst, src = np.asarray([0, 0, 1, 2, 3, 3, 4]), np.asarray([1, 4, 0, 3, 2, 0, 1])
-    harmonics = o3.spherical_harmonics(
-        o3.Irreps.spherical_harmonics(degree), torch.from_numpy(r), True, normalization
-    )
+    harmonics = o3.spherical_harmonics(o3.Irreps.spherical_harmonics(degree), torch.from_numpy(r), True, normalization)
     messages = product(torch.from_numpy(flat)[src], harmonics, network(torch.from_numpy(radial)))
     sums = torch.zeros(5, messages.shape[-1]).index_add(0, torch.from_numpy(dst), messages) / 3.0
     expected = linear(sums, torch.from_numpy(w)).detach().numpy()
@@ -233,7 +234,7 @@ def test_bessel_functions_have_the_frequencies_of_others(rng):
 
 
 @pytest.mark.parametrize(
-    "call, message",
+    ("call", "message"),
     [
         (lambda: interop.linear_parameters(np.ones(3), "2x0", "2x0"), r"expected 4 weights of blocks \[\(2, 2\)\]"),
         (lambda: interop.linear_parameters(np.ones(4), "2x0", "2x0+"), "expected outputs with an irrep of the inputs"),

@@ -326,7 +326,10 @@ WRONG = {
     "gates": (lambda: nn.gate(X, np.ones((4, 1, 2))), r"expected gates of shape \(4, 1, 3\)"),
     "no scalars": (lambda: nn.Gate()({}, {"1": X["1"]}), "expected inputs with scalars '0', which gates are computed"),
     "linear": (lambda: nn.Dense(Irreps("2x0+"))({}, X), r"expected inputs with at least one irrep of 2x0\+, got 2x0"),
-    "species": (lambda: nn.SpeciesDense(2, 3)({}, X, np.zeros(3, int)), r"expected categories of shape \(4,\), got \(3,\)"),
+    "species": (
+        lambda: nn.SpeciesDense(2, 3)({}, X, np.zeros(3, int)),
+        r"expected categories of shape \(4,\), got \(3,\)",
+    ),
     "sum": (
         lambda: nn.add(X, {"1": np.ones((4, 3, 2))}),
         r"expected shape \(4, 3, 3\) of '1' as before, got \(4, 3, 2\)",

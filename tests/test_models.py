@@ -108,7 +108,7 @@ def test_descriptions_are_read(name):
 
 
 @pytest.mark.parametrize(
-    "model, number",
+    ("model", "number"),
     [(models.SevenNet(elements=range(1, 90)), 842_618), (models.NequIP(ELEMENTS), 519_390)],
     ids=["SevenNet", "NequIP"],
 )
@@ -139,5 +139,23 @@ def test_settings_are_checked(model, wrong):
 
 
 def test_onsets_are_checked():
-    with pytest.raises(ValueError, match="expected 0 <= onset < cutoff, got onset = 6.0 and cutoff = 5.0"):
+    with pytest.raises(ValueError, match=r"expected 0 <= onset < cutoff, got onset = 6\.0 and cutoff = 5\.0"):
         models.SevenNet(onset=6.0)
+
+
+WRONG_CALLS = {
+    "numbers": ({"numbers": np.ones(9)}, TypeError, "expected numbers to be an integer array, got"),
+    "vectors": ({"vectors": np.ones((2, 2))}, ValueError, r"expected vectors of shape \(..., 3\), got \(2, 2\)"),
+    "lists": ({"dst_idx": None}, TypeError, "expected both dst_idx and src_idx"),
+    "edges": ({"vectors": np.ones((3, 3))}, ValueError, "got"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_CALLS)
+@pytest.mark.parametrize("name", ["NequIP", "SevenNet"])
+def test_inputs_are_checked(rng, name, wrong):
+    change, error, message = WRONG_CALLS[wrong]
+    inputs = {"numbers": np.asarray([1, 8]), "vectors": np.ones((2, 3))}
+    inputs |= {"dst_idx": np.asarray([0, 1]), "src_idx": np.asarray([1, 0])}
+    with pytest.raises(error, match=message):
+        SMALL[name](parameters(SMALL[name], rng), **inputs | change)

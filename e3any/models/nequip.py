@@ -13,7 +13,7 @@ from e3any_backends import Array
 from e3any import nn
 from e3any.checks import check_count
 from e3any.irreps import Irreps
-from e3any.models.parts import ELEMENTS, check_settings, embedded, scalars_of, species_of
+from e3any.models.parts import ELEMENTS, check_settings, check_structure, embedded, scalars_of, species_of
 
 __all__ = ["NequIP"]
 
@@ -111,7 +111,18 @@ class NequIP(nn.Layer):
         -------
         array of shape (..., N)
             Energies.
+
+        Raises
+        ------
+        RuntimeError
+            If neither or both kinds of index list are given.
+        ValueError
+            If shapes do not fit.
+        TypeError
+            If vectors are not a floating-point array, numbers or lists are not integer arrays, or arrays belong to
+            different libraries.
         """
+        check_structure(numbers, vectors, lists)
         num, dtype = len(self.elements), self.param_dtype
         basis = nn.BesselBasis(self.cutoff, dtype)(
             p / "basis",

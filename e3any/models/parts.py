@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,14 @@ from e3any_backends import Array, backend_of
 from e3any_backends.forms.tables import host_table
 from numpy.typing import NDArray
 
-from e3any.checks import check_count, check_counts, check_number, check_size, shown
+from e3any.checks import check_count, check_counts, check_integer, check_number, check_vectors, floating_backend, shown
 from e3any.irreps import Irreps
 from e3any.nn.cutoffs import check_positive
 from e3any.nn.layer import Parameters
 from e3any.nn.layers import BesselBasis, Embed, ScaleShift
+from e3any.ops import index_kind
 
-__all__ = ["ELEMENTS", "check_settings", "embedded", "scalars_of", "species_of"]
+__all__ = ["ELEMENTS", "check_settings", "check_structure", "embedded", "scalars_of", "species_of"]
 
 #: The elements from hydrogen to plutonium, which data of materials have.
 ELEMENTS = tuple(range(1, 95))
@@ -36,12 +37,21 @@ def check_settings(model: Any) -> None:
     object.__setattr__(model, "hidden", tuple(model.hidden))
     for name in ("num_interactions", "max_degree"):
         check_count(getattr(model, name), name)
-    check_size(model.num_radial, "num_radial")
+    check_integer(model.num_radial, "num_radial", least=1)
     for name in ("cutoff", "num_neighbours"):
         check_number(getattr(model, name), name)
         check_positive(getattr(model, name), name)
     BesselBasis(model.cutoff, model.param_dtype)
     ScaleShift(len(elements), model.scale, model.shift)
+
+
+def check_structure(numbers: Array, vectors: Array, lists: Mapping[str, Any]) -> None:
+    """Raise an error unless the inputs of a model are arrays of one library whose shapes can fit each other."""
+    backend = floating_backend(numbers, vectors=vectors)
+    check_vectors(vectors, "vectors")
+    if not hasattr(numbers, "shape") or not backend.is_integer(numbers):
+        raise TypeError(f"expected numbers to be an integer array, got {shown(numbers)}")
+    index_kind(**{name: lists.get(name) for name in ("adj_idx", "dst_idx", "src_idx")})
 
 
 def scalars_of(irreps: Irreps) -> Irreps:

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 from e3any_backends import Array
 
 from e3any import nn
-from e3any.checks import check_number, check_size
+from e3any.checks import check_integer, check_number
 from e3any.irreps import Irreps
-from e3any.models.parts import ELEMENTS, check_settings, embedded, scalars_of, species_of
+from e3any.models.parts import ELEMENTS, check_settings, check_structure, embedded, scalars_of, species_of
 
 __all__ = ["SevenNet"]
 
@@ -84,7 +84,7 @@ class SevenNet(nn.Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_settings(self)
-        check_size(self.readout, "readout")
+        check_integer(self.readout, "readout", least=1)
         if self.onset is not None:
             check_number(self.onset, "onset")
             if not 0 <= self.onset < self.cutoff:
@@ -108,7 +108,18 @@ class SevenNet(nn.Layer):
         -------
         array of shape (..., N)
             Energies.
+
+        Raises
+        ------
+        RuntimeError
+            If neither or both kinds of index list are given.
+        ValueError
+            If shapes do not fit.
+        TypeError
+            If vectors are not a floating-point array, numbers or lists are not integer arrays, or arrays belong to
+            different libraries.
         """
+        check_structure(numbers, vectors, lists)
         num, dtype = len(self.elements), self.param_dtype
         envelope = partial(nn.polynomial_cutoff, cutoff=self.cutoff)
         if self.onset is not None:
