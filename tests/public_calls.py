@@ -1070,6 +1070,7 @@ case(
     outputs=blocks.but(nothing=None),
     biases=array(2, rank=(), axis=(3,)).optional(),
     input_scales=scales,
+    output_scales=scales,
     path_normalization=option("element"),
     gradient_normalization=option("path"),
 )
@@ -1081,6 +1082,7 @@ case(
     outputs=blocks.but(nothing=None),
     num_species=degree(3),
     input_scales=scales,
+    output_scales=scales,
 )
 ragged = Kind(Irreps("2x0+ + 1x1-"), {"string": "2x0+", "nothing": None, "mapping": {"0+": 2}})
 case(
@@ -1128,7 +1130,7 @@ case(
     "interop.network_kernels",
     interop.network_kernels,
     weights=chain,
-    activation=option("silu"),
+    activation=option("silu").optional(),
     source=option("e3nn"),
     input_scale=number(),
     output_scale=number(),
@@ -1149,7 +1151,16 @@ MODEL = {
     "param_dtype": TYPES["param_dtype"],
 }
 NAMED = Kind("2x0 + 1x1", {"number": 1, "unknown": "2y", "scalars": "2x1", "empty": ""})
-case("models.NequIP", models.NequIP, **MODEL, irreps=NAMED, readout=degree().optional(), order=degree(6))
+case(
+    "models.NequIP",
+    models.NequIP,
+    **MODEL,
+    irreps=NAMED,
+    readout=degree().optional(),
+    order=degree(6),
+    norm_epsilon=positive().optional(),
+    embedding=degree().optional(),
+)
 case(
     "models.SevenNet",
     models.SevenNet,

@@ -13,6 +13,7 @@ import torch
 
 from e3any import Irreps, interop, nn
 from e3any.irreps import terms_of
+from e3any.models.nequip import Interaction
 from e3any.testing import assert_parity
 
 with warnings.catch_warnings():
@@ -193,37 +194,80 @@ def sorted_by_output(paths):
     return sorted(paths, key=lambda path: o3.Irrep(path[2].replace("+", "e").replace("-", "o")))
 
 
-def test_convolutions_are_those_of_models_on_e3nn_jax(rng):
+def test_an_interaction_with_norm_and_gate_is_that_of_e3nn_jax(rng):
+    """As in Nequix: messages, a self-connection by species, a norm that weighs irreps, a gate."""
     e3nn_jax = pytest.importorskip("e3nn_jax")
-    inputs, outputs, degree = "3x0e + 2x1o", "4x0e + 2x1o + 2x2e", 2
-    ours, r = Irreps(inputs), rng.normal(size=(4, 3))
+    inputs, outputs, degree = "3x0e + 2x1o", Irreps("3x0e + 2x1o + 2x2e"), 2
+    ours, wide, r = Irreps(inputs), outputs.gated(), rng.normal(size=(4, 3))
     flat, x = features(rng, inputs)
     dst, src = np.asarray([0, 1, 2, 4]), np.asarray([1, 0, 4, 3])
-    paths = interop.message_paths(ours, degree, Irreps(outputs), by_output=True)
-    num = sum(ours[a] for a, _, _ in paths)
-    kernels = [rng.normal(size=(3, 5)), rng.normal(size=(5, num))]
-    radial = rng.normal(size=(4, 3))
-    factors = {"path_normalization": "element", "gradient_normalization": "path"}
+    paths = interop.message_paths(ours, degree, wide, by_output=True)
+    kernels = [rng.normal(size=(3, 5)), rng.normal(size=(5, sum(ours[a] for a, _, _ in paths)))]
+    radial, of_e3nn = rng.normal(size=(4, 3)), "7x0e + 2x1o + 2x2e"
+    scale = {name: rng.normal(size=count) for name, count in wide.items()}
+
+    middle = str(e3nn_jax.tensor_product(inputs, e3nn_jax.s2_irreps(degree), filter_ir_out=of_e3nn))
+    maps = {"mix": (inputs, inputs), "out": (middle, of_e3nn), "skip": (inputs, of_e3nn)}
+    layers = {name: e3nn_jax.FunctionalLinear(*ends) for name, ends in maps.items()}
+    named = {
+        name: {f"w[{n.i_in},{n.i_out}] x": rng.normal(size=(3, *n.path_shape)) for n in layer.instructions}
+        for name, layer in layers.items()
+    }
 
     @jax.jit
-    def theirs(flat, r, radial, kernels):
+    def theirs(flat, r, radial, kernels, weights):
+        matrices = {
+            name: jnp.stack([layer.matrix([w[z] for w in weights[name].values()]) for z in (0, 1, 2)])
+            for name, layer in layers.items()
+        }
         sh = e3nn_jax.spherical_harmonics(e3nn_jax.s2_irreps(degree), r, True, normalization="component")
-        messages = e3nn_jax.tensor_product(e3nn_jax.IrrepsArray(inputs, flat)[src], sh, filter_ir_out=outputs)
+        mixed = e3nn_jax.IrrepsArray(inputs, flat @ matrices["mix"][0])
+        messages = e3nn_jax.tensor_product(mixed[src], sh, filter_ir_out=of_e3nn)
         messages = messages * (jax.nn.silu(radial @ kernels[0]) @ kernels[1])
-        return e3nn_jax.scatter_sum(messages, dst=dst, output_size=5).array
+        y = e3nn_jax.scatter_sum(messages, dst=dst, output_size=5).array @ matrices["out"][0] / 2.0
+        y = e3nn_jax.IrrepsArray(of_e3nn, y + jnp.einsum("ni,nij->nj", flat, matrices["skip"][SPECIES]))
+        # The sum of squares over features, and the mean over components, which are divided by their number once more.
+        weights = [1 / (3 * ir.dim**2) for _, ir in y.irreps]
+        squares = sum(w * jnp.sum(chunk**2, axis=(1, 2)) for w, chunk in zip(weights, y.chunks))
+        norm = jnp.sqrt(1e-12 + squares)[:, None, None]
+        chunks = [chunk / norm * scale[name][:, None] for name, chunk in zip(wide, y.chunks)]
+        y = e3nn_jax.from_chunks(of_e3nn, chunks, (5,), y.dtype)
+        return e3nn_jax.gate(y, even_act=jax.nn.silu, even_gate_act=jax.nn.silu, odd_act=jnp.tanh).array
 
-    linear = e3nn_jax.FunctionalLinear(
-        e3nn_jax.tensor_product(inputs, e3nn_jax.s2_irreps(degree), filter_ir_out=outputs), outputs, **factors
-    )
-    w = weights(rng, linear.num_weights)
-    matrix = np.asarray(linear.matrix(linear.split_weights(jnp.asarray(w))))
-    expected = np.asarray(theirs(flat, r, radial, kernels)) @ matrix
-    mix = interop.linear_parameters(w, str(linear.irreps_in), outputs, **factors)
-    params = interop.message_parameters(kernels, mix, ours, degree, paths=paths)
+    expected = np.asarray(theirs(flat, r, radial, kernels, named))
+    factors = {name: np.sqrt(count / (2 * int(name[0]) + 1)) for name, count in wide.items()}
+    first = {name: {w: x[0] for w, x in part.items()} for name, part in named.items()}
+    mix = interop.linear_parameters(first["out"], middle, wide, output_scales=factors)
+    params = {
+        "mix": interop.linear_parameters(first["mix"], ours, ours),
+        "message": interop.message_parameters(kernels, mix, ours, degree, paths=paths, scale=0.5),
+        "skip": interop.linear_parameters(named["skip"], ours, wide, output_scales=factors),
+        "norm": {name: {"scale": scale[name] / factor} for name, factor in factors.items()},
+    }
     basis = nn.basis(r, max_degree=degree, num=3, radial_fn=lambda x, num: radial, factored=True)
-    message = nn.PathMessagePass(hidden=(5,), features=Irreps(outputs))
-    y = message(params, x, basis, dst_idx=dst, src_idx=src)
-    assert_parity(interop.to_features(y, "e3nn-jax", Irreps(outputs)), expected, "float64")
+    layer = Interaction(outputs, (5,), num_species=3, norm_epsilon=1e-12)
+    y = layer(params, x, basis, SPECIES, dst_idx=dst, src_idx=src)
+    # Its constant depends on the precision in which it is estimated.
+    factor = float(e3nn_jax.normalize_function(jax.nn.silu)(1.0) / jax.nn.silu(1.0))
+    assert factor == pytest.approx(interop.gate_scales(outputs, source="e3nn-jax")["1-"], rel=1e-5)
+    y = {name: block * factor for name, block in y.items()}
+    assert_parity(interop.to_features(y, "e3nn-jax", outputs), expected, "float64")
+
+
+def test_networks_without_factors_keep_their_weights(rng):
+    weights = [rng.normal(size=(3, 4)), rng.normal(size=(4, 5))]
+    kernels = interop.network_kernels(weights, activation=None, input_scale=2.0, output_scale=3.0)
+    assert_parity(kernels, [2 * weights[0], 3 * weights[1]], "float64")
+
+
+def test_results_and_their_biases_are_scaled(rng):
+    w, biases, factors = weights(rng, 6), weights(rng, 3), {"0+": 2.0}
+    params = interop.linear_parameters(w, "2x0e", "3x0e", biases=biases, output_scales=factors)
+    assert_parity(params, interop.linear_parameters(2 * w, "2x0e", "3x0e", biases=2 * biases), "float64")
+    one, two = (
+        interop.species_parameters(w * x, "2x0e", "1x0e", 3, output_scales=s) for x, s in ((1, factors), (2, {}))
+    )
+    assert_parity(one, two, "float64")
 
 
 def test_bessel_functions_have_the_frequencies_of_others(rng):

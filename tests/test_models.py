@@ -18,7 +18,15 @@ ELEMENTS = (8, 1, 6)
 SMALL = {
     "NequIP": models.NequIP(ELEMENTS, Irreps("4x0+ + 2x0- + 3x1- + 2x1+ + 2x2+"), 3, hidden=(6,), readout=3, order=3),
     "NequIP, normalised": models.NequIP(
-        ELEMENTS, Irreps("4x0+ + 3x1-"), 2, 1, hidden=(6,), readout=None, norm=True, species_skip=False
+        ELEMENTS,
+        Irreps("4x0+ + 3x1-"),
+        2,
+        1,
+        hidden=(6,),
+        readout=None,
+        norm_epsilon=1e-5,
+        species_skip=False,
+        embedding=5,
     ),
     "SevenNet": models.SevenNet(ELEMENTS, Irreps("4x0 + 3x1 + 2x2"), 3, hidden=(6,), readout=3, scale=2.0),
 }

@@ -30,12 +30,13 @@ def linear_parameters(
     *,
     biases: Array | None = None,
     input_scales: Mapping[str, float] | None = None,
+    output_scales: Mapping[str, float] | None = None,
     path_normalization: PathNormalization = "element",
     gradient_normalization: GradientNormalization = "path",
 ) -> dict[str, Any]:
     r"""Return parameters of :class:`e3any.nn.Dense` on dictionaries from the weights of a linear map.
 
-    .. math:: W^{(c)} = \frac{1}{\sqrt{n}} \begin{pmatrix} s_c W'_{1} \\ \vdots \\ s_c W'_{k} \end{pmatrix}
+    .. math:: W^{(c)} = \frac{s_c t_c}{\sqrt{n}} \begin{pmatrix} W'_{1} \\ \vdots \\ W'_{k} \end{pmatrix}
 
     where an irrep c has the input blocks :math:`1, \dots, k`, for example one for each path of a convolution. With the
     path normalisation ``'element'``, n is the number of their features; with ``'path'``, it is that of one block times
@@ -56,6 +57,8 @@ def linear_parameters(
         Biases of all scalar outputs, one after the other.
     input_scales : mapping of str to float, optional
         Factors :math:`s_c` of the input features by irrep, such as those of :func:`gate_scales`; 1 by default.
+    output_scales : mapping of str to float, optional
+        Factors :math:`t_c` of the results by irrep, of biases too.
     path_normalization : {'element', 'path'}
         The setting of the map.
     gradient_normalization : {'path', 'element'}
@@ -84,7 +87,7 @@ def linear_parameters(
     ins, outs = _terms(inputs, "inputs"), _terms(outputs, "outputs")
     _check_option(path_normalization, "path_normalization", ("element", "path"))
     _check_option(gradient_normalization, "gradient_normalization", ("path", "element"))
-    scales = _scales(input_scales)
+    scales, of_results = _scales(input_scales, "input_scales"), _scales(output_scales, "output_scales")
     backend = _backend(weights, biases)
     pairs = _pairs(ins, outs)
     shapes = [(ins[i][1], outs[o][1]) for i, o in pairs]
@@ -101,8 +104,10 @@ def linear_parameters(
         name, count = ins[i]
         sizes = [size for other, size in ins if other == name]
         norm = sum(sizes) if path_normalization == "element" else count * len(sizes)
-        factor = scales.get(name, 1.0) / (norm**0.5 if norm and gradient_normalization == "path" else 1.0)
+        factor = scales.get(name, 1.0) * of_results.get(name, 1.0)
+        factor /= norm**0.5 if norm and gradient_normalization == "path" else 1.0
         found[i, o] = block * factor
+    offsets = {o: x * of_results.get(outs[o][0], 1.0) for o, x in offsets.items()}
     return _joined(backend, found, offsets, ins, outs)
 
 
@@ -113,10 +118,11 @@ def species_parameters(
     num_species: int,
     *,
     input_scales: Mapping[str, float] | None = None,
+    output_scales: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     r"""Return parameters of :class:`e3any.nn.SpeciesDense` from the weights of a product with one-hot vectors.
 
-    .. math:: W_{z}^{(c)} = \frac{s_c}{\sqrt{S F}} W'_{\cdot z \cdot}
+    .. math:: W_{z}^{(c)} = \frac{s_c t_c}{\sqrt{S F}} W'_{\cdot z \cdot}
 
     for S species, as the self-connections of NequIP and MACE have it.
 
@@ -125,7 +131,7 @@ def species_parameters(
     weights : array of shape (K,)
         The weights of ``e3nn.o3.FullyConnectedTensorProduct`` of features with S scalars of even parity, which are the
         one-hot vector of the species: one block (F_in, S, F_out) after the other, by input, then by output.
-    inputs, outputs, input_scales
+    inputs, outputs, input_scales, output_scales
         See :func:`linear_parameters`.
     num_species : int
         The number S.
@@ -144,7 +150,8 @@ def species_parameters(
     """
     ins, outs = _terms(inputs, "inputs"), _terms(outputs, "outputs")
     check_count(num_species, "num_species")
-    scales, backend = _scales(input_scales), floating_backend(weights=weights)
+    scales, of_results = _scales(input_scales, "input_scales"), _scales(output_scales, "output_scales")
+    backend = floating_backend(weights=weights)
     pairs = _pairs(ins, outs)
     shapes = [(ins[i][1], num_species, outs[o][1]) for i, o in pairs]
     totals = {name: num_species * sum(size for other, size in ins if other == name) for name, _ in ins}
@@ -152,7 +159,8 @@ def species_parameters(
     for (i, o), block in zip(pairs, _split(backend, weights, shapes), strict=True):
         name = ins[i][0]
         block = backend.xp.permute_dims(block, (*range(block.ndim - 3), *(n + block.ndim - 3 for n in (1, 0, 2))))
-        found[i, o] = block * (scales.get(name, 1.0) / max(1, totals[name]) ** 0.5)
+        factor = scales.get(name, 1.0) * of_results.get(name, 1.0)
+        found[i, o] = block * (factor / max(1, totals[name]) ** 0.5)
     return _joined(backend, found, {}, ins, outs)
 
 
@@ -218,15 +226,15 @@ def _terms(irreps: Any, name: str) -> list[tuple[str, int]]:
     return terms
 
 
-def _scales(input_scales: Any) -> dict[str, float]:
-    if input_scales is None:
+def _scales(scales: Any, what: str) -> dict[str, float]:
+    if scales is None:
         return {}
-    if not isinstance(input_scales, Mapping):
-        raise TypeError(f"expected input_scales to be a mapping, got {shown(input_scales)}")
-    for name, scale in input_scales.items():
+    if not isinstance(scales, Mapping):
+        raise TypeError(f"expected {what} to be a mapping, got {shown(scales)}")
+    for name, scale in scales.items():
         irrep_of(name)
-        check_number(scale, f"the scale of {name!r}")
-    return dict(input_scales)
+        check_number(scale, f"{what}[{name!r}]")
+    return dict(scales)
 
 
 def _check_option(value: Any, name: str, options: tuple[str, ...]) -> None:

@@ -145,7 +145,7 @@ def message_parameters(
 def network_kernels(
     weights: Sequence[Array],
     *,
-    activation: str = "silu",
+    activation: str | None = "silu",
     source: Source = "e3nn",
     input_scale: float = 1.0,
     output_scale: float = 1.0,
@@ -156,14 +156,14 @@ def network_kernels(
 
     with the factor c of :func:`activation_scale`. They are those of ``e3nn.nn.FullyConnectedNet`` with its default
     variances, and of ``e3nn_jax.flax.MultiLayerPerceptron`` with the gradient normalisation ``'path'`` and without an
-    activation of the output. Networks without such factors, as Nequix has them, need no conversion.
+    activation of the output.
 
     Parameters
     ----------
     weights : sequence of arrays of shape (H, H')
         The weights of the layers, without biases.
-    activation : {'silu', 'sigmoid', 'tanh', 'relu', 'shifted_softplus', 'abs'}
-        The activation between layers.
+    activation : {'silu', 'sigmoid', 'tanh', 'relu', 'shifted_softplus', 'abs'}, optional
+        The activation between layers; None for networks without such factors, :math:`W_k = W'_k`, as Nequix has them.
     source : {'exact', 'e3nn', 'e3nn-jax'}
         Whose constant.
     input_scale, output_scale : float
@@ -181,7 +181,7 @@ def network_kernels(
     TypeError
         If ``weights`` are not a sequence of floating-point arrays, or a factor is not a number.
     """
-    factor = activation_scale(activation, source)
+    factor = 1.0 if activation is None else activation_scale(activation, source)
     for name, value in (("input_scale", input_scale), ("output_scale", output_scale)):
         check_number(value, name)
     if not isinstance(weights, Sequence) or not weights:
@@ -190,7 +190,8 @@ def network_kernels(
     _check_chain(weights, "weights")
     scales = [input_scale, *[factor] * (len(weights) - 1)]
     scales[-1] *= output_scale
-    return [x * (scale / max(1, x.shape[0]) ** 0.5) for x, scale in zip(weights, scales, strict=True)]
+    fans = [1 if activation is None else max(1, x.shape[0]) for x in weights]
+    return [x * (scale / fan**0.5) for x, scale, fan in zip(weights, scales, fans, strict=True)]
 
 
 def bessel_parameters(frequencies: Array, limit: float = 1.0) -> dict[str, Any]:

@@ -25,8 +25,8 @@ class NequIP(nn.Layer):
     r"""Energies of atoms from convolutions whose paths are mixed by a matrix, in irreps of O(3).
 
     Batzner et al., `E(3)-equivariant graph neural networks <https://arxiv.org/abs/2101.03164>`_, 2022. It was made for
-    small sets of data of molecules and materials. With ``norm`` it is the variant Nequix (Koker et al., `Training a
-    foundation model for materials on a budget <https://arxiv.org/abs/2508.16067>`_, 2025).
+    small sets of data of molecules and materials. With ``norm_epsilon`` it is the variant Nequix (Koker et al.,
+    `Training a foundation model for materials on a budget <https://arxiv.org/abs/2508.16067>`_, 2025).
 
     Parameters
     ----------
@@ -52,8 +52,10 @@ class NequIP(nn.Layer):
         Average number of neighbours; messages are divided by its root.
     species_skip : bool
         Whether self-connections have a kernel for every species (:class:`e3any.nn.SpeciesDense`).
-    norm : bool
-        Whether features are normalised before gates (:class:`e3any.nn.JointRMSNorm`).
+    norm_epsilon : float, optional
+        The number epsilon of norms before gates (:class:`e3any.nn.JointRMSNorm`); None for no norms.
+    embedding : int, optional
+        Number of scalars that species are embedded as; by default as many as ``irreps`` have.
     scale, shift : float or sequence of float
         First values of scale and shift of energies, one or one for each element; see :class:`e3any.nn.ScaleShift`.
     param_dtype : optional
@@ -81,7 +83,8 @@ class NequIP(nn.Layer):
     order: int = 6
     num_neighbours: float = 20.0
     species_skip: bool = True
-    norm: bool = False
+    norm_epsilon: float | None = None
+    embedding: int | None = None
     scale: Any = 1.0
     shift: Any = 0.0
     param_dtype: Any = "float32"
@@ -92,6 +95,10 @@ class NequIP(nn.Layer):
         if self.readout is not None:
             check_count(self.readout, "readout")
         check_count(self.order, "order")
+        if self.norm_epsilon is not None:
+            nn.JointRMSNorm(self.norm_epsilon)
+        if self.embedding is not None:
+            check_count(self.embedding, "embedding")
 
     def forward(self, p: nn.Parameters, numbers: Array, vectors: Array, **lists: Any) -> Array:
         """Return the energies of atoms.
@@ -135,11 +142,12 @@ class NequIP(nn.Layer):
         basis = basis._replace(angular=basis.angular / math.sqrt(self.num_neighbours))
         species = species_of(numbers, self.elements)
         scalars = scalars_of(self.irreps)
-        x = embedded(p / "embed", species, num, self.irreps, vectors, dtype)
+        embedding = scalars if self.embedding is None else Irreps({scalars.scalar: self.embedding})
+        x = embedded(p / "embed", species, num, embedding, vectors, dtype)
         for i in range(self.num_interactions):
             irreps = self.irreps if i < self.num_interactions - 1 else scalars
             skip = num if self.species_skip else None
-            interaction = Interaction(irreps, self.hidden, skip, self.norm, dtype)
+            interaction = Interaction(irreps, self.hidden, skip, self.norm_epsilon, dtype)
             x = interaction(p / f"interaction_{i}", x, basis, species, **lists)
         for name, size in (("hidden", self.readout), ("energy", 1)):
             if size is not None:
@@ -155,7 +163,7 @@ class Interaction(nn.Layer):
     irreps: Irreps
     hidden: Sequence[int] = (64, 64)
     num_species: int | None = None
-    norm: bool = False
+    norm_epsilon: float | None = None
     param_dtype: Any = "float32"
 
     def forward(self, p: nn.Parameters, x: Any, basis: Any, species: Any, **lists: Any) -> Any:
@@ -172,6 +180,7 @@ class Interaction(nn.Layer):
         else:
             skip = nn.SpeciesDense(self.num_species, wide, **options)(p / "skip", x, species)
         y = nn.add(y, skip)
-        if self.norm:
-            y = nn.JointRMSNorm(centre=False, param_dtype=self.param_dtype)(p / "norm", y)
+        if self.norm_epsilon is not None:
+            norm = nn.JointRMSNorm(self.norm_epsilon, centre=False, use_bias=False, param_dtype=self.param_dtype)
+            y = norm(p / "norm", y)
         return nn.gate(y, irreps, nn.silu, nn.silu)
