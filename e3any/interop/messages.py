@@ -134,6 +134,8 @@ def message_parameters(
     named = {f"kernels[{n}]": kernel for n, kernel in enumerate(kernels)}
     backend = floating_backend(**named, **{f"mix[{name!r}]": kernel for name, kernel in rows.items()})
     _check_shapes(kernels, rows, given, inputs)
+    arrays = backend.promote(*kernels, *rows.values())
+    kernels, rows = arrays[: len(kernels)], dict(zip(rows, arrays[len(kernels) :], strict=True))
     columns = dict(zip(given, backend.pieces(kernels[-1], [inputs[a] for a, _, _ in given], -1), strict=True))
     factors = {path: scale * _factor(path, normalization, irrep_normalization) for path in given}
     last = backend.xp.concat([columns[path] * factors[path] for path in ours], axis=-1)
