@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import ase.build
 import numpy as np
 import pytest
+import torch
 from e3any_ase import ModelCalculator, from_atoms
-from layer_cases import random_parameters
+from layer_cases import random_parameters, tree_map
 
 from e3any import Irreps, description, models, ops, so3
 from e3any.nn.layer import leaves
@@ -96,10 +98,13 @@ def test_calculators_agree_with_numpy_and_differences(rng, name):
     params, atoms = parameters(model, rng), ase.build.molecule("CH3CH2OH", vacuum=4.0)
     results = []
     for framework in ("flax", "torch") if name == "SevenNet" else ("torch",):
-        atoms.calc = ModelCalculator(model, params, framework=framework, dtype="float64", elements=ELEMENTS)
+        atoms.calc = ModelCalculator(model, params, framework=framework, dtype="float64")
         results.append([atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()])
     assert_parity(results[0], results[-1], "float64")
     assert results[-1][0] == pytest.approx(energies(model, params, ethanol()).sum(), rel=1e-10)
+    assert atoms.calc.elements == (1, 6, 8)
+    with pytest.raises(ValueError, match=r"expected elements that the model knows, .* got N \(7\)"):
+        atoms.calc.get_potential_energy(ase.build.molecule("NH3"))
     step = 1e-4 * np.eye(3)[2]
     of_moved = []
     for sign in (1, -1):
@@ -107,6 +112,14 @@ def test_calculators_agree_with_numpy_and_differences(rng, name):
         of_moved.append(atoms.get_potential_energy())
         atoms.positions[4] -= sign * step
     assert (of_moved[1] - of_moved[0]) / 2e-4 == pytest.approx(results[-1][1][4, 2], rel=1e-5)
+
+
+def test_pytorch_compiles_a_model_as_one_graph(rng):
+    model, structure = replace(SMALL["NequIP"], num_interactions=2), ethanol()
+    params = tree_map(torch.from_numpy, parameters(model, rng))
+    tensors = {name: torch.from_numpy(np.asarray(x)) for name, x in structure.items()}
+    compiled = torch.compile(partial(energies, model), fullgraph=True, backend="eager")
+    assert_parity(compiled(params, tensors), energies(model, params, tensors), "float64")
 
 
 @pytest.mark.parametrize("name", SMALL)

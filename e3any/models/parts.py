@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from e3any_backends import Array, backend_of
-from e3any_backends.forms.tables import host_table
 from numpy.typing import NDArray
 
 from e3any.checks import check_count, check_counts, check_integer, check_number, check_vectors, floating_backend, shown
@@ -68,13 +67,12 @@ def embedded(p: Parameters, species: Array, num: int, irreps: Irreps, vectors: A
 def species_of(numbers: Array, elements: Sequence[int]) -> Array:
     """Return the position of every atomic number among the elements; -1, which no table has, for others and padding."""
     backend = backend_of(numbers)
-    table = backend.index(_following(tuple(elements)), like=numbers)
+    table = backend.table(_following, tuple(elements), like=numbers)
     rows = backend.take(table, backend.xp.reshape(numbers, (-1,)))
     # Numbers beyond the table have the row zero, which is what other numbers have.
     return backend.xp.reshape(rows, numbers.shape) - 1
 
 
-@host_table
 def _following(elements: tuple[int, ...]) -> NDArray[np.int64]:
     """Return position + 1 by atomic number, zero for others."""
     table = np.zeros(max(elements) + 1, np.int64)
