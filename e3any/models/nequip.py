@@ -101,7 +101,7 @@ class NequIP(nn.Layer):
             check_count(self.embedding, "embedding")
 
     def forward(self, p: nn.Parameters, numbers: Array, vectors: Array, **lists: Any) -> Array:
-        """Return the energies of atoms.
+        """Return the energies (..., N) of atoms; arguments and errors are those of :meth:`SevenNet.forward`.
 
         Parameters
         ----------
@@ -112,22 +112,7 @@ class NequIP(nn.Layer):
         vectors : array of shape (..., E, 3)
             Vectors from receiving to sending atoms.
         **lists
-            The list of edges, ``dst_idx`` and ``src_idx``, see :meth:`e3any.nn.PathMessagePass.forward`.
-
-        Returns
-        -------
-        array of shape (..., N)
-            Energies.
-
-        Raises
-        ------
-        RuntimeError
-            If neither or both kinds of index list are given.
-        ValueError
-            If shapes do not fit.
-        TypeError
-            If vectors are not a floating-point array, numbers or lists are not integer arrays, or arrays belong to
-            different libraries.
+            The list of edges, ``dst_idx`` and ``src_idx``.
         """
         check_structure(numbers, vectors, lists)
         num, dtype = len(self.elements), self.param_dtype
