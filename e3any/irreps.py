@@ -16,7 +16,7 @@ from e3any.config import setting_or_default
 from e3any.conventions import PARITIES, parity_names
 from e3any.layout import Layout
 
-__all__ = ["SCALARS", "Features", "Irreps", "in_order", "irrep_backend", "irrep_of"]
+__all__ = ["SCALARS", "Features", "Irreps", "in_order", "irrep_backend", "irrep_of", "terms_of"]
 
 #: Features: an array (..., P, (L+1)**2, F), or a dictionary of arrays (..., 2l+1, F) by irrep.
 Features: TypeAlias = Array | Mapping[str, Array]
@@ -279,7 +279,14 @@ def _counts(irreps: Any) -> dict[str, int]:
     return dict(irreps)
 
 
-def _parsed_terms(text: str) -> tuple[tuple[str, int], ...]:
+def terms_of(text: str) -> list[tuple[str, int]]:
+    """Return names and numbers of features in the order of a text, in which an irrep can occur several times.
+
+    Raises
+    ------
+    ValueError
+        If the text is not one such as ``"128x0 + 64x1"`` or ``"16x0e + 8x1o + 4x1o"``.
+    """
     terms, at = [], 0
     while at < len(text):
         found = _TERM.match(text, at)
@@ -288,6 +295,11 @@ def _parsed_terms(text: str) -> tuple[tuple[str, int], ...]:
         number, degree, sign = found.groups()
         terms.append((str(int(degree)) + _OF_E3NN.get(sign, sign), int(number or 1)))
         at = found.end()
+    return terms
+
+
+def _parsed_terms(text: str) -> tuple[tuple[str, int], ...]:
+    terms = terms_of(text)
     if len(dict(terms)) != len(terms):
         raise ValueError(f"expected every irrep once, got {shown(text)}")
     return tuple(_counts(dict(terms)).items())

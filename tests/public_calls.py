@@ -28,7 +28,7 @@ from argument_kinds import (
     vectors,
 )
 
-from e3any import Layout, interop, matrix, nn, ops, parallel, plot, so3, testing
+from e3any import Irreps, Layout, interop, matrix, models, nn, ops, parallel, plot, so3, testing
 from e3any.nn import initializers
 from e3any.testing import strategies
 
@@ -1059,6 +1059,115 @@ case(
     interop.tensor_weights,
     params=tree(nn.Tensor(1, include_pseudotensors=False), *[features(parities=1)] * 2),
     **product,
+)
+blocks = Kind("2x0+ + 1x1-", {"number": 1, "unknown": "2y", "empty": "", "others": "2x2-", "pairs": [("0+", 2, 1)]})
+scales = Kind({"0+": 2.0}, {"list": [1.0], "string": {"0+": "1"}, "nan": {"0+": np.nan}, "name": {"z": 1.0}})
+case(
+    "interop.linear_parameters",
+    interop.linear_parameters,
+    weights=array(5, rank=(), axis=(4,)),
+    inputs=blocks.but(nothing=None),
+    outputs=blocks.but(nothing=None),
+    biases=array(2, rank=(), axis=(3,)).optional(),
+    input_scales=scales,
+    output_scales=scales,
+    path_normalization=option("element"),
+    gradient_normalization=option("path"),
+)
+case(
+    "interop.species_parameters",
+    interop.species_parameters,
+    weights=array(15, rank=(), axis=(14,)),
+    inputs=blocks.but(nothing=None),
+    outputs=blocks.but(nothing=None),
+    num_species=degree(3),
+    input_scales=scales,
+    output_scales=scales,
+)
+ragged = Kind(Irreps("2x0+ + 1x1-"), {"string": "2x0+", "nothing": None, "mapping": {"0+": 2}})
+case(
+    "interop.gate_scales",
+    interop.gate_scales,
+    irreps=ragged,
+    activation=option("silu"),
+    gate_activation=option("silu"),
+    source=option("e3nn"),
+)
+case(
+    "interop.message_paths",
+    interop.message_paths,
+    inputs=ragged,
+    max_filter=degree(),
+    outputs=ragged.but(others=Irreps("2x0")),
+)
+chain = Kind(
+    [np.ones((2, 3)), np.ones((3, 6))],
+    {
+        "order": [np.ones((3, 6)), np.ones((2, 3))],
+        "rank": [np.ones(3)],
+        "dtype": [np.ones((2, 3), int)],
+        "empty": [],
+        "number": 1.0,
+        "nothing": None,
+    },
+)
+case(
+    "interop.message_parameters",
+    interop.message_parameters,
+    kernels=chain.but(columns=[np.ones((3, 5))]),
+    mix=Kind(
+        {"0+": {"kernel": np.ones((3, 1))}, "1-": {"kernel": np.ones((3, 1))}},
+        {"rows": {"0+": {"kernel": np.ones((2, 1))}}, "name": {"x": {}}, "missing": {"0+": {}}, "nothing": None},
+    ),
+    inputs=ragged,
+    max_filter=degree(),
+    paths=Kind(None, {"number": 1, "few": [("0+", "0+", "0+")], "others": ["0"]}),
+    normalization=option("4pi"),
+    irrep_normalization=option("component"),
+    scale=number(),
+)
+case(
+    "interop.network_kernels",
+    interop.network_kernels,
+    weights=chain,
+    activation=option("silu").optional(),
+    source=option("e3nn"),
+    input_scale=number(),
+    output_scale=number(),
+)
+case("interop.bessel_parameters", interop.bessel_parameters, frequencies=array(2, rank=(2, 1)), limit=positive())
+
+# -- models
+MODEL = {
+    "elements": Kind((1, 8), {"number": 1, "twice": (1, 1), "zero": (0,), "empty": (), "fraction": (1.5,)}),
+    "num_interactions": degree(),
+    "max_degree": degree(),
+    "num_radial": count(),
+    "hidden": Kind((4,), {"number": 4, "negative": (-1,), "fraction": (1.5,)}),
+    "cutoff": positive(),
+    "num_neighbours": positive(),
+    "scale": number().without("list"),
+    "shift": number().without("list"),
+    "param_dtype": TYPES["param_dtype"],
+}
+NAMED = Kind("2x0 + 1x1", {"number": 1, "unknown": "2y", "scalars": "2x1", "empty": ""})
+case(
+    "models.NequIP",
+    models.NequIP,
+    **MODEL,
+    irreps=NAMED,
+    readout=degree().optional(),
+    order=degree(6),
+    norm_epsilon=positive().optional(),
+    embedding=degree().optional(),
+)
+case(
+    "models.SevenNet",
+    models.SevenNet,
+    **MODEL,
+    irreps=NAMED,
+    readout=count(),
+    onset=number(0.5, negative=-1.0, large=2.0).without("nothing"),
 )
 
 # -- parallel

@@ -30,7 +30,7 @@ from e3any import nn
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
 
 MODULES = ("so3", "ops", "nn", "matrix", "interop", "plot", "testing", "testing.strategies", "checkpoint")
-MODULES += ("nn.initializers", "parallel")
+MODULES += ("nn.initializers", "models", "parallel")
 
 # Public names without a line in the table, and why.
 ELSEWHERE = {

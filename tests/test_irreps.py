@@ -118,6 +118,9 @@ UNIFORM = {
     "Dense": (nn.Dense(5), {}),
     "LayerNorm": (nn.LayerNorm(), {}),
     "RMSNorm": (nn.RMSNorm(use_scale=False), {}),
+    "JointRMSNorm": (nn.JointRMSNorm(), {}),
+    "JointRMSNorm, unbalanced": (nn.JointRMSNorm(centre=False, balance=False, use_bias=False), {}),
+    "SpeciesDense": (nn.SpeciesDense(3, 5), {"categories": np.asarray([2, 0, 4, 2])}),
     "BatchNorm": (nn.BatchNorm(), {"use_running_average": True}),
     "BatchNorm, trained": (nn.BatchNorm(), {"use_running_average": False, "where": WHERE}),
     "Dropout": (nn.Dropout(0.5), {"deterministic": True}),
@@ -290,6 +293,28 @@ def test_irreps_that_inputs_lack_are_left_out(rng):
     assert not embedded["0"][2].any()
 
 
+def test_a_joint_norm_weighs_irreps_alike(rng):
+    x = {"0": features(rng, 4, 1, 6), "1": features(rng, 4, 3, 2), "2": features(rng, 4, 5, 0)}
+    y = nn.JointRMSNorm(1e-3, centre=False, use_bias=False, use_scale=False)({}, x)
+    square = (np.mean(x["0"] ** 2, axis=(1, 2)) + np.mean(x["1"] ** 2, axis=(1, 2))) / 2
+    root = np.sqrt(1e-3 + square)[:, None, None]
+    assert_parity(y, {name: block / root for name, block in x.items()})
+    y = nn.JointRMSNorm(1e-3, balance=False, use_scale=False)({"0": {"bias": np.ones(6)}}, x)
+    centred = x | {"0": x["0"] - np.mean(x["0"], axis=-1, keepdims=True)}
+    root = np.sqrt(1e-3 + sum(np.sum(block**2, axis=(1, 2)) for block in centred.values()) / 12)[:, None, None]
+    assert_parity(y, {name: block / root + (name == "0") for name, block in centred.items()})
+
+
+def test_species_have_maps_of_their_own_irreps(rng):
+    x, species = {"0-": features(rng, 4, 1, 2), "1-": features(rng, 4, 3, 3)}, np.asarray([1, 0, 2, 1])
+    layer = nn.SpeciesDense(2, Irreps("4x0+ + 5x1-"))
+    params = random_parameters(layer, rng, (x, species), {})
+    assert sorted(params) == ["1-"]
+    y = layer(params, x, species)["1-"]
+    assert_parity(y[0], x["1-"][0] @ params["1-"]["kernel"][1])
+    assert not y[2].any()
+
+
 X = Irreps("2x0 + 3x1").example(4)
 WRONG = {
     "components": (lambda: nn.silu({"1": np.ones((2, 5, 3))}), r"expected x\['1'\] of shape \(..., 3, features\), got"),
@@ -301,6 +326,10 @@ WRONG = {
     "gates": (lambda: nn.gate(X, np.ones((4, 1, 2))), r"expected gates of shape \(4, 1, 3\)"),
     "no scalars": (lambda: nn.Gate()({}, {"1": X["1"]}), "expected inputs with scalars '0', which gates are computed"),
     "linear": (lambda: nn.Dense(Irreps("2x0+"))({}, X), r"expected inputs with at least one irrep of 2x0\+, got 2x0"),
+    "species": (
+        lambda: nn.SpeciesDense(2, 3)({}, X, np.zeros(3, int)),
+        r"expected categories of shape \(4,\), got \(3,\)",
+    ),
     "sum": (
         lambda: nn.add(X, {"1": np.ones((4, 3, 2))}),
         r"expected shape \(4, 3, 3\) of '1' as before, got \(4, 3, 2\)",

@@ -45,8 +45,9 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
         Largest length of vectors, in Angstrom; by default the field ``cutoff`` of the model. It must not be smaller
         than any ``cutoff`` that the model has, see Notes.
     elements : iterable of int or str, optional
-        The elements that the model knows, as symbols or atomic numbers; others are refused. By default the elements
-        with a row in the smallest table of embeddings of the model, or all if it has no table.
+        The elements that the model knows, as symbols or atomic numbers; others are refused. By default those of the
+        field ``elements`` of a description, a tuple of atomic numbers, or else those with a row in the smallest table
+        of embeddings of the model, or all if it has no table.
     framework : {'flax', 'torch'}, optional
         Whether JAX or PyTorch evaluates a description; JAX by default. For a module it is the module's framework.
     dtype : {'float32', 'float64'}, optional
@@ -119,6 +120,7 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
             raise TypeError(f"expected the name of a device, got {type(device).__name__}")
         self._evaluator = _evaluator(own or framework or "flax", model, params, dtype, device)
         self._elements = self._evaluator.elements
+        elements = _elements_of(model) if elements is None else elements
         if elements is not None:
             self._elements = as_numbers(elements)
             check_rows(self._elements, self._evaluator.elements)
@@ -198,6 +200,12 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
         self.results = {"energy": energy, "free_energy": energy, "energies": energies, "forces": forces}
         if volume:
             self.results["stress"] = full_3x3_to_voigt_6_stress(found.strain / volume)
+
+
+def _elements_of(model: Any) -> tuple[int, ...] | None:
+    """Return the field ``elements`` of a description, if it is a tuple of numbers, as models of e3any have it."""
+    found = getattr(model, "elements", None) if isinstance(model, Layer) else None
+    return found if isinstance(found, tuple) and found and all(type(x) is int for x in found) else None
 
 
 def _framework_of(model: Any) -> Literal["flax", "torch"] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ class TorchEvaluator:
         """Return energies and derivatives of a padded structure."""
         kind = getattr(torch, self.dtype)
         # The caller may have disabled gradients.
-        with torch.inference_mode(False), torch.enable_grad(), torch.device(self._device):
+        with torch.inference_mode(False), torch.enable_grad(), _default_device(self._device):
             self._check_tables(structure)
             tensors = _tensors({**structure, "axes": np.eye(3)}, kind, self._device)
             moves, strain = (
@@ -135,6 +136,11 @@ class TorchEvaluator:
 
     def _apply(self, *inputs: Any, **lists: Any) -> Any:
         return self._model(*(() if self._params is None else (self._params,)), *inputs, **lists)
+
+
+def _default_device(device: torch.device) -> AbstractContextManager[Any]:
+    """Make a device that of new tensors, unless it is already: each call of torch within the context is slower."""
+    return nullcontext() if torch.get_default_device() == device else device
 
 
 def _device(name: str) -> torch.device:

@@ -230,7 +230,10 @@ class JointRMSNorm(LayerModule):
         *,
         rngs: nnx.Rngs,
     ) -> None: ...
+    @overload
     def __call__(self, inputs: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
+    @overload
+    def __call__(self, inputs: Mapping[str, ArrayLike], *, rngs: nnx.Rngs | None = ...) -> dict[str, jax.Array]: ...
 
 class LayerNorm(LayerModule):
     r"""Normalise the features of every degree and parity; those of scalars are centred as well."""
@@ -632,7 +635,7 @@ class SpeciesDense(LayerModule):
         inputs: Layout | Irreps,
         /,
         num_embeddings: int,
-        features: int,
+        features: int | Irreps,
         use_bias: bool = ...,
         dtype: Any = ...,
         param_dtype: Any = ...,
@@ -642,7 +645,12 @@ class SpeciesDense(LayerModule):
         *,
         rngs: nnx.Rngs,
     ) -> None: ...
+    @overload
     def __call__(self, inputs: ArrayLike, categories: ArrayLike, *, rngs: nnx.Rngs | None = ...) -> jax.Array: ...
+    @overload
+    def __call__(
+        self, inputs: Mapping[str, ArrayLike], categories: ArrayLike, *, rngs: nnx.Rngs | None = ...
+    ) -> dict[str, jax.Array]: ...
 
 class SphereActivation(LayerModule):
     r"""Apply a function to features as functions on the sphere, at the points of a grid."""

@@ -472,7 +472,7 @@ class SpeciesDense(LayerFunction):
     def __init__(
         self,
         num_embeddings: int,
-        features: int,
+        features: int | Irreps,
         use_bias: bool = ...,
         dtype: Any = ...,
         param_dtype: Any = ...,
@@ -480,7 +480,12 @@ class SpeciesDense(LayerFunction):
         kernel_init: Any = ...,
         bias_init: Any = ...,
     ) -> None: ...
+    @overload
     def __call__(self, params: Mapping[str, Any], /, inputs: ArrayLike, categories: ArrayLike) -> NDArray[Any]: ...
+    @overload
+    def __call__(
+        self, params: Mapping[str, Any], /, inputs: Mapping[str, ArrayLike], categories: ArrayLike
+    ) -> dict[str, NDArray[Any]]: ...
 
 class SphereActivation(LayerFunction):
     r"""Apply a function to features as functions on the sphere, at the points of a grid."""

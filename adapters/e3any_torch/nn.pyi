@@ -953,7 +953,7 @@ class SpeciesDense(LayerModule):
         inputs: Layout | Irreps,
         /,
         num_embeddings: int,
-        features: int,
+        features: int | Irreps,
         use_bias: bool = ...,
         dtype: Any = ...,
         param_dtype: Any = ...,
@@ -967,7 +967,7 @@ class SpeciesDense(LayerModule):
     def __init__(
         self,
         num_embeddings: int,
-        features: int,
+        features: int | Irreps,
         use_bias: bool = ...,
         dtype: Any = ...,
         param_dtype: Any = ...,
@@ -977,8 +977,14 @@ class SpeciesDense(LayerModule):
         *,
         generator: torch.Generator | None = ...,
     ) -> None: ...
+    @overload
     def forward(self, inputs: torch.Tensor, categories: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def forward(self, inputs: Mapping[str, torch.Tensor], categories: torch.Tensor) -> dict[str, torch.Tensor]: ...
+    @overload
     def __call__(self, inputs: torch.Tensor, categories: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def __call__(self, inputs: Mapping[str, torch.Tensor], categories: torch.Tensor) -> dict[str, torch.Tensor]: ...
 
 class SphereActivation(LayerModule):
     r"""Apply a function to features as functions on the sphere, at the points of a grid."""

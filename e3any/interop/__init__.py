@@ -22,14 +22,17 @@ from e3any.interop.arrays import (
     to_spherical_harmonics,
     to_wigner_d,
 )
+from e3any.interop.blocks import gate_scales, linear_parameters, species_parameters
 from e3any.interop.convention import CONVENTIONS, Convention, change_of_basis
 from e3any.interop.features import dense_parameters, from_features, linear_weights, to_features
+from e3any.interop.messages import bessel_parameters, message_parameters, message_paths, network_kernels
 from e3any.interop.products import tensor_parameters, tensor_weights
 
 __all__ = [
     "CONVENTIONS",
     "Convention",
     "activation_scale",
+    "bessel_parameters",
     "change_of_basis",
     "dense_parameters",
     "from_clebsch_gordan",
@@ -37,7 +40,13 @@ __all__ = [
     "from_features",
     "from_spherical_harmonics",
     "from_wigner_d",
+    "gate_scales",
+    "linear_parameters",
     "linear_weights",
+    "message_parameters",
+    "message_paths",
+    "network_kernels",
+    "species_parameters",
     "tensor_parameters",
     "tensor_weights",
     "to_clebsch_gordan",

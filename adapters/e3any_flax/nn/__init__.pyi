@@ -498,7 +498,7 @@ class SpeciesDense(linen.Module):
     def __init__(
         self,
         num_embeddings: int,
-        features: int,
+        features: int | Irreps,
         use_bias: bool = ...,
         dtype: Any = ...,
         param_dtype: Any = ...,
@@ -509,7 +509,10 @@ class SpeciesDense(linen.Module):
         parent: Any = ...,
         name: str | None = ...,
     ) -> None: ...
+    @overload
     def __call__(self, inputs: ArrayLike, categories: ArrayLike) -> jax.Array: ...
+    @overload
+    def __call__(self, inputs: Mapping[str, ArrayLike], categories: ArrayLike) -> dict[str, jax.Array]: ...
 
 class SphereActivation(linen.Module):
     r"""Apply a function to features as functions on the sphere, at the points of a grid."""

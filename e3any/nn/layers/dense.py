@@ -18,7 +18,7 @@ from e3any.nn.initializers import lecun_normal, zeros
 from e3any.nn.layer import Layer, Parameters
 from e3any.nn.layers.blocks import promoted
 
-__all__ = ["Dense"]
+__all__ = ["Dense", "sizes_of"]
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,7 @@ class Dense(Layer):
 
     def _by_irrep(self, p: Parameters, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Apply the linear map to a dictionary."""
-        backend, features = irrep_backend(inputs), self.features
-        if isinstance(features, Irreps):
-            sizes = {name: features[name] for name in features if name in inputs}
-            if not sizes:
-                raise ValueError(f"expected inputs with at least one irrep of {features}, got {Irreps.of(inputs)}")
-        else:
-            sizes = dict.fromkeys(in_order(inputs), features)
+        backend, sizes = irrep_backend(inputs), sizes_of(self.features, inputs)
         kernels, biases = {}, {}
         for name, size in sizes.items():
             shape = (inputs[name].shape[-1], size)
@@ -168,6 +162,16 @@ class Dense(Layer):
         kernels = p.params_of(names, "kernel", (features, num), self.kernel_init, self.param_dtype)
         bias = (p / "0+").param("bias", (num,), self.bias_init, self.param_dtype) if self.use_bias else None
         return kernels, bias
+
+
+def sizes_of(features: int | Irreps, inputs: Mapping[str, Array]) -> dict[str, int]:
+    """Return how many features each irrep of a dictionary is mapped to."""
+    if not isinstance(features, Irreps):
+        return dict.fromkeys(in_order(inputs), features)
+    sizes = {name: features[name] for name in features if name in inputs}
+    if not sizes:
+        raise ValueError(f"expected inputs with at least one irrep of {features}, got {Irreps.of(inputs)}")
+    return sizes
 
 
 def _irreps(max_degree: int, pseudotensors: bool) -> tuple[str, ...]:
