@@ -22,15 +22,20 @@ from e3any.interop.arrays import (
     to_spherical_harmonics,
     to_wigner_d,
 )
+from e3any.interop.contractions import contraction_weights
 from e3any.interop.convention import CONVENTIONS, Convention, change_of_basis
 from e3any.interop.features import dense_parameters, from_features, linear_weights, to_features
+from e3any.interop.mace import mace_model
 from e3any.interop.products import tensor_parameters, tensor_weights
+from e3any.interop.signs import coupling_sign
 
 __all__ = [
     "CONVENTIONS",
     "Convention",
     "activation_scale",
     "change_of_basis",
+    "contraction_weights",
+    "coupling_sign",
     "dense_parameters",
     "from_clebsch_gordan",
     "from_components",
@@ -38,6 +43,7 @@ __all__ = [
     "from_spherical_harmonics",
     "from_wigner_d",
     "linear_weights",
+    "mace_model",
     "tensor_parameters",
     "tensor_weights",
     "to_clebsch_gordan",
