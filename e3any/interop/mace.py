@@ -32,8 +32,13 @@ _INTERACTIONS = {
     "RealAgnosticDensityResidualInteractionBlock": (True, True),
 }
 # Parts that have no counterpart here.
-_UNKNOWN = ("joint_embedding", "radial_embedding.distance_transform", "edge_irreps")
-_ZBL = {"c": (0.1818, 0.5099, 0.2802, 0.02817), "a_exp": 0.3, "a_prefactor": 0.4543}
+_UNKNOWN = ("joint_embedding", "edge_irreps")
+# Parts with constants that are fixed here.
+_REPULSION, _TRANSFORM = "pair_repulsion_fn", "radial_embedding.distance_transform"
+_CONSTANTS = {
+    _REPULSION: {"c": (0.1818, 0.5099, 0.2802, 0.02817), "a_exp": 0.3, "a_prefactor": 0.4543},
+    _TRANSFORM: {"a": 1.0805, "q": 0.9183, "p": 4.5791},
+}
 
 State = Mapping[str, NDArray[Any]]
 
@@ -50,7 +55,8 @@ def mace_model(module: Any, *, head: str | None = None) -> tuple[MACE, dict[str,
     ----------
     module : torch.nn.Module
         A ``MACE`` or ``ScaleShiftMACE`` with uniform features of O(3) or, with ``use_so3``, of SO(3), interactions
-        ``RealAgnostic[Density][Residual]InteractionBlock``, Bessel functions, the gate SiLU, and without cuequivariance:
+        ``RealAgnostic[Density][Residual]InteractionBlock``, Bessel functions with or without Agnesi's
+        function of distances, the gate SiLU, and without cuequivariance:
         see ``mace.cli.convert_cueq_e3nn``.
     head : str, optional
         The head, one of ``module.heads``; it can be left out if there is one.
@@ -139,6 +145,8 @@ def _description(module: Any, state: State, head: int) -> MACE:
         scale=_of_head(state, "scale_shift.scale", head, 1.0),
         shift=tuple(shift.tolist()),
         radii=_radii(state),
+        repulsion=any(key.startswith(_REPULSION) for key in state),
+        agnesi=any(key.startswith(_TRANSFORM) for key in state),
         use_parity=parity is not False,
     )
 
@@ -198,14 +206,17 @@ def _readout(state: State, number: int) -> NDArray[Any]:
 
 
 def _radii(state: State) -> tuple[float, ...] | None:
-    """Return the covalent radii if there is a repulsion; raise a ValueError for other constants than the original."""
-    name = "pair_repulsion_fn"
-    if f"{name}.covalent_radii" not in state:
-        return None
-    for key, value in _ZBL.items():
-        if not np.allclose(state[f"{name}.{key}"], value, rtol=1e-6):
-            raise ValueError(f"expected the constant {key} = {value} of the repulsion, got {state[f'{name}.{key}']}")
-    return tuple(state[f"{name}.covalent_radii"].astype(float).tolist())
+    """Return covalent radii if there are any; raise a ValueError for other constants than the original."""
+    found = None
+    for part, constants in _CONSTANTS.items():
+        if not any(key.startswith(part) for key in state):
+            continue
+        for key, value in constants.items():
+            given = state.get(f"{part}.{key}")
+            if given is None or not np.allclose(given, value, rtol=1e-6):
+                raise ValueError(f"expected {part} with the constant {key} = {value}, got {given}")
+        found = tuple(state[f"{part}.covalent_radii"].astype(float).tolist())
+    return found
 
 
 def _parameters(layer: MACE, state: State, numbers: list[int], head: int, heads: int) -> dict[str, Any]:

@@ -106,7 +106,7 @@ class _Network(nn.Layer):
 
     def forward(self, p: nn.Parameters, x: Array) -> Array:
         """Return features of degree 0."""
-        return nn.Dense(self.features)(p / "out", nn.silu(nn.Dense(self.hidden)(p / "in", x)))
+        return nn.Dense(self.features)(p / "out", nn.silu(nn.Dense(self.hidden)(p / "hidden", x)))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,11 +58,21 @@ class MACE(nn.Layer):
         First values of the scale and the shift of energies, for all elements or one for each, see
         :class:`e3any.nn.ScaleShift`.
     radii : sequence of float, optional
-        Covalent radii by atomic number, such as ``ase.data.covalent_radii``. With them, atoms repel each other within
-        the sum of their radii, as Ziegler, Biersack and Littmark have it.
+        Covalent radii by atomic number, such as ``ase.data.covalent_radii``, for the next two.
+    repulsion : bool
+        Whether atoms repel each other within the sum of their radii (Ziegler, Biersack and Littmark, see
+        :func:`e3any.nn.zbl_repulsion`).
+    agnesi : bool
+        Whether radial functions are those of Agnesi's function of the distance over the mean of the radii (Witt et al.,
+        `ACEpotentials.jl <https://arxiv.org/abs/2309.03161>`_, 2023).
     use_parity : bool, optional
         Whether features are irreps of O(3), see :class:`e3any.nn.Tensor`; by default the setting of
         :class:`e3any.Config`. False is the option ``use_so3`` of ``mace-torch``.
+
+    Raises
+    ------
+    ValueError
+        If there are no radii for the repulsion or Agnesi's function, or a setting is neither True nor False.
     """
 
     features: int = 64
@@ -83,7 +92,14 @@ class MACE(nn.Layer):
     scale: Any = 1.0
     shift: Any = 0.0
     radii: Sequence[float] | None = None
+    repulsion: bool = False
+    agnesi: bool = False
     use_parity: bool | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.radii is None and (self.repulsion or self.agnesi):
+            raise ValueError("expected radii with repulsion or agnesi, got None")
 
     def forward(self, p: nn.Parameters, numbers: Array, vectors: Array, **lists: Any) -> Array:
         """Return the energies (..., N) of atoms with numbers (..., N).
@@ -91,12 +107,10 @@ class MACE(nn.Layer):
         Vectors (..., E, 3) go from receiving to sending atoms; the lists are ``dst_idx`` and ``src_idx`` (..., E), N
         for padding.
         """
-        envelope = partial(nn.polynomial_cutoff, cutoff=self.cutoff, order=self.cutoff_order)
-        options = {"max_degree": self.max_degree, "num": self.num_basis, "cutoff_fn": envelope, "factored": True}
-        edges = nn.BesselBasis(self.cutoff)(p / "radial", vectors, **options)
         lists = {"num_segments": numbers.shape[-1], **lists}
+        edges = self._edges(p / "radial", numbers, vectors, lists)
         x = nn.Embed(self.num_elements, self.features, dtype=vectors.dtype)(p / "embed", numbers)
-        energies = 0.0 if self.radii is None else self._repulsion(numbers, vectors, lists)
+        energies = self._repulsion(numbers, vectors, lists) if self.repulsion else 0.0
         for i in range(self.num_layers):
             is_last = i == self.num_layers - 1
             degree = 0 if is_last else self.hidden_degree
@@ -107,17 +121,36 @@ class MACE(nn.Layer):
             energies = energies + nn.Dense(1, use_bias=False)(p / f"energy{i}", y)[..., 0, 0, 0]
         return nn.ScaleShift(self.num_elements, self.scale, self.shift)(p / "atoms", energies, numbers)
 
+    def _edges(self, p: nn.Parameters, numbers: Array, vectors: Array, lists: dict[str, Any]) -> nn.FactoredBasis:
+        """Return radial functions and harmonics of edges."""
+        envelope = nn.polynomial_cutoff(ops.norm(vectors, axis=-1), cutoff=self.cutoff, order=self.cutoff_order)
+        if self.agnesi:  # another length, and the same direction
+            distances = _distances(vectors)
+            x = 2.0 * distances / self._bonds(numbers, vectors, lists)
+            transformed = 1.0 / (1.0 + 1.0805 * x**0.9183 / (1.0 + x ** (0.9183 - 4.5791)))
+            vectors = vectors * (transformed / distances)[..., None]
+        options = {"max_degree": self.max_degree, "num": self.num_basis, "factored": True}
+        basis: nn.FactoredBasis = nn.BesselBasis(self.cutoff)(p, vectors, cutoff_fn=lambda _: envelope, **options)
+        return basis
+
     def _repulsion(self, numbers: Array, vectors: Array, lists: dict[str, Any]) -> Array:
         """Return half of the repulsion of every pair, summed over neighbours."""
-        backend, distances = backend_of(vectors), ops.norm(vectors, axis=-1)
-        radii, limit = backend.table(_radii, tuple(self.radii or ()), like=vectors), 0.0
-        charges = []
-        for gather in (ops.gather_dst, ops.gather_src):
-            ends = gather(numbers, **lists)
-            limit = limit + backend.xp.reshape(backend.take(radii, backend.xp.reshape(ends, (-1,))), ends.shape)
-            charges.append(backend.xp.astype(ends, vectors.dtype))
-        envelope = nn.polynomial_cutoff(distances, limit, order=self.cutoff_order)
-        return 0.5 * ops.indexed_sum(_zbl(backend.xp, distances, *charges) * envelope, **lists)
+        xp, r = backend_of(vectors).xp, _distances(vectors)
+        z1, z2 = (xp.astype(gather(numbers, **lists), r.dtype) for gather in (ops.gather_dst, ops.gather_src))
+        # The constants of mace-torch, which are not those of nn.zbl_repulsion.
+        x = r * (z1**0.3 + z2**0.3) / (0.4543 * 0.529)
+        terms = ((0.1818, 3.2), (0.5099, 0.9423), (0.2802, 0.4028), (0.02817, 0.2016))
+        screening = sum(factor * xp.exp(-exponent * x) for factor, exponent in terms)
+        envelope = nn.polynomial_cutoff(r, self._bonds(numbers, vectors, lists), order=self.cutoff_order)
+        return 0.5 * ops.indexed_sum(14.3996 * z1 * z2 / r * screening * envelope, **lists)
+
+    def _bonds(self, numbers: Array, vectors: Array, lists: dict[str, Any]) -> Array:
+        """Return the sum of the radii at both ends of edges."""
+        backend = backend_of(vectors)
+        radii = backend.table(_radii, tuple(self.radii or ()), like=vectors)
+        ends = [gather(numbers, **lists) for gather in (ops.gather_dst, ops.gather_src)]
+        first, second = (backend.xp.reshape(backend.take(radii, backend.xp.reshape(z, (-1,))), z.shape) for z in ends)
+        return first + second
 
 
 @dataclass(frozen=True)
@@ -153,13 +186,10 @@ class _Interaction(nn.Layer):
         return 1.0 + ops.indexed_sum(xp.tanh(density * density), **lists)
 
 
-def _zbl(xp: Any, distances: Array, charge1: Array, charge2: Array) -> Array:
-    """Return :func:`e3any.nn.zbl_repulsion` with the constants of ``mace-torch``."""
-    r = xp.where(distances < 1e-3, xp.full_like(distances, 1e-3), distances)
-    x = r * (charge1**0.3 + charge2**0.3) / (0.4543 * 0.529)
-    terms = ((0.1818, 3.2), (0.5099, 0.9423), (0.2802, 0.4028), (0.02817, 0.2016))
-    screening = sum(factor * xp.exp(-exponent * x) for factor, exponent in terms)
-    return 14.3996 * charge1 * charge2 / r * screening
+def _distances(vectors: Array) -> Array:
+    """Return lengths of at least 1e-3, so that derivatives of padding are finite."""
+    xp, distances = backend_of(vectors).xp, ops.norm(vectors, axis=-1)
+    return xp.where(distances < 1e-3, xp.full_like(distances, 1e-3), distances)
 
 
 def _radii(radii: tuple[float, ...]) -> NDArray[np.float64]:

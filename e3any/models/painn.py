@@ -94,7 +94,7 @@ class _Network(nn.Layer):
 
     def forward(self, p: nn.Parameters, x: Array) -> Array:
         """Return scalars (..., 1, features)."""
-        y = nn.silu(nn.Dense(self.hidden)(p / "in", {"0+": x}))
+        y = nn.silu(nn.Dense(self.hidden)(p / "hidden", {"0+": x}))
         return nn.Dense(self.features)(p / "out", y)["0+"]
 
 
