@@ -1020,6 +1020,15 @@ of_a_shape = {
 }
 peer = option("e3nn")
 case("interop.activation_scale", interop.activation_scale, activation=option("silu"), source=option("e3nn"))
+case("interop.coupling_sign", interop.coupling_sign, l1=degree(), l2=degree(), l3=degree(), version=option("e3nn"))
+case(
+    "interop.contraction_weights",
+    interop.contraction_weights,
+    weights=array(2, 1, 3, rank=(2, 1), axis=(2, 4, 3)),
+    couplings=Kind(np.eye(4)[:, :1], {"rank": np.ones(4), "square": np.ones((5, 1)), "dtype": np.ones((4, 1), int)}),
+    degree=degree(0),
+    convention=option("e3nn"),
+)
 case("interop.change_of_basis", interop.change_of_basis, convention=peer, max_degree=degree())
 for function in (interop.to_components, interop.from_components):
     axis = integer(-2).but(range=3)

@@ -108,7 +108,7 @@ def test_examples_of_docstrings_give_what_they_say(module):
 REFERENCE = dict(
     re.findall(r"currentmodule:: (\S+)\n(.*?)```", (DOCS / "api.md").read_text(encoding="utf-8"), re.DOTALL)
 )
-CORE = ("so3", "ops", "nn", "nn.initializers", "matrix", "interop", "plot", "testing", "testing.strategies")
+CORE = ("so3", "ops", "nn", "nn.initializers", "matrix", "models", "interop", "plot", "testing", "testing.strategies")
 MODULES = ["e3any", *(f"e3any.{name}" for name in (*CORE, "checkpoint", "description"))]
 ADAPTERS = ["e3any_flax", "e3any_flax.nnx", "e3any_torch", "e3any_numpy", "e3any_ase"]
 

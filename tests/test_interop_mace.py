@@ -1,4 +1,4 @@
-"""Models of mace-torch: the same energies from converted parameters, in three libraries; bases and signs of couplings."""
+"""Models of mace-torch: the same energies from converted parameters; bases and signs of couplings."""
 
 from __future__ import annotations
 
@@ -161,7 +161,8 @@ def test_signs_do_not_depend_on_the_order_of_degrees():
 
 
 @pytest.mark.parametrize(
-    ("degrees", "version"), [((1, 1, 3), "e3nn"), ((1, 9, 9), "e3nn-0.4"), ((1, 1, 1), "e3nn-0.3"), ((-1, 0, 1), "e3nn")]
+    ("degrees", "version"),
+    [((1, 1, 3), "e3nn"), ((1, 9, 9), "e3nn-0.4"), ((1, 1, 1), "e3nn-0.3"), ((-1, 0, 1), "e3nn")],
 )
 def test_signs_of_unknown_couplings_are_refused(degrees, version):
     with pytest.raises(ValueError, match="expected"):
@@ -215,5 +216,5 @@ def test_couplings_of_another_irrep_are_refused():
         interop.contraction_weights(np.ones((1, 1, 1)), np.ones((4, 4, 1)), 0, "e3nn")
     with pytest.raises(ValueError, match="expected couplings of shape"):
         interop.contraction_weights(np.ones((1, 1, 1)), np.ones((3, 4, 5, 1)), 1, "e3nn")
-    with pytest.raises(ValueError, match="expected weights of 1 couplings"):
+    with pytest.raises(ValueError, match="expected weights"):
         interop.contraction_weights(np.ones((1, 2, 1)), np.ones((4, 4, 1)), 0, "e3nn")

@@ -30,7 +30,7 @@ _RESIDUAL = 1e-4
 def contraction_weights(
     weights: Array, couplings: Array, degree: int, convention: Convention | str, *, use_parity: bool = True
 ) -> Array:
-    r"""Return weights of :class:`e3any.nn.SymmetricContraction` from those for other couplings, for one irrep and order.
+    r"""Return weights of :class:`e3any.nn.SymmetricContraction` from those of other couplings, of an irrep and order.
 
     Parameters
     ----------
@@ -62,15 +62,17 @@ def contraction_weights(
     floating_backend(weights=weights, couplings=couplings)
     check_flag(use_parity, "use_parity")
     change_of_basis(convention, degree)  # raises if the convention or the degree is invalid
-    table = to_numpy(couplings).astype(np.float64)
-    table = table if degree else table[None]
-    components = table.shape[1] if table.ndim > 2 else 0
+    shape = tuple(couplings.shape) if degree else (1, *couplings.shape)
+    components = shape[1] if len(shape) > 2 else 0
     size = math.isqrt(components)
-    if table.shape != (2 * degree + 1, *(components,) * (table.ndim - 2), table.shape[-1]) or size * size != components:
+    if shape[:-1] != (2 * degree + 1, *(components,) * (len(shape) - 2)) or size * size != components or not size:
         lead = "2l+1, " if degree else ""
-        raise ValueError(f"expected couplings of shape ({lead}C, ..., C, K), C = (L+1)**2, got {tuple(couplings.shape)}")
-    if weights.ndim != 3 or weights.shape[1] != table.shape[-1]:
-        raise ValueError(f"expected weights of {table.shape[-1]} couplings, got shape {tuple(weights.shape)}")
+        raise ValueError(
+            f"expected couplings of shape ({lead}C, ..., C, K), C = (L+1)**2, got {tuple(couplings.shape)}"
+        )
+    if weights.ndim != 3 or weights.shape[1] != shape[-1]:
+        raise ValueError(f"expected weights (num_embeddings, {shape[-1]}, F), got shape {tuple(weights.shape)}")
+    table = to_numpy(couplings).astype(np.float64).reshape(shape)
     parity = degree % 2 if use_parity else None
     change = _basis_change(_monomials(table, size - 1, degree, convention), size - 1, degree, table.ndim - 2, parity)
     return multiply(change.T, weights, 1)
@@ -87,9 +89,9 @@ def _monomials(table: NDArray[np.float64], max_degree: int, degree: int, convent
     # Axes were taken from the front and appended: couplings, result, components.
     numbers = {m: n for n, m in enumerate(itertools.combinations_with_replacement(range(size), order))}
     columns = [numbers[tuple(sorted(m))] for m in itertools.product(range(size), repeat=order)]
-    found = np.zeros((*table.shape[:2], len(numbers)))
-    np.add.at(found, (slice(None), slice(None), columns), table.reshape(*table.shape[:2], -1))
-    return found
+    found = np.zeros((len(numbers), *table.shape[:2]))
+    np.add.at(found, np.asarray(columns), np.moveaxis(table.reshape(*table.shape[:2], -1), -1, 0))
+    return np.moveaxis(found, 0, -1)
 
 
 def _basis_change(
@@ -99,7 +101,7 @@ def _basis_change(
     rows = couplings_of_irreps(irreps_of(max_degree, 1), order, degree, parity, True)
     num = len(rows) // (2 * degree + 1)
     ours, wanted = rows.reshape(num, -1), theirs.reshape(len(theirs), -1)
-    change = np.linalg.lstsq(ours.T, wanted.T, rcond=None)[0].T if num else np.zeros((len(wanted), 0))
+    change: NDArray[np.float64] = wanted @ np.linalg.pinv(ours) if num else np.zeros((len(wanted), 0))
     if np.abs(change @ ours - wanted).max(initial=0.0) > _RESIDUAL * np.abs(wanted).max(initial=0.0):
         raise ValueError(f"expected couplings that rotate as the irrep of degree {degree}, got others")
     return change

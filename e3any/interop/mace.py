@@ -17,7 +17,6 @@ from e3any.interop.contractions import contraction_weights
 from e3any.interop.signs import coupling_sign
 from e3any.layout import Layout
 from e3any.models import MACE
-from e3any.nn import PathMessagePass
 from e3any.nn.layers.irrep_paths import IrrepPath
 from e3any.nn.layers.symmetric_basis import num_couplings
 
@@ -35,7 +34,7 @@ _INTERACTIONS = {
 _UNKNOWN = ("joint_embedding", "edge_irreps")
 # Parts with constants that are fixed here.
 _REPULSION, _TRANSFORM = "pair_repulsion_fn", "radial_embedding.distance_transform"
-_CONSTANTS = {
+_CONSTANTS: dict[str, dict[str, Any]] = {
     _REPULSION: {"c": (0.1818, 0.5099, 0.2802, 0.02817), "a_exp": 0.3, "a_prefactor": 0.4543},
     _TRANSFORM: {"a": 1.0805, "q": 0.9183, "p": 4.5791},
 }
@@ -189,7 +188,7 @@ def _orders(state: State) -> Iterator[int]:
 
 
 def _atomic_energies(state: State, head: int) -> list[float]:
-    return np.atleast_2d(state["atomic_energies_fn.atomic_energies"])[head].astype(float).tolist()
+    return [float(energy) for energy in np.atleast_2d(state["atomic_energies_fn.atomic_energies"])[head]]
 
 
 def _of_head(state: State, name: str, head: int, default: float) -> float:
@@ -315,9 +314,7 @@ class _Layer:
 
     def _message(self) -> dict[str, Any]:
         layer, size = self.layer, self.layer.features
-        options = {"include_pseudotensors": False, "features": size, "use_parity": layer.use_parity}
-        message = PathMessagePass(layer.max_degree, layer.hidden, **options)
-        ours = message.paths(Layout(self.inputs, size), layer.max_degree)
+        ours = layer.message().paths(Layout(self.inputs, size), layer.max_degree)
         theirs = sorted(ours, key=lambda path: path[2][:-1] if layer.use_parity else path[2])
         *first, last = _network(self.interaction, "conv_tp_weights")
         columns = dict(zip(theirs, np.split(last, len(theirs), axis=1), strict=True))
@@ -352,4 +349,4 @@ class _Layer:
 def _factor(path: IrrepPath) -> float:
     """Return the ratio of couplings with harmonics of MACE, of vectors to the receiving atom, to those of e3any."""
     a, b, c = (int(name.rstrip("+-")) for name in path)
-    return coupling_sign(a, b, c, "e3nn-0.4") * (-1) ** b * math.sqrt(2 * b + 1)
+    return coupling_sign(a, b, c, "e3nn-0.4") * (-1.0 if b % 2 else 1.0) * math.sqrt(2 * b + 1)

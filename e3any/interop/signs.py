@@ -11,8 +11,8 @@ __all__ = ["coupling_sign"]
 Version: TypeAlias = Literal["e3nn", "e3nn-0.4"]
 
 _MAX_DEGREE = 8
-# Degrees, in any order, of the 3j symbols of e3nn 0.4.4 whose sign is not that of e3nn 0.5 and later. It read them from a
-# file, in which signs are as an eigenvalue solver left them.
+# Degrees, in any order, of the 3j symbols of e3nn 0.4.4 whose sign is not that of later versions. It reads them from a
+# file, with signs as an eigenvalue solver left them; later versions have a formula.
 _FLIPPED = {
     *((1, l, l) for l in range(2, _MAX_DEGREE + 1)),
     *((3, l, l + 2) for l in (4, 5, 6)),

@@ -9,6 +9,7 @@ from typing import Any
 from e3any_backends import Array, backend_of
 
 from e3any import Layout, nn, ops
+from e3any.checks import check_integer
 
 __all__ = ["ESCN"]
 
@@ -47,6 +48,11 @@ class ESCN(nn.Layer):
     scale, shift : float or sequence of float
         First values of the scale and the shift of energies, for all elements or one for each, see
         :class:`e3any.nn.ScaleShift`.
+
+    Raises
+    ------
+    ValueError
+        If ``num_layers`` is not an integer >= 1.
     """
 
     features: int = 32
@@ -60,6 +66,10 @@ class ESCN(nn.Layer):
     num_elements: int = 119
     scale: Any = 1.0
     shift: Any = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer(self.num_layers, "num_layers", least=1)
 
     def forward(self, p: nn.Parameters, numbers: Array, vectors: Array, **lists: Any) -> Array:
         """Return the energies (..., N) of atoms with numbers (..., N).
@@ -85,9 +95,7 @@ class ESCN(nn.Layer):
     def _edges(self, p: nn.Parameters, numbers: Array, vectors: Array, lists: dict[str, Any]) -> tuple[Array, Array]:
         """Return scalars of edges, from their lengths and the elements at both ends, and their envelopes."""
         xp = backend_of(vectors).xp
-        radial = nn.basis(
-            vectors, max_degree=0, num=self.num_basis, radial_fn=partial(nn.bessel, limit=self.cutoff)
-        )
+        radial = nn.basis(vectors, max_degree=0, num=self.num_basis, radial_fn=partial(nn.bessel, limit=self.cutoff))
         ends = [
             gather(nn.Embed(self.num_elements, self.features, dtype=vectors.dtype)(p / name, numbers), **lists)
             for name, gather in (("receiver", ops.gather_dst), ("sender", ops.gather_src))

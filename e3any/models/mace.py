@@ -11,6 +11,7 @@ from e3any_backends import Array, backend_of
 from numpy.typing import NDArray
 
 from e3any import Layout, nn, ops
+from e3any.checks import check_integer
 
 __all__ = ["MACE"]
 
@@ -72,7 +73,7 @@ class MACE(nn.Layer):
     Raises
     ------
     ValueError
-        If there are no radii for the repulsion or Agnesi's function, or a setting is neither True nor False.
+        If ``num_layers`` is not an integer >= 1, radii are missing, or a setting is neither True nor False.
     """
 
     features: int = 64
@@ -98,6 +99,7 @@ class MACE(nn.Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_integer(self.num_layers, "num_layers", least=1)
         if self.radii is None and (self.repulsion or self.agnesi):
             raise ValueError("expected radii with repulsion or agnesi, got None")
 
@@ -120,6 +122,16 @@ class MACE(nn.Layer):
                 y = nn.silu(nn.Dense(self.readout, use_bias=False)(p / "readout", y))
             energies = energies + nn.Dense(1, use_bias=False)(p / f"energy{i}", y)[..., 0, 0, 0]
         return nn.ScaleShift(self.num_elements, self.scale, self.shift)(p / "atoms", energies, numbers)
+
+    def message(self) -> nn.PathMessagePass:
+        """Return the layer that passes messages."""
+        return nn.PathMessagePass(
+            self.max_degree,
+            self.hidden,
+            include_pseudotensors=False,
+            features=self.features,
+            use_parity=self.use_parity,
+        )
 
     def _edges(self, p: nn.Parameters, numbers: Array, vectors: Array, lists: dict[str, Any]) -> nn.FactoredBasis:
         """Return radial functions and harmonics of edges."""
@@ -166,9 +178,7 @@ class _Interaction(nn.Layer):
         model, of = self.model, self.model.num_elements
         kept = nn.change_max_degree_or_type(x, max_degree=min(self.degree, Layout.of(x).max_degree))
         x = nn.Dense(model.features, use_bias=False)(p / "up", x)
-        options = {"include_pseudotensors": False, "features": model.features, "use_parity": model.use_parity}
-        message = nn.PathMessagePass(model.max_degree, model.hidden, **options)
-        x = message(p / "message", x, edges, **lists) / self._neighbors(p, edges, lists)
+        x = model.message()(p / "message", x, edges, **lists) / self._neighbors(p, edges, lists)
         if not self.residual:
             x = nn.SpeciesDense(of, model.features, use_bias=False)(p / "species", x, numbers)
         product = nn.SymmetricContraction(of, model.correlation, self.degree, use_parity=model.use_parity)

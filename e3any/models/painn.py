@@ -9,6 +9,7 @@ from typing import Any
 from e3any_backends import Array, backend_of
 
 from e3any import nn, ops
+from e3any.checks import check_integer
 from e3any.irreps import Irreps
 
 __all__ = ["PaiNN"]
@@ -38,6 +39,11 @@ class PaiNN(nn.Layer):
         First values of the scale and the shift of energies, for all elements or one for each, see
         :class:`e3any.nn.ScaleShift`.
 
+    Raises
+    ------
+    ValueError
+        If ``num_layers`` is not an integer >= 1.
+
     Examples
     --------
     >>> import numpy as np
@@ -56,6 +62,10 @@ class PaiNN(nn.Layer):
     num_elements: int = 119
     scale: Any = 1.0
     shift: Any = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer(self.num_layers, "num_layers", least=1)
 
     def forward(self, p: nn.Parameters, numbers: Array, vectors: Array, **lists: Any) -> Array:
         """Return the energies (..., N) of atoms with numbers (..., N).
