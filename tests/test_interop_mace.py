@@ -111,6 +111,7 @@ def test_converted_models_have_the_same_energies(name, mace):
         torch.set_default_dtype(default)
     layer, tree = interop.mace_model(model, head=head)
     assert_parity(layer(tree, NUMBERS, VECTORS, **LISTS), expected, rtol=1e-12)
+    assert np.isnan(layer(tree, np.where(NUMBERS == 8, 7, NUMBERS), VECTORS, **LISTS)).any()  # an unknown element
     module = e3any_torch.to_torch(layer, NUMBERS, VECTORS, **LISTS).double()
     e3any_torch.load_tree(module, tree)
     lists = {key: torch.as_tensor(x) for key, x in LISTS.items()}

@@ -75,7 +75,7 @@ class ESCN(nn.Layer):
         """Return the energies (..., N) of atoms with numbers (..., N).
 
         Vectors (..., E, 3) go from receiving to sending atoms; the lists are ``dst_idx`` and ``src_idx`` (..., E), N
-        for padding.
+        for padding. Or vectors are (..., N, M, 3), and the list is dense, ``adj_idx`` and ``where`` (..., N, M).
         """
         lists = {"num_segments": numbers.shape[-1], **lists}
         x = nn.Embed(self.num_elements, self.features, dtype=vectors.dtype)(p / "embed", numbers)
@@ -96,11 +96,9 @@ class ESCN(nn.Layer):
         """Return scalars of edges, from their lengths and the elements at both ends, and their envelopes."""
         xp = backend_of(vectors).xp
         radial = nn.basis(vectors, max_degree=0, num=self.num_basis, radial_fn=partial(nn.bessel, limit=self.cutoff))
-        ends = [
-            gather(nn.Embed(self.num_elements, self.features, dtype=vectors.dtype)(p / name, numbers), **lists)
-            for name, gather in (("receiver", ops.gather_dst), ("sender", ops.gather_src))
-        ]
-        edges = nn.silu(nn.Dense(self.features)(p / "mix", xp.concat([radial, *ends], axis=-1)))
+        embed = nn.Embed(self.num_elements, self.features, dtype=vectors.dtype)
+        ends = _ends(embed(p / "receiver", numbers), embed(p / "sender", numbers), lists)
+        edges = nn.silu(nn.Dense(self.features)(p / "mix", xp.concat([radial, ends], axis=-1)))
         envelope = nn.polynomial_cutoff(ops.norm(vectors, axis=-1), cutoff=self.cutoff)
         return edges, envelope[..., None, None, None]
 
@@ -126,7 +124,7 @@ class _Message(nn.Layer):
     def forward(self, p: nn.Parameters, x: Array, edges: Array, frame: tuple[Array, ...], **lists: Any) -> Array:
         """Return features (..., E, 1, (max_degree+1)**2, features) of edges."""
         model, xp = self.model, backend_of(x).xp
-        ends = xp.concat([ops.gather_dst(x, **lists), ops.gather_src(x, **lists)], axis=-1)
+        ends = _ends(x, x, lists)
         first = nn.SO2Dense(model.features, max_order=model.max_order, use_parity=False)
         second = nn.SO2Dense(model.features, max_order=model.max_order, use_parity=False)
         num, size = first.num_scales(Layout.of(ends)), ends.shape[-1]
@@ -134,3 +132,11 @@ class _Message(nn.Layer):
         scale = xp.reshape(scale, (*scale.shape[:-3], num, size))
         y = nn.silu(first(p / "first", nn.to_frame(ends, frame), scale))
         return nn.from_frame(second(p / "second", y), frame)
+
+
+def _ends(receivers: Array, senders: Array, lists: dict[str, Any]) -> Array:
+    """Return features of both ends of edges, one after the other."""
+    xp, sent = backend_of(receivers, senders).xp, ops.gather_src(senders, **lists)
+    # Along a row of a dense list all edges have the same receiver.
+    received = xp.broadcast_to(ops.gather_dst(receivers, **lists), sent.shape)
+    return xp.concat([received, sent], axis=-1)

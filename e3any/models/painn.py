@@ -71,7 +71,7 @@ class PaiNN(nn.Layer):
         """Return the energies (..., N) of atoms with numbers (..., N).
 
         Vectors (..., E, 3) go from receiving to sending atoms; the lists are ``dst_idx`` and ``src_idx`` (..., E), N
-        for padding.
+        for padding. Or vectors are (..., N, M, 3), and the list is dense, ``adj_idx`` and ``where`` (..., N, M).
         """
         xp = backend_of(numbers, vectors).xp
         lists = {"num_segments": numbers.shape[-1], **lists}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache, partial
 
 import e3any_torch
@@ -15,7 +16,7 @@ from array_api_compat import array_namespace
 from array_trees import tree_map
 from layer_cases import jit
 
-from e3any import ops, so3
+from e3any import Config, ops, so3
 from e3any.description import describe, layer_of
 from e3any.models import ESCN, MACE, PaiNN
 from e3any.nn.layer import initialize, leaves
@@ -124,6 +125,17 @@ def test_atoms_and_edges_of_padding_change_nothing(name):
     model, tree, vectors = MODELS[name], tree_of(name), vectors_of(POSITIONS)
     energies = model(tree, NUMBERS[:-1], vectors[:-1], **lists)
     assert_parity(model(tree, NUMBERS, vectors, **LISTS)[:-1], energies, rtol=1e-12)
+
+
+@models
+def test_lists_can_be_dense_and_components_in_any_order(name):
+    lists, model, tree = {key: x[:-1] for key, x in LISTS.items()}, MODELS[name], tree_of(name)
+    expected = model(tree, NUMBERS[:-1], vectors_of(POSITIONS)[:-1], **lists)
+    neighbours = ops.dense_pairwise_indices(4)
+    vectors, where = POSITIONS[neighbours] - POSITIONS[:, None], np.ones((4, 3), bool)
+    with Config.use(cartesian_order=False):
+        energies = replace(model)(tree, NUMBERS[:-1], vectors, adj_idx=neighbours, where=where)
+    assert_parity(energies, expected, rtol=1e-12)
 
 
 @models
