@@ -43,7 +43,7 @@ State = Mapping[str, NDArray[Any]]
 
 
 def mace_model(module: Any, *, head: str | None = None) -> tuple[MACE, dict[str, Any]]:
-    """Return the description and the parameters of a model of ``mace-torch``, such as that of a file ``torch.load``.
+    """Return the description and the parameters of a model of ``mace-torch``, such as ``torch.load`` reads it.
 
     Energies of atoms are those of the original, ``node_energy``, including the energies of single atoms. Vectors go
     from receiving to sending atoms here; the converter takes care of it, and of the signs of e3nn 0.4. Tables have a
@@ -54,9 +54,8 @@ def mace_model(module: Any, *, head: str | None = None) -> tuple[MACE, dict[str,
     ----------
     module : torch.nn.Module
         A ``MACE`` or ``ScaleShiftMACE`` with uniform features of O(3) or, with ``use_so3``, of SO(3), interactions
-        ``RealAgnostic[Density][Residual]InteractionBlock``, Bessel functions with or without Agnesi's
-        function of distances, the gate SiLU, and without cuequivariance:
-        see ``mace.cli.convert_cueq_e3nn``.
+        ``RealAgnostic[Density][Residual]InteractionBlock``, Bessel functions with or without Agnesi's function of
+        distances, the gate SiLU, and without layers of cuequivariance (see ``mace.cli.convert_cueq_e3nn``).
     head : str, optional
         The head, one of ``module.heads``; it can be left out if there is one.
 
@@ -77,8 +76,10 @@ def mace_model(module: Any, *, head: str | None = None) -> tuple[MACE, dict[str,
     if type(module).__name__ not in _MODELS or not hasattr(module, "state_dict"):
         raise TypeError(f"expected a model of mace-torch, {' or '.join(_MODELS)}, got {shown(type(module))}")
     state = {name: x.detach().cpu().numpy() for name, x in module.state_dict().items()}
-    layer = _description(module, state, _head(module, head))
-    return layer, _parameters(layer, state, _numbers(state), _head(module, head), _num_heads(module))
+    number = _head(module, head)
+    _check_parts(module, state)
+    layer = _description(module, state, number)
+    return layer, _parameters(layer, state, _numbers(state), number, _num_heads(module))
 
 
 def _num_heads(module: Any) -> int:
@@ -98,11 +99,13 @@ def _numbers(state: State) -> list[int]:
     return [int(z) for z in state["atomic_numbers"]]
 
 
-def _description(module: Any, state: State, head: int) -> MACE:
-    """Read the hyper-parameters; raise a ValueError for parts that the description has not."""
+def _check_parts(module: Any, state: State) -> None:
+    """Raise a ValueError for parts that the description has not."""
     for name in _UNKNOWN:
         if any(key.startswith(name) for key in state) or getattr(module, name, None) is not None:
             raise ValueError(f"expected a model without {name}")
+    if not list(_orders(state)):
+        raise ValueError("expected a model without layers of cuequivariance, see mace.cli.convert_cueq_e3nn")
     if "radial_embedding.bessel_fn.bessel_weights" not in state or not getattr(module, "apply_cutoff", True):
         raise ValueError("expected Bessel functions, multiplied by their cut-off")
     blocks = list(module.interactions)
@@ -114,6 +117,12 @@ def _description(module: Any, state: State, head: int) -> MACE:
     if len({float(block.avg_num_neighbors) for block in blocks}) > 1:
         raise ValueError("expected the same average number of neighbours in all layers")
     _check_gate(module.readouts[-1])
+
+
+def _description(module: Any, state: State, head: int) -> MACE:
+    """Read the hyper-parameters."""
+    blocks = list(module.interactions)
+    residual, density = _INTERACTIONS[type(blocks[0]).__name__]
     edges, parity = _uniform(blocks[0].edge_attrs_irreps)
     hidden = [_uniform(block.hidden_irreps) for block in blocks]
     features = {irreps[0][1] for irreps, _ in hidden}
@@ -138,8 +147,8 @@ def _description(module: Any, state: State, head: int) -> MACE:
         hidden=sizes.pop(),
         readout=_readout(state, len(module.readouts) - 1).shape[1] // _num_heads(module),
         num_neighbors=float(blocks[0].avg_num_neighbors),
-        density=_INTERACTIONS[kinds[0]][1],
-        residual=_INTERACTIONS[kinds[0]][0],
+        density=density,
+        residual=residual,
         num_elements=len(shift),
         scale=_of_head(state, "scale_shift.scale", head, 1.0),
         shift=tuple(shift.tolist()),
