@@ -1020,6 +1020,15 @@ of_a_shape = {
 }
 peer = option("e3nn")
 case("interop.activation_scale", interop.activation_scale, activation=option("silu"), source=option("e3nn"))
+case("interop.coupling_sign", interop.coupling_sign, l1=degree(), l2=degree(), l3=degree(), version=option("e3nn"))
+case(
+    "interop.contraction_weights",
+    interop.contraction_weights,
+    weights=array(2, 1, 3, rank=(2, 1), axis=(2, 4, 3)),
+    couplings=Kind(np.eye(4)[:, :1], {"rank": np.ones(4), "square": np.ones((5, 1)), "dtype": np.ones((4, 1), int)}),
+    degree=degree(0),
+    convention=option("e3nn"),
+)
 case("interop.change_of_basis", interop.change_of_basis, convention=peer, max_degree=degree())
 for function in (interop.to_components, interop.from_components):
     axis = integer(-2).but(range=3)
@@ -1168,6 +1177,43 @@ case(
     irreps=NAMED,
     readout=count(),
     onset=number(0.5, negative=-1.0, large=2.0).without("nothing"),
+)
+
+NETWORK = {
+    "features": count(),
+    "num_interactions": count(),
+    "num_radial": count(),
+    "cutoff": positive(),
+    "num_elements": count(9),
+    "scale": number().without("list"),
+    "shift": number().without("list"),
+}
+case("models.PaiNN", models.PaiNN, **NETWORK)
+case(
+    "models.MACE",
+    models.MACE,
+    **NETWORK,
+    max_degree=degree(),
+    hidden_degree=degree(),
+    correlation=count(),
+    cutoff_order=count(5),
+    hidden=MODEL["hidden"],
+    readout=count(),
+    num_neighbours=positive(),
+    density=flag(),
+    residual=flag(),
+    repulsion=flag(False),
+    agnesi=flag(False),
+    use_parity=flag(optional=True),
+)
+case(
+    "models.ESCN",
+    models.ESCN,
+    **NETWORK,
+    max_degree=degree(),
+    max_order=degree(),
+    grid_precision=degree(4).optional(),
+    num_neighbours=positive(),
 )
 
 # -- parallel

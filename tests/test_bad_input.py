@@ -45,6 +45,7 @@ ELSEWHERE = {
     "nn.initializers": "a module, which has lines of its own",
     "interop.CONVENTIONS": "a table",
     "interop.Convention": "entries of the table",
+    "interop.mace_model": "takes modules of mace-torch: tests/test_interop_mace.py",
     "parallel.Halo": "a result; its exchange is checked in tests/adapters/test_parallel.py",
     "plot.activations": "takes functions: tests/plot/test_curves.py",
     "plot.equivariance_errors": "takes numbers: tests/plot/test_curves.py",

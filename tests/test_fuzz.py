@@ -17,6 +17,7 @@ from fuzz.programs import Program, Spec
 from fuzz.settings import Settings
 from fuzz.worker import Result, watch
 
+
 def one_program_of_each_kind(library):
     """Return numbers of cases: a few of one program of each kind, which take longer to compile than to run."""
     first = {}

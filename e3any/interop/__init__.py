@@ -23,10 +23,13 @@ from e3any.interop.arrays import (
     to_wigner_d,
 )
 from e3any.interop.blocks import gate_scales, linear_parameters, species_parameters
+from e3any.interop.contractions import contraction_weights
 from e3any.interop.convention import CONVENTIONS, Convention, change_of_basis
 from e3any.interop.features import dense_parameters, from_features, linear_weights, to_features
+from e3any.interop.mace import mace_model
 from e3any.interop.messages import bessel_parameters, message_parameters, message_paths, network_kernels
 from e3any.interop.products import tensor_parameters, tensor_weights
+from e3any.interop.signs import coupling_sign
 
 __all__ = [
     "CONVENTIONS",
@@ -34,6 +37,8 @@ __all__ = [
     "activation_scale",
     "bessel_parameters",
     "change_of_basis",
+    "contraction_weights",
+    "coupling_sign",
     "dense_parameters",
     "from_clebsch_gordan",
     "from_components",
@@ -43,6 +48,7 @@ __all__ = [
     "gate_scales",
     "linear_parameters",
     "linear_weights",
+    "mace_model",
     "message_parameters",
     "message_paths",
     "network_kernels",

@@ -16,7 +16,15 @@ from e3any.nn.layer import Parameters
 from e3any.nn.layers import BesselBasis, Embed, ScaleShift
 from e3any.ops import index_kind
 
-__all__ = ["ELEMENTS", "check_settings", "check_structure", "embedded", "scalars_of", "species_of"]
+__all__ = [
+    "ELEMENTS",
+    "check_degrees_and_sizes",
+    "check_settings",
+    "check_structure",
+    "embedded",
+    "scalars_of",
+    "species_of",
+]
 
 #: The elements from hydrogen to plutonium, which data of materials have.
 ELEMENTS = tuple(range(1, 95))
@@ -42,6 +50,22 @@ def check_settings(model: Any) -> None:
         check_positive(getattr(model, name), name)
     BesselBasis(model.cutoff, model.param_dtype)
     ScaleShift(len(elements), model.scale, model.shift)
+
+
+def check_degrees_and_sizes(model: Any, *degrees: str, sizes: Sequence[str] = ()) -> None:
+    """Raise an error unless the fields of a model with one number of features have values that they can have.
+
+    ``degrees`` and ``sizes`` name further fields, which are integers >= 0 and >= 1.
+    """
+    for name in ("features", "num_interactions", "num_radial", "num_elements", *sizes):
+        check_integer(getattr(model, name), name, least=1)
+    for name in degrees:
+        check_integer(getattr(model, name), name)
+    for name in ("cutoff", "num_neighbours"):
+        if hasattr(model, name):
+            check_number(getattr(model, name), name)
+            check_positive(getattr(model, name), name)
+    ScaleShift(model.num_elements, model.scale, model.shift)
 
 
 def check_structure(numbers: Array, vectors: Array, lists: Mapping[str, Any]) -> None:
