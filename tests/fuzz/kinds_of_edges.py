@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from e3any_backends import backend_of
+
 from e3any import Irreps, nn, ops
 from e3any.irreps import in_order, irrep_of
 from e3any.nn.layers.irrep_paths import candidates
@@ -114,7 +116,8 @@ def paths_by_irrep(sizes: Sizes) -> Program:
 
     def call(p: Any, a: Arrays) -> Any:
         y = layer(p, {name: a[name] for name in irreps}, basis(a), **graph.lists(a))
-        return [y[name] for name in in_order(y)]
+        flat = [b.reshape((*b.shape[:-2], b.shape[-2] * b.shape[-1])) for b in (y[name] for name in in_order(y))]
+        return backend_of(*flat).xp.concat(flat, axis=-1)
 
     return of_layer(layer, specs | graph.specs, call)
 

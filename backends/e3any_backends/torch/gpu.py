@@ -102,11 +102,11 @@ def path_sums(
     """
     blocks = lookup(attribute, form.number, "blocks")
     # One split: its derivative writes the gradients of all blocks once.
-    of_x = torch.split(x, [b.x.stop - b.x.start for b in blocks], 1)  # type: ignore[no-untyped-call]
-    of_q = torch.split(weights, [b.weights.stop - b.weights.start for b in blocks], 1)  # type: ignore[no-untyped-call]
+    of_x = torch.split(x, [b.x.stop - b.x.start for b in blocks], 1)
+    of_q = torch.split(weights, [b.weights.stop - b.weights.start for b in blocks], 1)
     sums = []
     for n, (block, *rows) in enumerate(zip(blocks, of_x, of_q, strict=True)):
-        x, q = (o.unflatten(1, (-1, block.features)) for o in rows)
+        x, q = (o.unflatten(1, (-1, block.features)) for o in rows)  # type: ignore[no-untyped-call]
         sums.append(_sum_over_edges("paths", [form.number, n], [x, angular, q], indices, num).flatten(1))
     return sums[0] if len(sums) == 1 else torch.cat(sums, 1)
 
