@@ -6,7 +6,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from e3any import nn, ops
+from e3any_backends import backend_of
+
+from e3any import Irreps, nn, ops
+from e3any.irreps import in_order, irrep_of
+from e3any.nn.layers.irrep_paths import candidates
 from fuzz.programs import Arrays, Program, Sizes, Spec, of_layer
 
 LISTS = ("adj_idx", "where", "dst_idx", "src_idx")
@@ -97,6 +101,27 @@ def path_message_pass(sizes: Sizes) -> Program:
     return of_layer(layer, specs, lambda p, a: layer(p, a["x"], basis(a), **graph.lists(a)))
 
 
+def paths_by_irrep(sizes: Sizes) -> Program:
+    """Draw messages of dictionaries, which have numbers of features of their own for every irrep."""
+    degree, largest, has_parity = sizes.degree(2), sizes.degree(2), sizes.chance(0.5)
+    names = candidates(largest, has_parity, sizes.chance(0.5))
+    irreps = Irreps({name: sizes.features(33) for name in names if name == names[0] or sizes.chance(0.8)})
+    outputs = Irreps({name: sizes.features(17) for name in candidates(sizes.degree(2), has_parity, True)})
+    graph = Graph(sizes, irreps.dim * (degree + 1) ** 2 * 9)
+    specs, basis = graph.basis(degree, factored=True)
+    specs |= {name: Spec("features", (graph.nodes, 2 * irrep_of(name)[0] + 1, n)) for name, n in irreps.items()}
+    layer = nn.PathMessagePass(
+        hidden=sizes.one_of([(), (4,), (16, 8)]), features=outputs, cartesian_order=sizes.chance(0.5)
+    )
+
+    def call(p: Any, a: Arrays) -> Any:
+        y = layer(p, {name: a[name] for name in irreps}, basis(a), **graph.lists(a))
+        flat = [b.reshape((*b.shape[:-2], b.shape[-2] * b.shape[-1])) for b in (y[name] for name in in_order(y))]
+        return backend_of(*flat).xp.concat(flat, axis=-1)
+
+    return of_layer(layer, specs | graph.specs, call)
+
+
 def attention(sizes: Sizes) -> Program:
     heads = sizes.one_of((1, 2, 4))
     width = heads * sizes.one_of((1, 4, 8, 16))
@@ -166,6 +191,7 @@ def gathering(sizes: Sizes) -> Program:
 KINDS = {
     "message pass": message_pass,
     "path message pass": path_message_pass,
+    "paths by irrep": paths_by_irrep,
     "attention": attention,
     "reductions": reductions,
     "gathering": gathering,

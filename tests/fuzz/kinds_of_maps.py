@@ -10,6 +10,7 @@ from e3any_backends.forms.couplings import SparseForm
 
 from e3any import so3
 from e3any.nn.layers.couplings import coupling_plan
+from e3any.nn.layers.irrep_paths import candidates, irrep_paths, path_form
 from fuzz.programs import Arrays, Map, Program, Sizes, Spec
 
 
@@ -98,6 +99,34 @@ def edge_products(sizes: Sizes) -> Program:
     return Program(f"edges {degree}", call, specs, map=_multilinear(function, names, ("src", "dst")))
 
 
+def path_sums(sizes: Sizes) -> Program:
+    from e3any_backends.kernels.maps import PathSums
+
+    degree = sizes.degree(2)
+    names = candidates(sizes.degree(2), sizes.chance(0.5), False)
+    outputs = candidates(sizes.degree(2), names[0].endswith("+"), sizes.chance(0.5))
+    filters = candidates(degree, names[0].endswith("+"), False)
+    counts = [sizes.features(33) for _ in names]
+    irreps = tuple((a, n) for a, n in zip(names, counts) if irrep_paths((a,), filters, outputs))
+    form = path_form(irreps, filters, outputs, sizes.chance(0.5))
+    last = form.blocks[-1]
+    edges = sizes.rows(last.weights.stop + last.sums.stop)
+    senders, receivers = sizes.one_of((1, 5, 30)), sizes.one_of((1, 4, 20))
+    specs = {
+        "x": Spec("features", (senders, last.x.stop)),
+        "angular": Spec("features", (edges, form.num_harmonics)),
+        "weights": Spec("features", (edges, last.weights.stop)),
+        "src": Spec("index", (edges,), senders),
+        "dst": Spec("index", (edges,), receivers),
+    }
+    arguments, function = ("x", "angular", "weights"), PathSums(form.number, receivers)
+
+    def call(a: Arrays) -> Any:
+        return function.reference(backend_of(a["x"]), [a[n] for n in arguments], [a["src"], a["dst"]])
+
+    return Program(f"paths {irreps} {degree}", call, specs, map=_multilinear(function, arguments, ("src", "dst")))
+
+
 def harmonics(sizes: Sizes) -> Program:
     from e3any_backends.kernels.harmonic_maps import Harmonics
 
@@ -126,5 +155,6 @@ KINDS = {
     "map: contraction": contraction,
     "map: linear": linear,
     "map: edges": edge_products,
+    "map: paths": path_sums,
     "map: harmonics": harmonics,
 }

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from e3any_backends.forms.couplings import Coupling
 from e3any_backends.forms.tables import Tables
 
-__all__ = ["PathBlock", "PathForm", "PathTables"]
+__all__ = ["PathBlock", "PathForm", "PathTables", "entries_of"]
 
 
 class PathBlock(NamedTuple):

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from e3any_backends import kernels
 from e3any_backends.arrays import Array
 from e3any_backends.forms.couplings import CouplingPlan
+from e3any_backends.forms.paths import PathForm
 from e3any_backends.kernel_backend import KernelBackend
 from e3any_backends.references.edges import edge_products_by_segments
 from e3any_backends.torch import private
@@ -29,6 +30,14 @@ class TorchBackend(TorchArrays, KernelBackend):
     """The operations of layers on PyTorch tensors."""
 
     obstacle = staticmethod(obstacle)
+
+    def supports(self, operation: str, *arrays: Array) -> bool:
+        """Return whether a kernel for CPUs supports an operation, or one for GPUs sums over paths."""
+        if operation == "path_sums" and arrays[0].is_cuda:
+            from e3any_backends.torch import gpu
+
+            return not gpu.gpu_obstacle(list(arrays))
+        return super().supports(operation, *arrays)
 
     def apply(self, name: str, arguments: tuple[int, ...], operands: list[Array], indices: list[Array]) -> Array:
         """Return the value of the map ``MAPS[name](*arguments)``."""
@@ -86,6 +95,26 @@ class TorchBackend(TorchArrays, KernelBackend):
         from e3any_backends.torch import gpu
 
         return gpu.convolve_if_supported(x, angular, radial, kernel, indices, num, plan)
+
+    def path_sums(
+        self,
+        x: Array,
+        angular: Array,
+        weights: Array,
+        src: Array,
+        dst: Array,
+        num: int,
+        form: PathForm,
+        indices_are_sorted: bool = False,
+    ) -> Array:
+        """Sum couplings with weights of every edge and path over edges, by a kernel or by the reference."""
+        if x.is_cuda:
+            from e3any_backends.torch import gpu
+
+            found = gpu.path_sums_if_supported(x, angular, weights, (dst, src), num, form)
+            if found is not None:
+                return found
+        return super().path_sums(x, angular, weights, src, dst, num, form, indices_are_sorted)
 
 
 # Bytes of the senders' features for a block of edges. Products of a block are computed again for derivatives.

@@ -17,7 +17,8 @@ import torch
 from e3any_backends import kernels
 from e3any_backends.arrays import Array
 from e3any_backends.forms.couplings import CouplingPlan
-from e3any_backends.forms.tables import handle
+from e3any_backends.forms.paths import PathForm
+from e3any_backends.forms.tables import attribute, handle, lookup
 from e3any_backends.kernels.settings import switch
 from e3any_backends.torch.contexts import Context
 from e3any_backends.torch.gpu_graphs import graph_lists
@@ -26,7 +27,8 @@ from e3any_backends.triton.maps import MAPS, outputs
 from e3any_backends.triton.programs import Launch, Program
 from e3any_backends.triton.source import WIDE
 
-__all__ = ["contractions", "convolve", "convolve_if_supported", "convolve_paths", "couple_features", "gpu_obstacle"]
+__all__ = ["contractions", "convolve", "convolve_if_supported", "couple_features", "gpu_obstacle", "path_sums"]
+__all__ += ["path_sums_if_supported"]
 
 Tensors = list[torch.Tensor]
 
@@ -65,7 +67,8 @@ def convolve(
         The sums.
     """
     operands = [x.flatten(1, 2), angular, radial, kernel.flatten(0, -2)]
-    return _sum_over_edges("edges", handle(plan, "merged"), operands, indices, num, plan)
+    out = _sum_over_edges("edges", [handle(plan, "merged")], operands, indices, num)
+    return out.reshape(num, plan.kernel_shape[4], plan.kernel_shape[5] ** 2, out.shape[-1])
 
 
 def convolve_if_supported(
@@ -85,35 +88,56 @@ def convolve_if_supported(
     return convolve(x, angular, radial, kernel, indices, num, plan)
 
 
-def convolve_paths(
+def path_sums(
     x: torch.Tensor,
     angular: torch.Tensor,
     weights: torch.Tensor,
     indices: tuple[torch.Tensor, torch.Tensor],
     num: int,
-    plan: CouplingPlan,
+    form: PathForm,
 ) -> torch.Tensor:
-    """Sum couplings of harmonics and neighbours' features over edges, with weights of every edge and path.
+    """Sum couplings with weights of every edge and path over edges; see :meth:`.Backend.path_sums`.
 
-    Arguments are those of :func:`convolve`, but ``weights`` of shape (E, R, paths, F), for the parities r and the paths
-    of the plan.
+    ``indices`` are receivers and senders.
     """
-    return _sum_over_edges("paths", plan.number, [x.flatten(1, 2), angular, weights.flatten(1, 2)], indices, num, plan)
+    blocks = lookup(attribute, form.number, "blocks")
+    # One split: its derivative writes the gradients of all blocks once.
+    of_x = torch.split(x, [b.x.stop - b.x.start for b in blocks], 1)
+    of_q = torch.split(weights, [b.weights.stop - b.weights.start for b in blocks], 1)
+    sums = []
+    for n, (block, *rows) in enumerate(zip(blocks, of_x, of_q, strict=True)):
+        x, q = (o.unflatten(1, (-1, block.features)) for o in rows)  # type: ignore[no-untyped-call]
+        sums.append(_sum_over_edges("paths", [form.number, n], [x, angular, q], indices, num).flatten(1))
+    return sums[0] if len(sums) == 1 else torch.cat(sums, 1)
+
+
+def path_sums_if_supported(
+    x: torch.Tensor,
+    angular: torch.Tensor,
+    weights: torch.Tensor,
+    indices: tuple[torch.Tensor, torch.Tensor],
+    num: int,
+    form: PathForm,
+) -> torch.Tensor | None:
+    """Return the value of :func:`path_sums`, or None, with the reason in the log."""
+    reason = gpu_obstacle([x, angular, weights]) or (
+        "an array is empty" if 0 in (*x.shape, *weights.shape, num) else ""
+    )
+    if reason:
+        kernels.log_fallback("path_sums", reason)
+        return None
+    return path_sums(x, angular, weights, indices, num, form)
 
 
 def _sum_over_edges(
-    name: str,
-    number: int,
-    operands: Tensors,
-    indices: tuple[torch.Tensor, torch.Tensor],
-    num: int,
-    plan: CouplingPlan,
+    name: str, arguments: list[int], operands: Tensors, indices: tuple[torch.Tensor, torch.Tensor], num: int
 ) -> torch.Tensor:
+    """Return sums (num, components, F)."""
     has_gradients = torch.is_grad_enabled() and any(o.requires_grad for o in operands)
     lists = graph_lists(*indices, num, operands[0].shape[0], has_gradients)
     slots = tuple(range(len(operands)))
-    (out,) = contractions(name, [number], Program(slots, (len(slots),), ((0, slots),)), operands, lists)
-    return out.reshape(num, plan.kernel_shape[4], plan.kernel_shape[5] ** 2, out.shape[-1])
+    (out,) = contractions(name, arguments, Program(slots, (len(slots),), ((0, slots),)), operands, lists)
+    return out
 
 
 def couple_features(x: torch.Tensor, y: torch.Tensor, kernel: torch.Tensor, plan: CouplingPlan) -> torch.Tensor:

@@ -14,7 +14,8 @@ from functools import cached_property, lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
-from e3any_backends.forms.couplings import Coupling, CouplingPlan
+from e3any_backends.forms.couplings import Coupling
+from e3any_backends.forms.paths import entries_of
 from e3any_backends.forms.tables import tables_of
 
 __all__ = ["EdgeForm", "Entry", "Pass", "edge_form", "passes", "path_form"]
@@ -115,17 +116,12 @@ def edge_form(number: int) -> EdgeForm:
 
 
 @lru_cache(maxsize=256)
-def path_form(number: int) -> EdgeForm:
-    """Return the form of a :class:`~e3any_backends.forms.couplings.CouplingPlan` whose paths have weights of their own.
-
-    Weights (R * paths,) are those of parities r and paths of the plan, as :meth:`.Backend.couple_paths` has them.
-    """
-    plan: CouplingPlan = tables_of(number)
-    form, (index,), (mask,) = edge_form(plan.merged.number), plan.weight_index, plan.weight_mask
-    allowed = mask.reshape(-1) != 0
-    places = {int(weight): place for place, weight in enumerate(index.reshape(-1)) if allowed[place]}
-    entries = tuple(Entry(e.m, e.k, e.n, places[e.p], e.value) for e in form.entries)
-    return EdgeForm(entries, form.degrees, form.senders, form.receivers, index.size)
+def path_form(number: int, block: int) -> EdgeForm:
+    """Return the form of a block of a :class:`~e3any_backends.forms.paths.PathForm`, without radial functions."""
+    coupling = tables_of(number).blocks[block].coupling
+    entries = tuple(sorted(Entry(m, k, n, p, value) for k, m, n, p, value in entries_of(coupling)))
+    senders, receivers = ((tuple(range(size)),) for size in (coupling.num_x, coupling.num_z))
+    return EdgeForm(entries, tuple(range(coupling.num_y)), senders, receivers, coupling.num_paths)
 
 
 def _blocks(ends: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:

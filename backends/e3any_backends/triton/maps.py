@@ -95,13 +95,17 @@ class PathMap(EdgeMap):
     Parameters
     ----------
     number : int
-        Number of the :class:`~e3any_backends.forms.couplings.CouplingPlan`, with harmonics as its first factor.
+        Number of the :class:`~e3any_backends.forms.paths.PathForm`.
+    block : int
+        Which of its blocks.
     """
+
+    block: int
 
     @property
     def form(self) -> EdgeForm:
         """The form."""
-        return path_form(self.number)
+        return path_form(self.number, self.block)
 
     @property
     def num_slots(self) -> int:

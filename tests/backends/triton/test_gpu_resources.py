@@ -18,6 +18,7 @@ from e3any_backends.triton.rows import row_contractions
 from e3any_backends.triton.source import Features
 
 from e3any.nn.layers.couplings import coupling_plan
+from e3any.nn.layers.summed_paths import summed_form
 
 ONE = Sources(((0, 0, 0),))
 VALUE = Program((0, 1, 3), (2,), ((0, (0, 1, 2)),))
@@ -27,6 +28,7 @@ def kernel(name, degree, parities, dtype, block):
     features = Features.of(64, dtype, block)
     plan = coupling_plan((1, degree + 1, parities, degree + 1, parities, degree + 1), False)
     form = edge_form(plan.merged.number)
+    table = summed_form(plan.kernel_shape, False, True, 64)
     if name == "node sums":
         return node_sums(form, features, ONE, True, False)
     if name == "weights":
@@ -34,9 +36,9 @@ def kernel(name, degree, parities, dtype, block):
     if name == "edge cotangents":
         return edge_cotangents(form, features, EdgeTerms(((0, 0),), ((0, 0),)))
     if name == "path sums":
-        return path_sums(path_form(plan.number), features, PathTerms(((0, 0, 0),)))
+        return path_sums(path_form(table.number, 0), features, PathTerms(((0, 0, 0),)))
     if name == "path cotangents":
-        return path_cotangents(path_form(plan.number), features, PathTerms((), ((0, 0),), ((0, 0),)))
+        return path_cotangents(path_form(table.number, 0), features, PathTerms((), ((0, 0),), ((0, 0),)))
     gradients = VALUE.transposed([True], range(3)).needed()[0]
     return row_contractions(plan.merged.product_form, 8, gradients, features)
 
