@@ -20,11 +20,11 @@ from fuzz.worker import Result, watch
 
 def one_program_of_each_kind(library):
     """Return numbers of cases: a few of one program of each kind, which take longer to compile than to run."""
-    first = {}
-    for number in count(0, CASES_OF_PROGRAM[library]):
+    first, numbers = {}, count(0, CASES_OF_PROGRAM[library])
+    while len(first) < len(kinds_of(library)):
+        number = next(numbers)
         first.setdefault(drawn(library, 0, number).call.kind, number)
-        if len(first) == len(kinds_of(library)):
-            return [n + k for kind, n in first.items() for k in range(1 if kind == "interrupts" else 4)]
+    return [n + k for kind, n in first.items() for k in range(1 if kind == "interrupts" else 4)]
 
 
 CASES = {
