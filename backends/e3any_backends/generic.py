@@ -143,6 +143,10 @@ class Backend(Arrays):
         """
         return None
 
+    def sums_paths(self, x: Array, angular: Array, weights: Array) -> bool:
+        """Return whether :meth:`path_sums` stores nothing for every edge, with kernels for these arrays."""
+        return self.supports("path_sums", x, angular, weights)
+
     def path_sums(
         self,
         x: Array,

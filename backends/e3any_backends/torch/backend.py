@@ -31,14 +31,6 @@ class TorchBackend(TorchArrays, KernelBackend):
 
     obstacle = staticmethod(obstacle)
 
-    def supports(self, operation: str, *arrays: Array) -> bool:
-        """Return whether a kernel for CPUs supports an operation, or one for GPUs sums over paths."""
-        if operation == "path_sums" and arrays[0].is_cuda:
-            from e3any_backends.torch import gpu
-
-            return not gpu.gpu_obstacle(list(arrays))
-        return super().supports(operation, *arrays)
-
     def apply(self, name: str, arguments: tuple[int, ...], operands: list[Array], indices: list[Array]) -> Array:
         """Return the value of the map ``MAPS[name](*arguments)``."""
         return _kernels().apply(name, arguments, operands, indices)
@@ -95,6 +87,14 @@ class TorchBackend(TorchArrays, KernelBackend):
         from e3any_backends.torch import gpu
 
         return gpu.convolve_if_supported(x, angular, radial, kernel, indices, num, plan)
+
+    def sums_paths(self, x: Array, angular: Array, weights: Array) -> bool:
+        """Return whether kernels for CPUs or for GPUs sum over paths."""
+        if not x.is_cuda:
+            return self.supports("path_sums", x, angular, weights)
+        from e3any_backends.torch import gpu
+
+        return not gpu.gpu_obstacle([x, angular, weights])
 
     def path_sums(
         self,

@@ -197,7 +197,7 @@ class PathMessagePass(Layer):
         weights = self._network(backend, p, basis.radial, num_weights(kernel_shape, use_parity) * layout.features)
         x, angular, weights = backend.promote(inputs, basis.angular, weights[..., 0, 0, :], dtype=self.dtype)
         order = bool(self.cartesian_order)
-        if backend.supports("path_sums", x, angular, weights):
+        if backend.sums_paths(x, angular, weights):
             form = summed_form(kernel_shape, order, use_parity, layout.features)
             rows = backend.xp.reshape(x, (*x.shape[:-3], math.prod(x.shape[-3:])))
             sums = edge_path_sums(backend, rows, angular, weights, edges, form)
