@@ -63,7 +63,7 @@ def _starts(nodes: Array, num: int) -> Array:
 def evaluate_edges(number: int, program: Program, operands: Sequence[Array], lists: Sequence[Array]) -> list[Array]:
     """Evaluate a program of message passing, whose table has a number, by kernels."""
     dtype = operands[0].dtype
-    values = EdgeMap(number).evaluate(_contractions(program), operands, lists, dtype.name, _run)
+    values = EdgeMap(number).evaluate(_contractions(program), operands, lists, dtype.name, _launch_from_jax)
     return [value.astype(dtype) for value in values]
 
 
@@ -80,7 +80,7 @@ def evaluate_rows(program: Program, operands: Sequence[Array]) -> list[Array] | 
         return None
     flat = [jnp.reshape(o, (-1, *o.shape[-2:])) for o in operands]
     mask = sum(1 << slot for slot in shared)
-    values = launch_rows(program.form, mask, _contractions(program), flat, dtype.name, _run)
+    values = launch_rows(program.form, mask, _contractions(program), flat, dtype.name, _launch_from_jax)
     return [jnp.reshape(v.astype(dtype), shape) for v, (_, shape) in zip(values, program.outs, strict=True)]
 
 
@@ -106,7 +106,7 @@ def _contractions(program: Program) -> Contractions:
     return Contractions(program.slots, tuple(slot for slot, _ in program.outs), program.terms)
 
 
-def _run(launch: Launch) -> Sequence[Array]:
+def _launch_from_jax(launch: Launch) -> Sequence[Array]:
     """Run a kernel."""
     import jax_triton
 

@@ -64,13 +64,13 @@ def _reference(src: Array, dst: Array, *operands: Array, program: Program) -> li
     totals: dict[int, Array] = {}
     for outs, factors in kernel_calls(program):
         given = [jnp.zeros(shapes[slot], dtype) if o is None else operands[o] for slot, o in enumerate(factors)]
-        sums = functools.partial(_sums, src=src, dst=dst, form=program.form)
+        sums = functools.partial(_path_sums, src=src, dst=dst, form=program.form)
         found = [sums(*given)] if len(given) == 3 else jax.vjp(sums, *given[:_Z])[1](given[_Z])
         _add(totals, outs, found)
     return [totals[out] for out in range(len(program.outs))]
 
 
-def _sums(x: Array, angular: Array, weights: Array, *, src: Array, dst: Array, form: _Form) -> Array:
+def _path_sums(x: Array, angular: Array, weights: Array, *, src: Array, dst: Array, form: _Form) -> Array:
     """Return the value of the form, by the primitives of couplings."""
     table: PathForm = tables_of(form.number)
     return path_sums_by_segments(ARRAYS, _couple, (x, angular, weights), src, dst, form.shapes[_Z][0], table)

@@ -27,7 +27,7 @@ from e3any_backends.triton.maps import MAPS, outputs
 from e3any_backends.triton.programs import Launch, Program
 from e3any_backends.triton.source import WIDE
 
-__all__ = ["contractions", "convolve", "convolve_if_supported", "couple_features", "gpu_obstacle", "path_sums"]
+__all__ = ["contractions", "convolve", "convolve_if_supported", "couple_features", "gpu_obstacle", "sum_paths"]
 __all__ += ["path_sums_if_supported"]
 
 Tensors = list[torch.Tensor]
@@ -88,7 +88,7 @@ def convolve_if_supported(
     return convolve(x, angular, radial, kernel, indices, num, plan)
 
 
-def path_sums(
+def sum_paths(
     x: torch.Tensor,
     angular: torch.Tensor,
     weights: torch.Tensor,
@@ -119,14 +119,14 @@ def path_sums_if_supported(
     num: int,
     form: PathForm,
 ) -> torch.Tensor | None:
-    """Return the value of :func:`path_sums`, or None, with the reason in the log."""
+    """Return the value of :func:`sum_paths`, or None, with the reason in the log."""
     reason = gpu_obstacle([x, angular, weights]) or (
         "an array is empty" if 0 in (*x.shape, *weights.shape, num) else ""
     )
     if reason:
         kernels.log_fallback("path_sums", reason)
         return None
-    return path_sums(x, angular, weights, indices, num, form)
+    return sum_paths(x, angular, weights, indices, num, form)
 
 
 def _sum_over_edges(
@@ -193,7 +193,7 @@ class _Context(Context, Protocol):
     has_lists: bool
 
 
-def _run(launch: Launch) -> Sequence[Array]:
+def _launch(launch: Launch) -> Sequence[Array]:
     """Run a kernel."""
     device = launch.inputs[0].device
     if launch.is_update:
@@ -214,7 +214,7 @@ def _value(
     dtype = operands[0].dtype
     decoded = Program.decoded(program, found.num_slots - 1)
     with torch.cuda.device_of(operands[0]):  # type: ignore[no-untyped-call]  # Triton launches on the current device
-        values = found.evaluate(decoded, operands, lists, str(dtype).rpartition(".")[2], _run)
+        values = found.evaluate(decoded, operands, lists, str(dtype).rpartition(".")[2], _launch)
     return [value.to(dtype) for value in values]
 
 

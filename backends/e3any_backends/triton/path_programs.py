@@ -41,13 +41,13 @@ def evaluate_paths(
             one, lists, source = (form, graph.rows, _X) if slot == _Z else (form.transposed, graph.transposed, _Z)
             terms = sorted((m[source], m[_Y], m[_Q]) for o, m in members if o == out)
             features = Features.of(num, dtype)
-            add(totals, out, _sums(one, features, PathTerms(sums=tuple(terms)), operands, lists, run))
+            add(totals, out, _launched_sums(one, features, PathTerms(sums=tuple(terms)), operands, lists, run))
     for pair in pair_jobs(program, (_Q, _Y), (_Z,)):
         _add_cotangents(form, Features.of(num, dtype, most=64), pair, operands, graph.rows, run, totals)
     return [totals[out] for out in range(len(program.outs))]
 
 
-def _sums(
+def _launched_sums(
     form: EdgeForm, features: Features, terms: PathTerms, operands: Sequence[Array], lists: Sequence[Array], run: Runner
 ) -> Array:
     """Return sums over the edges of every node."""

@@ -35,7 +35,7 @@ def reference(x, angular, radial, kernel, indices, num, plan):
 
 
 def reference_paths(x, angular, weights, indices, num, form):
-    """Return the same as ``gpu.path_sums``, by operations of PyTorch."""
+    """Return the same as ``gpu.sum_paths``, by operations of PyTorch."""
     dst, src = indices
     with kernels.enabled(False):
         return backend_of(x).path_sums(x, angular, weights, src, dst, num, form)
@@ -93,7 +93,7 @@ def test_weights_of_edges_have_derivatives_of_two_orders(irreps, dtype):
     cotangent = torch.randn(NODES, form.num_sums, generator=generator, dtype=torch.float64)
     wanted = derivatives(reference_paths, operands, cotangent, along, indices, form, (0, 1, 2))
     narrow = [t.to(dtype) for t in operands], cotangent.to(dtype), [t.to(dtype) for t in along]
-    found = derivatives(gpu.path_sums, *narrow, indices, form, (0, 1, 2))
+    found = derivatives(gpu.sum_paths, *narrow, indices, form, (0, 1, 2))
     # Rounding the operands changes the numbers as well.
     assert_all_close(found, wanted, dtype, 1 if dtype == torch.float64 else 10)
 

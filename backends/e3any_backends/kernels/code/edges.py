@@ -83,7 +83,7 @@ class EdgeProgram:
     @property
     def code(self) -> int:
         """The address of the machine code."""
-        return _address(self)
+        return _edge_address(self)
 
 
 @cache
@@ -98,7 +98,7 @@ def edge_program(operation: str, harmonics: int, features: int, dtype: str) -> E
 
 @cache
 @guarded
-def _address(program: EdgeProgram) -> int:
+def _edge_address(program: EdgeProgram) -> int:
     writer = _Products if program.operation == "edge_products" else _Gradients
     module = ir.Module(program.name)
     function = ir.Function(module, SIGNATURE, program.name)

@@ -78,7 +78,7 @@ class PathProgram:
     @cached_property
     def code(self) -> int:
         """The address of the machine code."""
-        return _address(self)
+        return _path_address(self)
 
 
 @lru_cache(maxsize=1024)
@@ -99,7 +99,7 @@ def path_program(operation: str, number: int, dtype: str) -> PathProgram | None:
 
 @cache
 @guarded
-def _address(program: PathProgram) -> int:
+def _path_address(program: PathProgram) -> int:
     module = ir.Module(program.name)
     function = ir.Function(module, SIGNATURE, program.name)
     writer = _Sums if program.operation == "path_sums" else _Gradients
