@@ -19,7 +19,6 @@ from e3any.conventions import degree_slice
 from e3any.interop.arrays import multiply
 from e3any.interop.convention import Convention, change_of_basis
 from e3any.nn.layers.symmetric_basis import couplings_of_irreps, irreps_of
-from e3any.testing import to_numpy
 
 __all__ = ["contraction_weights"]
 
@@ -59,7 +58,7 @@ def contraction_weights(
     TypeError
         If an argument is not a floating-point array.
     """
-    floating_backend(weights=weights, couplings=couplings)
+    backend = floating_backend(weights=weights, couplings=couplings)
     check_flag(use_parity, "use_parity")
     change_of_basis(convention, degree)  # raises if the convention or the degree is invalid
     shape = tuple(couplings.shape) if degree else (1, *couplings.shape)
@@ -72,7 +71,7 @@ def contraction_weights(
         )
     if weights.ndim != 3 or weights.shape[1] != shape[-1]:
         raise ValueError(f"expected weights (num_embeddings, {shape[-1]}, F), got shape {tuple(weights.shape)}")
-    table = to_numpy(couplings).astype(np.float64).reshape(shape)
+    table = backend.to_numpy(couplings).astype(np.float64).reshape(shape)
     parity = degree % 2 if use_parity else None
     change = _basis_change(_monomials(table, size - 1, degree, convention), size - 1, degree, table.ndim - 2, parity)
     return multiply(change.T, weights, 1)

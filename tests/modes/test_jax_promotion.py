@@ -22,7 +22,7 @@ from e3any import nn
 precisions = pytest.mark.parametrize("x64", [True, False], ids=["x64", "x32"])
 
 # Functions that return no arrays of JAX, and those whose shapes depend on values.
-HOST = ("plot.", "strategies.", "testing.", "ops.index_kind", "Layout")
+HOST = ("plot.", "strategies.", "testing.", "ops.index_kind", "Layout", "parallel.", "interop.contraction_weights")
 OF_VALUES = ("ops.dense_to_sparse_indices", "ops.sparse_to_dense_indices", "ops.pad_")
 TRACED = [
     name
