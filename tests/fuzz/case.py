@@ -168,18 +168,23 @@ def _flushed(array: np.ndarray, role: str, dtype: str) -> np.ndarray:
 
 
 def _own_rows(program: Program, result: str, name: str, rows: np.ndarray, arrays: Arrays) -> np.ndarray:
-    """Return which rows of a derivative belong to the same edges as some rows of an array, or are of their senders."""
-    wrt = result.rpartition(" ")[2]
-    if wrt not in program.specs or not program.specs[name].of_edges:
+    """Return which rows of a derivative belong to the edges that some rows of an array belong to.
+
+    Rows of nodes belong to the edges that they send, and those of edges to them and to their senders.
+    """
+    wrt, own = result.rpartition(" ")[2], rows.reshape(-1)
+    if wrt not in program.specs:
         return np.zeros((), bool)
-    spec = program.specs[wrt]
-    own = rows.reshape(-1)
-    if not spec.of_edges:
-        senders = [arrays[n] for n in ("src_idx", "adj_idx") if n in arrays]
-        if not senders or wrt != ("y" if "y" in program.specs else "x"):
-            return np.zeros((), bool)
-        own = np.isin(np.arange(spec.shape[0]), senders[0][own])
-    return own.reshape(-1, *(1,) * (len(spec.shape) - 1))
+    senders = next((arrays[n] for n in ("src_idx", "adj_idx") if n in arrays), None)
+    sent = "y" if "y" in program.specs else "x"
+    of_edges = program.specs[name].of_edges, program.specs[wrt].of_edges
+    if of_edges == (True, False) and wrt == sent and senders is not None:
+        own = np.isin(np.arange(program.specs[wrt].shape[0]), senders[own])
+    elif of_edges == (False, True) and name == sent and senders is not None:
+        own = np.isin(senders, np.flatnonzero(own)).any(axis=tuple(range(1, senders.ndim)))
+    elif of_edges != (True, True):
+        return np.zeros((), bool)
+    return own.reshape(-1, *(1,) * (len(program.specs[wrt].shape) - 1))
 
 
 def _poisoned(case: Case, arrays: Arrays, weights: Weights) -> tuple[Arrays, Compare]:
@@ -198,8 +203,8 @@ def _poisoned(case: Case, arrays: Arrays, weights: Weights) -> tuple[Arrays, Com
     depends = {n: right != other[n] for n, right in one.items()}
     # A form may multiply whole rows, and what is no number with zeros.
     free = {n: rows_without(call.program, n, depends[n] | (right != far[n])) for n, right in one.items()}
-    # So do derivatives with respect to other numbers of the same edge, also of one that is padding: its cotangent is
-    # zero, which is multiplied with its basis for the derivative with respect to its sender.
+    # So do derivatives with respect to other numbers of the same edge and its sender, also of an edge that is padding:
+    # its cotangent is zero, which is multiplied with its basis, and with the features of its sender.
     free |= {n: f & ~_own_rows(call.program, n, name, rows, arrays) for n, f in free.items()}
 
     def compare(actual: Arrays) -> list[str]:
