@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import index
 from typing import Any, NamedTuple
 
 from e3any_backends import Array, backend_of
@@ -46,7 +47,7 @@ class FactoredBasis(NamedTuple):
     @property
     def max_degree(self) -> int:
         """Largest degree L."""
-        return math.isqrt(self.angular.shape[-1]) - 1
+        return math.isqrt(index(self.angular.shape[-1])) - 1
 
     @property
     def dtype(self) -> Any:
@@ -88,7 +89,7 @@ class FactoredBasis(NamedTuple):
         if self.angular.ndim < 1:
             raise ValueError("expected an angular part of shape (..., (max_degree+1)**2), got ()")
         radial, angular = tuple(self.radial.shape), tuple(self.angular.shape)
-        num_degrees = math.isqrt(angular[-1])
+        num_degrees = math.isqrt(index(angular[-1]))
         if num_degrees**2 != angular[-1]:
             raise ValueError(f"expected an angular part of shape (..., (max_degree+1)**2), got {angular}")
         if len(radial) < 2 or radial[:-2] != angular[:-1] or radial[-2] not in (1, num_degrees):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
+from operator import index
 from typing import cast
 
 from e3any_backends import Array, Backend
@@ -143,7 +144,8 @@ def path_sums(
     xp = backend.xp
     names = [a for a in in_order(x) if irrep_paths((a,), filters, outputs)]
     rows = [xp.reshape(x[a], (*x[a].shape[:-2], x[a].shape[-2] * x[a].shape[-1])) for a in names]
-    form = path_form(tuple((a, int(x[a].shape[-1])) for a in names), filters, outputs, cartesian_order)
+    # A table is of numbers: a compiler for dynamic shapes takes symbols for sizes, which index() makes it fix.
+    form = path_form(tuple((a, index(x[a].shape[-1])) for a in names), filters, outputs, cartesian_order)
     sums = edge_path_sums(backend, joined_along(xp, rows, -1), angular, weights, edges, form)
     shapes = [
         (2 * irrep_of(c)[0] + 1, x[a].shape[-1]) for a in names for _, _, c in irrep_paths((a,), filters, outputs)

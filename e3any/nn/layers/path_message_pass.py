@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import index
 from typing import Any, ClassVar
 
 import numpy as np
@@ -198,7 +199,7 @@ class PathMessagePass(Layer):
         x, angular, weights = backend.promote(inputs, basis.angular, weights[..., 0, 0, :], dtype=self.dtype)
         order = bool(self.cartesian_order)
         if backend.sums_paths(x, angular, weights):
-            form = summed_form(kernel_shape, order, use_parity, layout.features)
+            form = summed_form(kernel_shape, order, use_parity, index(layout.features))
             rows = backend.xp.reshape(x, (*x.shape[:-3], math.prod(x.shape[-3:])))
             sums = edge_path_sums(backend, rows, angular, weights, edges, form)
             return backend.xp.reshape(

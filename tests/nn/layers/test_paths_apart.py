@@ -167,8 +167,10 @@ def test_modules_are_built_from_irreps_and_compiled_whole(rng):
     assert module.output_layout() == OUT
     arguments = cast((nodes(rng, IN), edges(rng)[1]), Library.TORCH, "float32")
     lists = tree_map(torch.from_numpy, SPARSE)
-    compiled = torch.compile(module, fullgraph=True, backend="eager")
-    assert_parity(compiled(*arguments, **lists), module(*arguments, **lists))
+    for is_dynamic in (None, True):
+        torch.compiler.reset()
+        compiled = torch.compile(module, fullgraph=True, backend="eager", dynamic=is_dynamic)
+        assert_parity(compiled(*arguments, **lists), module(*arguments, **lists))
     assert Irreps.of(module(*arguments, **lists)) == OUT
 
 
