@@ -203,7 +203,7 @@ class ModelCalculator(Calculator):  # type: ignore[misc]
 
 
 def _elements_of(model: Any) -> tuple[int, ...] | None:
-    """Return the field ``elements`` of a description, if it is a tuple of numbers, as models of e3any have it."""
+    """Return the field ``elements`` of a description, such as :class:`e3any.models.NequIP`, if it is numbers."""
     found = getattr(model, "elements", None) if isinstance(model, Layer) else None
     return found if isinstance(found, tuple) and found and all(type(x) is int for x in found) else None
 

@@ -1,4 +1,4 @@
-"""A model of energies of atoms, and a piece of matter: what the examples with one graph on several devices compute."""
+"""The model and the piece of matter of the examples with one graph on several devices."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def random_atoms(rng: np.random.Generator, num: int) -> dict[str, Any]:
 
 
 def inputs_of(atoms: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what the model is initialised with, in single precision, as parameters are by default."""
+    """Return initial parameters, in single precision, the default."""
     return atoms["numbers"], atoms["positions"].astype(np.float32), atoms["dst_idx"], atoms["src_idx"]
 
 

@@ -165,7 +165,7 @@ def network_kernels(
     weights : sequence of arrays of shape (H, H')
         The weights of the layers, without biases.
     activation : {'silu', 'sigmoid', 'tanh', 'relu', 'shifted_softplus', 'abs'}, optional
-        The activation between layers; None for networks without such factors, :math:`W_k = W'_k`, as Nequix has them.
+        The activation between layers; None for networks without such factors, :math:`W_k = W'_k`, as in Nequix.
     source : {'exact', 'e3nn', 'e3nn-jax'}
         Whose constant.
     input_scale, output_scale : float

@@ -1,4 +1,4 @@
-"""A model in frames of edges, as eSCN and UMA have it."""
+"""ESCN: messages in frames of edges, as in eSCN and UMA."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Round(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Halo:
-    """Rows of features that parts of a graph send to each other: what an exchange needs, see :class:`GraphPartition`.
+    """Rows of features that parts of a graph exchange, see :class:`GraphPartition`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The exchange of rows between parts of a graph: what the adapters send, and what they refuse."""
+"""The exchange of rows between parts of a graph: rows that the adapters send, and inputs that they refuse."""
 
 from __future__ import annotations
 

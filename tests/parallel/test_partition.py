@@ -1,4 +1,4 @@
-"""Partitions of graphs: parts compute what the whole graph gives, from their own rows and those that they receive."""
+"""Partitions of graphs: from their own rows and those received, parts compute the values of the whole graph."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class PathMessagePass(Layer):
     own, see :class:`e3any.Irreps`.
 
     :class:`MessagePass` is cheaper. Its weight of a path is the product of a weight for the distance and b, and a
-    weight for b, a and c, and it stores nothing for every edge and path.
+    weight for b, a and c, so that no weights are stored for every edge and path.
 
     The network has no biases: if the activation of zero is zero, weights are zero where the radial functions are, for
     example beyond a cut-off. Parameters are ``mlp0/0+/kernel``, ``mlp1/0+/kernel``, ..., the last one of shape

@@ -1,4 +1,4 @@
-"""What the code of sums over edges with weights of paths and of their gradients share: addresses, matrices, loops."""
+"""Parts of the code of sums over edges with weights of paths and of their gradients: addresses, matrices, loops."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class PathWriter(ABC):
         self._paths = [self._paths_of(block) for block in blocks]
 
     def write(self) -> None:
-        """Write the matrices of all edges, and what is made of them."""
+        """Write the matrices of all edges, and the sums or gradients that are computed from them."""
         self._write_matrices()
         self._write_edges()
         self._builder.ret_void()
